@@ -1,0 +1,85 @@
+/** The port of the inference room: what the pipeline asks of whatever owns the ONNX sessions. */
+import type { Bundle } from '../models/bundle.ts';
+
+/** Where the sessions run. */
+export type Device = {
+  readonly provider: 'cpu' | 'cuda';
+  /** CUDA device number; absent on CPU. */
+  readonly index?: number;
+  /** How people are shown it: `cpu`, `cuda:0`. */
+  readonly name: string;
+  /** Threads the provider may use for one operator (CPU). */
+  readonly threads: number;
+};
+
+/** A run of consecutive weight tokens (same shape as the layout's, so that this room need not import it). */
+export type TokenBlock = { readonly start: number; readonly count: number };
+
+/** One condition to decode. */
+export type InferenceRequest = {
+  readonly bundle: Bundle;
+  /** Exactly N prompts, in the order that enters the condition (the order matters numerically, spec §1.1). */
+  readonly prompts: readonly string[];
+  /** Which weight tokens to hand back and in which order: the writer's order, so nothing is buffered on this side. */
+  readonly blocks: readonly TokenBlock[];
+};
+
+/** How far a request is. `fraction` rises from 0 to 1 inside a stage. */
+export type InferenceProgress = { readonly stage: 'embedding' | 'decoding'; readonly fraction: number };
+
+/** Seconds a request spent where, measured where the work is done and apart from queueing. */
+export type InferenceTimings = {
+  /** Waiting for the micro-batch to fill and for the device. */
+  readonly batchingMs: number;
+  /** Tokenising and encoding, this request's share of its micro-batch. */
+  readonly embeddingMs: number;
+  readonly decodingMs: number;
+};
+
+/** A finished decode whose weight tokens can be read once. */
+export type Inference = {
+  readonly timings: InferenceTimings;
+  /** Distinct prompts that came from the prompt cache, and that had to be encoded. */
+  readonly promptsCached: number;
+  readonly promptsEncoded: number;
+  readonly device: Device;
+  /**
+   * The asked blocks in the asked order, each `[count, H, W]` float32. Must be read to its end or returned early
+   * (`break`), or the engine keeps the decode's memory. Ends with `engine-lost` when the child dies meanwhile.
+   */
+  readonly tokens: AsyncIterable<Float32Array>;
+};
+
+/** What readiness and metrics show of the engine. */
+export type EngineStatus = {
+  /** `ready` only when every bundle that was asked for is loaded and has run once since the child started. */
+  readonly state: 'starting' | 'ready' | 'restarting' | 'failed' | 'closed';
+  readonly device: Device;
+  /** Digests of the bundles whose sessions are warm. */
+  readonly bundles: readonly string[];
+  /** Times the child was replaced since start, for whatever reason. */
+  readonly restarts: number;
+  /** Resident bytes of the child, as it last reported. */
+  readonly residentBytes: number;
+  readonly promptCacheBytes: number;
+  /** Why the state is `failed`. */
+  readonly error?: string;
+};
+
+/** Owns one device. */
+export type Engine = {
+  readonly device: Device;
+  /** Loads a bundle's sessions and runs them once. Idempotent. Errors: `bundle-unloadable`. */
+  load(bundle: Bundle, options?: { signal?: AbortSignal }): Promise<void>;
+  /**
+   * Runs one request (together with others of the same bundle, where that saves encoding). Aborting the signal rejects
+   * with its reason at once; the work itself stops between stages or with the child.
+   */
+  infer(
+    request: InferenceRequest,
+    options?: { signal?: AbortSignal; onProgress?: (progress: InferenceProgress) => void },
+  ): Promise<Inference>;
+  status(): EngineStatus;
+  /** Ends the child. Idempotent. */
+  close(): Promise<void>;
+};

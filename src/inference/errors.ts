@@ -1,0 +1,14 @@
+import { defineErrors } from '../base/errors.ts';
+
+/** Failures of everything that runs ONNX. */
+export const inferenceErrors = defineErrors({
+  unloadable: { code: 'bundle-unloadable', title: 'The bundle does not run.', retryable: false },
+  engineLost: { code: 'engine-lost', title: 'The inference process ended during the work.', retryable: true },
+  engineClosed: { code: 'engine-closed', title: 'The inference engine is shutting down.', retryable: true },
+  deviceUnavailable: {
+    code: 'device-unavailable',
+    title: 'The wanted device cannot be used.',
+    retryable: false,
+  },
+  badPrompts: { code: 'prompts-unusable', title: 'The prompts do not make a condition.', retryable: false },
+});

@@ -1,0 +1,63 @@
+/**
+ * Every job there is: its payload, how often it is tried and how it is timed. Queues and workers are made from this
+ * table, and start-up fails when a job has no handler (see workers.ts).
+ */
+import { type Static, Type } from 'typebox';
+import { DTYPES } from '../base/dtype.ts';
+import { ID_PATTERN } from '../base/ids.ts';
+import { MAX_SEED } from '../base/random.ts';
+
+/** What a generation needs, complete: prompts are drawn at acceptance, so a retry never draws anew. */
+export const GeneratePayload = Type.Object(
+  {
+    /** Bundle id and digest at acceptance: a worker with another bundle under that id refuses (`bundle-changed`). */
+    model: Type.String(),
+    bundleDigest: Type.String(),
+    /** The distinct prompts that were drawn. */
+    prompts: Type.Array(Type.String()),
+    /** For each adapter, N indices into `prompts`, in the order that enters the condition. */
+    draws: Type.Array(Type.Array(Type.Integer({ minimum: 0 }))),
+    /** Ids of the adapters, one a draw; known before the work starts so that their addresses can be given out. */
+    adapterIds: Type.Array(Type.String({ pattern: ID_PATTERN })),
+    seed: Type.Integer({ minimum: 0, maximum: MAX_SEED }),
+    dtype: Type.Union(DTYPES.map((dtype) => Type.Literal(dtype))),
+    name: Type.Optional(Type.String()),
+    metadata: Type.Optional(Type.Record(Type.String(), Type.String())),
+    warnings: Type.Array(Type.String()),
+    /** Milliseconds since the epoch. */
+    acceptedAt: Type.Integer(),
+    deadlineAt: Type.Optional(Type.Integer()),
+    retentionSeconds: Type.Integer({ minimum: 1 }),
+    /** 0 (background) … 9 (urgent). */
+    priority: Type.Integer({ minimum: 0, maximum: 9 }),
+    /** Digest of the request as the client sent it, so that one id or key cannot stand for two requests. */
+    fingerprint: Type.String(),
+    requestId: Type.Optional(Type.String()),
+  },
+  { additionalProperties: false },
+);
+export type GeneratePayload = Static<typeof GeneratePayload>;
+
+/** Removes adapters and job records past their retention. */
+export const ExpirePayload = Type.Object({}, { additionalProperties: false });
+
+/** How a job is tried. */
+export type JobTiming = {
+  /** Runs in total before a retryable failure becomes final. */
+  readonly attempts: number;
+  /** First wait between runs; doubles each time, with jitter. */
+  readonly backoffMs: number;
+  /** Runs by itself this often, once in the whole fleet. */
+  readonly everyMs?: number;
+};
+
+/** The catalogue: name → payload and timing. Add a job here first. */
+export const JOB_CATALOG = {
+  generate: { payload: GeneratePayload, timing: { attempts: 4, backoffMs: 500 } },
+  expire: { payload: ExpirePayload, timing: { attempts: 1, backoffMs: 1000, everyMs: 60_000 } },
+} as const satisfies Record<string, { payload: unknown; timing: JobTiming }>;
+
+/** A job's name. */
+export type JobName = keyof typeof JOB_CATALOG;
+/** A job's payload by name. */
+export type JobPayload<N extends JobName> = Static<(typeof JOB_CATALOG)[N]['payload']>;

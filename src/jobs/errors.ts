@@ -1,0 +1,29 @@
+import { defineErrors } from '../base/errors.ts';
+
+/** Failures of the queue and of jobs. */
+export const jobErrors = defineErrors({
+  notFound: { code: 'job-not-found', title: 'There is no such job.', retryable: false },
+  conflict: {
+    code: 'job-conflict',
+    title: 'That id or key already stands for another request.',
+    retryable: false,
+  },
+  finished: { code: 'job-finished', title: 'The job has already ended.', retryable: false },
+  full: { code: 'queue-full', title: 'Too many jobs are waiting.', retryable: true },
+  unavailable: { code: 'queue-unavailable', title: 'The queue does not answer.', retryable: true },
+  deadline: {
+    code: 'deadline-exceeded',
+    title: 'The job did not finish before its deadline.',
+    retryable: false,
+  },
+  bundleChanged: {
+    code: 'bundle-changed',
+    title: 'The bundle is no longer the one the job was accepted for.',
+    retryable: false,
+  },
+  directoryLocked: {
+    code: 'data-directory-locked',
+    title: 'Another process is using this data directory.',
+    retryable: false,
+  },
+});

@@ -1,0 +1,12 @@
+/** A verified bundle directory. */
+import type { Sha256 } from '../base/digest.ts';
+import type { BundleManifest } from './manifest.ts';
+
+/** A bundle as the rest of the service sees it: where it lies, what it says, and what it hashes to. */
+export type Bundle = {
+  /** Absolute directory. Never shown to clients. */
+  readonly directory: string;
+  readonly manifest: BundleManifest;
+  /** SHA-256 of the bytes of `bundle.json`, which itself holds the digest of every other file. */
+  readonly digest: Sha256;
+};

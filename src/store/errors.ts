@@ -1,0 +1,8 @@
+import { defineErrors } from '../base/errors.ts';
+
+/** Failures of every store. */
+export const storeErrors = defineErrors({
+  notFound: { code: 'adapter-not-found', title: 'There is no such adapter.', retryable: false },
+  full: { code: 'store-full', title: 'The adapter store has no room left.', retryable: true },
+  unavailable: { code: 'store-unavailable', title: 'The adapter store does not answer.', retryable: true },
+});

@@ -1,0 +1,70 @@
+/** The port of the store room: finished adapters, kept whole or not at all. A directory and S3 both fit behind it. */
+import type { Sha256 } from '../base/digest.ts';
+
+/** A file of a stored adapter. */
+export type StoredFile = { readonly name: string; readonly bytes: number; readonly sha256: Sha256 };
+
+/**
+ * What the store remembers of an adapter beside its files. The store does not look inside `info`: it is JSON of the
+ * writer's (see jobs/generate.ts).
+ */
+export type StoredAdapter = {
+  readonly id: string;
+  readonly files: readonly StoredFile[];
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  /** Two adapters of one content key have the same bytes. */
+  readonly contentKey: Sha256;
+  readonly info: Readonly<Record<string, unknown>>;
+};
+
+/** An adapter being written: invisible to every reader until `publish` returns. */
+export type AdapterDraft = {
+  /** Streams a file in, in bounded memory; digest and size are computed on the way. Errors: `store-full`, `store-unavailable`. */
+  write(
+    name: string,
+    content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    options?: { signal?: AbortSignal },
+  ): Promise<StoredFile>;
+  /**
+   * Makes all files and the record visible in one step, durably. When another writer published the same id first, its
+   * adapter stays and is returned: work is at-least-once, and the same job gives the same bytes.
+   */
+  publish(record: Omit<StoredAdapter, 'id' | 'files'>): Promise<StoredAdapter>;
+  /** Drops what was written. Idempotent; does nothing after `publish`. */
+  discard(): Promise<void>;
+};
+
+/** Bytes `start`…`end`, both inclusive, as in HTTP. */
+export type ByteRange = { readonly start: number; readonly end: number };
+
+/** Keeps adapters. */
+export type AdapterStore = {
+  draft(id: string): Promise<AdapterDraft>;
+  /** The record, or undefined. An adapter past `expiresAt` is still found until it is removed. */
+  find(id: string): Promise<StoredAdapter | undefined>;
+  /** An adapter with this content key whose files are still there, or undefined. */
+  findByContent(contentKey: Sha256): Promise<StoredAdapter | undefined>;
+  /** Publishes `id` with the files of `source`, without moving bytes through this process where the medium can. */
+  copy(
+    source: StoredAdapter,
+    id: string,
+    record: Omit<StoredAdapter, 'id' | 'files'>,
+  ): Promise<StoredAdapter>;
+  /** A file's bytes, from one open handle: a delete meanwhile does not cut the stream. Errors: `adapter-not-found`. */
+  read(
+    id: string,
+    file: string,
+    options?: { range?: ByteRange; signal?: AbortSignal },
+  ): Promise<AsyncIterable<Uint8Array>>;
+  /** Removes an adapter; false when there was none. Nothing of it is visible once this returns. */
+  remove(id: string): Promise<boolean>;
+  /** Ids of adapters whose `expiresAt` is at or before `now`, at most `limit`. */
+  expired(now: number, limit: number): Promise<readonly string[]>;
+  /** Rejects with `store-unavailable` when a write would not work now. */
+  ready(): Promise<void>;
+  /** Where people find an adapter's directory: an absolute path or an `s3://` address. */
+  location(id: string): string;
+  close(): Promise<void>;
+};
