@@ -1,0 +1,34 @@
+/** Environment and flags → the frozen settings of this process. The only file that reads `process.env`. */
+import { Value } from 'typebox/value';
+import { configErrors } from './errors.ts';
+import { type Config, ConfigSchema, environmentName, type SettingName } from './schema.ts';
+
+/** Values as text, by setting name; undefined where not given. */
+export type RawSettings = { readonly [K in SettingName]?: string | number | boolean | undefined };
+
+const names = Object.keys(ConfigSchema.properties) as SettingName[];
+
+/**
+ * The settings: a flag wins over the environment, the environment over the default. An empty variable counts as unset.
+ * Errors: `settings-invalid`, naming every variable that is out of its range.
+ */
+export function loadConfig(flags: RawSettings = {}, environment: NodeJS.ProcessEnv = process.env): Config {
+  const given: Record<string, unknown> = {};
+  for (const name of names) {
+    const value = flags[name] ?? (environment[environmentName(name)] || undefined);
+    if (value !== undefined) given[name] = value;
+  }
+  const config = Value.Convert(ConfigSchema, Value.Default(ConfigSchema, given));
+  if (!Value.Check(ConfigSchema, config)) {
+    const fields = [...Value.Errors(ConfigSchema, config)].map((error) => ({
+      pointer: environmentName(error.instancePath.slice(1)),
+      message: error.message,
+    }));
+    const listing = fields.map((field) => `${field.pointer} ${field.message}`).join('; ');
+    throw configErrors.invalid(`${listing}.`, { fields });
+  }
+  if (config.retentionSeconds > config.maxRetentionSeconds) {
+    throw configErrors.invalid('RETENTION_SECONDS is longer than MAX_RETENTION_SECONDS.');
+  }
+  return Object.freeze(config);
+}

@@ -1,0 +1,207 @@
+/**
+ * Every setting of the service, once: default, range and a sentence why. The environment variable, the command-line flag,
+ * `.env.example`, `--help` and the README's table all come from here (see docs.ts).
+ */
+import { type Static, type TProperties, Type } from 'typebox';
+
+/** What a setting says about itself beyond JSON Schema. */
+type About = {
+  readonly description: string;
+  /** Never shown: not in logs, not in `loradrop config`. */
+  readonly secret?: true;
+};
+
+const MiB = 1024 * 1024;
+const day = 86_400;
+
+const text = (about: About, options: { default?: string; pattern?: string } = {}) =>
+  Type.String({ minLength: 1, ...options, ...about });
+const whole = (about: About, bounds: { default: number; minimum: number; maximum: number }) =>
+  Type.Integer({ ...bounds, ...about });
+const flag = (about: About, fallback: boolean) => Type.Boolean({ default: fallback, ...about });
+
+/** The settings by group, in the order people read them. */
+export const SETTINGS = {
+  'Where things are': {
+    host: text(
+      {
+        description:
+          'Address to listen on. Loopback by default, since the API has no authentication of its own.',
+      },
+      { default: '127.0.0.1' },
+    ),
+    port: whole(
+      { description: 'Port to listen on; 0 takes a free one.' },
+      { default: 8080, minimum: 0, maximum: 65_535 },
+    ),
+    dataDir: text(
+      { description: 'Directory of everything the service keeps on this machine.' },
+      { default: 'data' },
+    ),
+    bundlesDir: Type.Optional(
+      text({
+        description: 'Directory whose subdirectories are bundles. Default: `bundles` in the data directory.',
+      }),
+    ),
+    defaultModel: Type.Optional(
+      text({
+        description: 'Bundle id for requests that name no `model`. Default: the only bundle there is.',
+      }),
+    ),
+    queueUrl: Type.Optional(
+      text({
+        description:
+          'Unset: an embedded queue in the data directory. `redis://`, `rediss://`, `redis+sentinel://`, `redis+cluster://` or `postgres://`: a queue that several processes share.',
+        secret: true,
+      }),
+    ),
+    storeUrl: Type.Optional(
+      text({
+        description:
+          'Directory (or `file://` URL) of finished adapters. Default: `store` in the data directory.',
+      }),
+    ),
+  },
+  Inference: {
+    device: text(
+      {
+        description:
+          '`cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where it works, else CPU. `cuda` never falls back in silence.',
+      },
+      { default: 'auto', pattern: '^(auto|cpu|cuda(:[0-9]{1,2})?)$' },
+    ),
+    threads: whole(
+      { description: 'Threads for one operator; 0 follows the CPUs this process may use (cgroup included).' },
+      { default: 0, minimum: 0, maximum: 1024 },
+    ),
+    encodeTokenBudget: whole(
+      {
+        description:
+          'Tokens in one pass of the encoder. Larger passes use a device better and take more memory.',
+      },
+      { default: 8192, minimum: 64, maximum: 4_194_304 },
+    ),
+    batchWaitMs: whole(
+      { description: 'Longest wait for further jobs of the same bundle before a micro-batch starts.' },
+      { default: 5, minimum: 0, maximum: 10_000 },
+    ),
+    promptCacheBytes: whole(
+      { description: 'Bytes of prompt embeddings kept, so that a prompt seen before is not encoded again.' },
+      { default: 256 * MiB, minimum: 0, maximum: 1024 * 1024 * MiB },
+    ),
+    cancelGraceMs: whole(
+      {
+        description:
+          'How long canceled work may take to stop between stages before its process is killed and replaced.',
+      },
+      { default: 2000, minimum: 0, maximum: 600_000 },
+    ),
+  },
+  Jobs: {
+    concurrency: whole(
+      {
+        description:
+          'Jobs a worker holds at once. More than one lets micro-batches form while another job writes.',
+      },
+      { default: 4, minimum: 1, maximum: 256 },
+    ),
+    jobLockMs: whole(
+      {
+        description:
+          'A worker that has not renewed its hold for this long is taken for dead and its job is done again.',
+      },
+      { default: 15_000, minimum: 2000, maximum: 600_000 },
+    ),
+    maxQueued: whole(
+      {
+        description:
+          'Jobs that may wait; beyond it new ones get 429, since a longer queue only makes every client wait.',
+      },
+      { default: 1000, minimum: 1, maximum: 1_000_000 },
+    ),
+    retentionSeconds: whole(
+      { description: 'How long adapters and job records are kept unless a request says otherwise.' },
+      { default: 7 * day, minimum: 1, maximum: 3650 * day },
+    ),
+    maxRetentionSeconds: whole(
+      { description: 'Longest retention a request may ask for.' },
+      { default: 90 * day, minimum: 1, maximum: 3650 * day },
+    ),
+    maxDeadlineSeconds: whole(
+      { description: 'Longest deadline a request may set.' },
+      { default: day, minimum: 1, maximum: 30 * day },
+    ),
+    drainSeconds: whole(
+      {
+        description: 'On SIGTERM, how long running jobs may finish before they are handed back to the queue.',
+      },
+      { default: 25, minimum: 0, maximum: 3600 },
+    ),
+  },
+  'Limits on requests': {
+    maxBodyBytes: whole(
+      {
+        description:
+          'Largest request body; room for thousands of prompts, and small enough that a flood of them fits in memory.',
+      },
+      { default: 16 * MiB, minimum: 1024, maximum: 1024 * MiB },
+    ),
+    maxPrompts: whole(
+      {
+        description:
+          'Prompts in one request. A condition uses at most a few hundred; more only make the draw wider.',
+      },
+      { default: 20_000, minimum: 1, maximum: 1_000_000 },
+    ),
+    maxPromptChars: whole(
+      {
+        description:
+          'Characters of one prompt. Encoders truncate at a few thousand, so longer text would be dropped unseen.',
+      },
+      { default: 131_072, minimum: 1, maximum: 16 * MiB },
+    ),
+    maxCount: whole(
+      { description: 'Adapters sampled from one request.' },
+      { default: 32, minimum: 1, maximum: 1000 },
+    ),
+    maxWaitSeconds: whole(
+      { description: 'Longest a request is held open for its result (`Prefer: wait`, streamed adapters).' },
+      { default: 300, minimum: 0, maximum: 3600 },
+    ),
+  },
+  Observability: {
+    logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'], {
+      default: 'info',
+      description: 'Least severe log line that is written.',
+    }),
+    logPrompts: flag(
+      { description: 'Writes prompt text to the log. Off, since prompts are often private.' },
+      false,
+    ),
+  },
+} as const satisfies Record<string, TProperties>;
+
+type Groups = typeof SETTINGS;
+type Flat = { [G in keyof Groups]: Groups[G] }[keyof Groups];
+type Union<T> = (T extends unknown ? (value: T) => void : never) extends (value: infer U) => void ? U : never;
+
+/** Every setting in one object; unknown ones are refused. */
+export const ConfigSchema = Type.Object(Object.assign({}, ...Object.values(SETTINGS)) as Union<Flat>, {
+  additionalProperties: false,
+});
+
+/** The settings as they hold for one process. */
+export type Config = Readonly<Static<typeof ConfigSchema>>;
+
+/** A setting's name. */
+export type SettingName = keyof Config;
+
+/** `queueUrl` → `QUEUE_URL`. */
+export function environmentName(setting: string): string {
+  return setting.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+}
+
+/** `queueUrl` → `--queue-url`. */
+export function flagName(setting: string): string {
+  return `--${setting.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}

@@ -1,0 +1,149 @@
+/** Every metric the service exports, with help and unit, in one place. Names follow the Prometheus conventions. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** What the engine shows of itself (a structural part of the inference room's status). */
+type EngineView = {
+  readonly state: string;
+  readonly device: { readonly name: string; readonly provider: string };
+  readonly restarts: number;
+  readonly residentBytes: number;
+  readonly promptCacheBytes: number;
+};
+/** What the queue shows of itself. */
+type QueueView = { readonly waiting: number; readonly active: number; readonly delayed: number };
+
+/** Where gauges read their values when they are scraped; absent where a process has no such part. */
+export type MetricSources = {
+  readonly engine?: () => EngineView;
+  readonly queue?: () => Promise<QueueView>;
+};
+
+/** The process's metrics. */
+export type Metrics = ReturnType<typeof createMetrics>;
+
+const ENGINE_STATES = ['starting', 'ready', 'restarting', 'failed', 'closed'];
+/** From a store hit (milliseconds) to a 7B decode on a CPU (minutes). */
+const WORK_BUCKETS_S = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
+
+/** Makes a registry of its own, so that two services in one process do not share numbers. */
+export function createMetrics(sources: MetricSources = {}) {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+
+  const httpSeconds = new Histogram({
+    name: 'loradrop_http_request_duration_seconds',
+    help: 'Time from the request’s head to the end of its response, by route pattern.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300],
+    registers,
+  });
+  const accepted = new Counter({
+    name: 'loradrop_jobs_accepted_total',
+    help: 'Generation jobs accepted by this process.',
+    labelNames: ['model'],
+    registers,
+  });
+  const finished = new Counter({
+    name: 'loradrop_jobs_finished_total',
+    help: 'Runs of generation jobs that ended in this worker; code is empty on success.',
+    labelNames: ['model', 'outcome', 'code'],
+    registers,
+  });
+  const stageSeconds = new Histogram({
+    name: 'loradrop_job_stage_seconds',
+    help: 'Time a finished generation job spent in a stage, summed over its adapters.',
+    labelNames: ['model', 'stage', 'device'],
+    buckets: WORK_BUCKETS_S,
+    registers,
+  });
+  const adapters = new Counter({
+    name: 'loradrop_adapters_total',
+    help: 'Adapters published; source tells a decode from an equal adapter found in the store.',
+    labelNames: ['model', 'source'],
+    registers,
+  });
+  const adapterBytes = new Counter({
+    name: 'loradrop_adapter_bytes_total',
+    help: 'Bytes of published adapter weights.',
+    labelNames: ['model'],
+    registers,
+  });
+  const prompts = new Counter({
+    name: 'loradrop_prompts_total',
+    help: 'Distinct prompts turned into embeddings; source tells the encoder from the cache.',
+    labelNames: ['model', 'source'],
+    registers,
+  });
+
+  const { engine, queue } = sources;
+  if (engine) {
+    new Gauge({
+      name: 'loradrop_engine_state',
+      help: 'The inference engine’s state: 1 for the one that holds.',
+      labelNames: ['state', 'device', 'provider'],
+      registers,
+      collect() {
+        const { state, device } = engine();
+        for (const each of ENGINE_STATES)
+          this.set({ state: each, device: device.name, provider: device.provider }, each === state ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: 'loradrop_engine_restarts',
+      help: 'Times the inference process was replaced since start.',
+      registers,
+      collect() {
+        this.set(engine().restarts);
+      },
+    });
+    new Gauge({
+      name: 'loradrop_engine_resident_bytes',
+      help: 'Resident memory of the inference process, as last reported.',
+      registers,
+      collect() {
+        this.set(engine().residentBytes);
+      },
+    });
+    new Gauge({
+      name: 'loradrop_prompt_cache_bytes',
+      help: 'Prompt embeddings kept in the inference process.',
+      registers,
+      collect() {
+        this.set(engine().promptCacheBytes);
+      },
+    });
+  }
+  if (queue) {
+    new Gauge({
+      name: 'loradrop_queue_jobs',
+      help: 'Generation jobs in the queue, by state. Scale workers on waiting + active.',
+      labelNames: ['state'],
+      registers,
+      async collect() {
+        // A queue that is down must not take the other metrics with it: its gauge is absent meanwhile.
+        const counts = await queue().catch(() => undefined);
+        this.reset();
+        for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
+      },
+    });
+  }
+
+  return {
+    /** Notes a finished HTTP request; `route` is the pattern, never the path, so that ids do not become labels. */
+    observeRequest(request: { method: string; route: string; status: number; seconds: number }) {
+      const { seconds, ...labels } = request;
+      httpSeconds.observe(labels, seconds);
+    },
+    accepted,
+    finished,
+    stageSeconds,
+    adapters,
+    adapterBytes,
+    prompts,
+    /** Content type of {@link render}. */
+    contentType: registry.contentType,
+    /** The exposition text. */
+    render: () => registry.metrics(),
+  };
+}
