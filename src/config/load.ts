@@ -8,6 +8,15 @@ export type RawSettings = { readonly [K in SettingName]?: string | number | bool
 
 const names = Object.keys(ConfigSchema.properties) as SettingName[];
 
+/** Text as the schema's type where it is exactly that; anything else stays text, for the check to refuse. */
+function fromText(schema: object, value: string | number | boolean): unknown {
+  if (typeof value !== 'string' || !('type' in schema)) return value;
+  // TypeBox's own conversion would truncate 1.5 to 1.
+  if (schema.type === 'integer' && /^-?[0-9]+$/.test(value)) return Number(value);
+  if (schema.type === 'boolean' && /^(true|false|1|0)$/.test(value)) return value === 'true' || value === '1';
+  return value;
+}
+
 /**
  * The settings: a flag wins over the environment, the environment over the default. An empty variable counts as unset.
  * Errors: `settings-invalid`, naming every variable that is out of its range.
@@ -16,9 +25,9 @@ export function loadConfig(flags: RawSettings = {}, environment: NodeJS.ProcessE
   const given: Record<string, unknown> = {};
   for (const name of names) {
     const value = flags[name] ?? (environment[environmentName(name)] || undefined);
-    if (value !== undefined) given[name] = value;
+    if (value !== undefined) given[name] = fromText(ConfigSchema.properties[name], value);
   }
-  const config = Value.Convert(ConfigSchema, Value.Default(ConfigSchema, given));
+  const config: unknown = Value.Default(ConfigSchema, given);
   if (!Value.Check(ConfigSchema, config)) {
     const fields = [...Value.Errors(ConfigSchema, config)].map((error) => ({
       pointer: environmentName(error.instancePath.slice(1)),
