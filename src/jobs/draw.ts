@@ -1,0 +1,55 @@
+/** Which prompts make which condition: from the prompts of a request to N indices an adapter, seeded and repeatable. */
+import { drawWithoutReplacement, drawWithReplacement, seededRandom } from '../base/random.ts';
+
+/** The outcome of {@link drawPrompts}, as it goes into a job's payload. */
+export type PromptDraw = {
+  /** The distinct texts that were drawn, in the order of their first use. */
+  readonly prompts: string[];
+  /** For each adapter, N indices into `prompts` in condition order (the order matters numerically, spec §1.1). */
+  readonly draws: number[][];
+  /** Sentences for the client; they hold numbers, never prompt text. */
+  readonly warnings: string[];
+};
+
+/** What {@link drawPrompts} is asked for. */
+export type DrawRequest = {
+  /** At least one; the same text twice is two prompts to draw from, and one text to encode. */
+  readonly given: readonly string[];
+  /** N: prompts a condition of the bundle is made of. */
+  readonly wanted: number;
+  /** Adapters, one draw each. */
+  readonly count: number;
+  /** 0…2³²−1. All draws come from one stream of this seed, so adapter k is the same whatever `count` is. */
+  readonly seed: number;
+};
+
+/**
+ * Draws N prompts for each adapter. Exactly N given: the first adapter takes them in the order given, each further one
+ * in a random order. More: N without replacement, in draw order. Fewer: every prompt once and the rest with
+ * replacement, in random order, with a warning.
+ */
+export function drawPrompts({ given, wanted, count, seed }: DrawRequest): PromptDraw {
+  const random = seededRandom(seed);
+  const warnings: string[] = [];
+  if (given.length < wanted) {
+    warnings.push(
+      `The model takes ${wanted} prompts, the request has ${given.length}: prompts were repeated at random.`,
+    );
+  }
+  const drawOne = (adapter: number): number[] => {
+    if (given.length === wanted && adapter === 0) return given.map((_, index) => index);
+    if (given.length >= wanted) return drawWithoutReplacement(random, given.length, wanted);
+    const picks = [...given.keys(), ...drawWithReplacement(random, given.length, wanted - given.length)];
+    return drawWithoutReplacement(random, wanted, wanted).map((place) => picks[place]!);
+  };
+  const indices = new Map<string, number>();
+  const draws = Array.from({ length: count }, (_, adapter) =>
+    drawOne(adapter).map((pick) => {
+      const text = given[pick]!;
+      const index = indices.get(text) ?? indices.size;
+      indices.set(text, index);
+      return index;
+    }),
+  );
+  return { prompts: [...indices.keys()], draws, warnings };
+}
