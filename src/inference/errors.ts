@@ -5,6 +5,7 @@ export const inferenceErrors = defineErrors({
   unloadable: { code: 'bundle-unloadable', title: 'The bundle does not run.', retryable: false },
   engineLost: { code: 'engine-lost', title: 'The inference process ended during the work.', retryable: true },
   engineClosed: { code: 'engine-closed', title: 'The inference engine is shutting down.', retryable: true },
+  runFailed: { code: 'inference-failed', title: 'The model did not run to its end.', retryable: true },
   deviceUnavailable: {
     code: 'device-unavailable',
     title: 'The wanted device cannot be used.',

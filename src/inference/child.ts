@@ -1,0 +1,181 @@
+/**
+ * The inference process: owns the ONNX sessions of one device. It is a process and not a thread because a run blocks its
+ * thread, cannot be interrupted, and takes everything with it when its thread is ended; a process can be killed at any time.
+ *
+ * Everything that takes long is cut into blocking pieces, and `turn` is awaited between them: that is when cancels are heard
+ * and finished decodes are sent.
+ */
+import { join } from 'node:path';
+import { setImmediate as nextImmediate } from 'node:timers/promises';
+import { type ByteLru, createByteLru } from '../base/lru.ts';
+import type { Bundle } from '../models/bundle.ts';
+import { type ConditionMaker, createConditionMaker } from './conditions.ts';
+import { type Decoder, openDecoder } from './decoder.ts';
+import { proveDevice } from './device.ts';
+import { openEncoder } from './encoder.ts';
+import type { Device } from './engine.ts';
+import { failureOf } from './failure.ts';
+import type { BatchRequest, Failure, FromChild, ToChild } from './protocol.ts';
+import { createTokenOutbox } from './token-outbox.ts';
+import { openTokenizer } from './tokenizer.ts';
+
+type Loaded = { readonly makeConditions: ConditionMaker; readonly decoder: Decoder };
+type Opened = {
+  readonly device: Device;
+  readonly encodeTokenBudget: number;
+  readonly promptCache: ByteLru<Float32Array>;
+};
+
+let opened: Opened | undefined;
+const bundles = new Map<string, Loaded>();
+const cancels = new Map<number, AbortController>();
+const outbox = createTokenOutbox({ send: (id, values) => send({ type: 'tokens', id, values }) });
+
+process.on('message', (message: ToChild) => void handle(message));
+process.on('disconnect', () => process.exit());
+// A terminal's Ctrl-C reaches the whole process group; when to end is the engine's decision.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {});
+
+async function handle(message: ToChild): Promise<void> {
+  switch (message.type) {
+    case 'open':
+      return open(message);
+    case 'load':
+      return load(message.bundle);
+    case 'batch':
+      return runBatch(message.digest, message.requests);
+    case 'cancel':
+      cancels.get(message.id)?.abort();
+      return;
+    case 'pull':
+      outbox.pull(message.id, message.chunks);
+      return;
+    case 'release':
+      outbox.release(message.id);
+      return;
+  }
+}
+
+/** Resolves when the channel has taken the message, which is what holds back a sender that is faster than its reader. */
+function send(message: FromChild): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.send!(message, undefined, {}, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+/** Lets waiting messages be heard, and readers of finished decodes go first. */
+async function turn(): Promise<void> {
+  // Between two of them the event loop has looked at the channel, wherever in its round this is called.
+  await nextImmediate();
+  await nextImmediate();
+  await outbox.quiet();
+}
+
+async function open(options: Extract<ToChild, { type: 'open' }>): Promise<void> {
+  try {
+    const { device, note } = await proveDevice(options.device, { threads: options.threads });
+    const promptCache = createByteLru<Float32Array>(options.promptCacheBytes);
+    opened = { device, encodeTokenBudget: options.encodeTokenBudget, promptCache };
+    await send({ type: 'opened', device, ...(note !== undefined && { note }) });
+    await idle();
+  } catch (error) {
+    await send({ type: 'refused', failure: tell(error) });
+    process.exit();
+  }
+}
+
+async function load(bundle: Bundle): Promise<void> {
+  const { device, encodeTokenBudget, promptCache } = opened!;
+  const { manifest, directory, digest } = bundle;
+  const startedAt = performance.now();
+  try {
+    const tokenize = await openTokenizer(join(directory, manifest.tokenizer.file), manifest.condition);
+    const encoder = await openEncoder(bundle, device, { tokenBudget: encodeTokenBudget });
+    const makeConditions = createConditionMaker({ bundle, encoder, tokenize, cache: promptCache });
+    const decoder = await openDecoder(bundle, device);
+    bundles.set(digest, { makeConditions, decoder });
+    const loadMs = performance.now() - startedAt;
+    await send({ type: 'loaded', digest, loadMs, stages: decoder.stages, fixedShape: encoder.fixedShape });
+  } catch (error) {
+    await send({ type: 'unloadable', digest, failure: tell(error) });
+  }
+  await idle();
+}
+
+async function runBatch(digest: string, requests: readonly BatchRequest[]): Promise<void> {
+  const { makeConditions, decoder } = bundles.get(digest)!;
+  const everyone = new AbortController();
+  for (const { id } of requests) {
+    const cancel = new AbortController();
+    cancels.set(id, cancel);
+    cancel.signal.addEventListener('abort', () => {
+      if (requests.every((other) => cancels.get(other.id)?.signal.aborted ?? true)) everyone.abort();
+    });
+  }
+  try {
+    await send({ type: 'working', on: 'batch' });
+    const startedAt = performance.now();
+    const embeddings = await makeConditions(
+      requests.flatMap(({ prompts }) => prompts),
+      {
+        signal: everyone.signal,
+        turn,
+        onProgress: (fraction) => report('batch', { stage: 'embedding', fraction }),
+      },
+    );
+    const embeddingMs = (performance.now() - startedAt) / requests.length;
+
+    for (const { id, prompts, blocks } of requests) {
+      const { signal } = cancels.get(id)!;
+      await turn();
+      try {
+        signal.throwIfAborted();
+        await send({ type: 'working', on: id });
+        const decodeStartedAt = performance.now();
+        const tokens = await decoder.decode(embeddings.condition(prompts), {
+          signal,
+          turn,
+          onProgress: (fraction) => report(id, { stage: 'decoding', fraction }),
+        });
+        const decodingMs = performance.now() - decodeStartedAt;
+        const { cached, encoded } = embeddings.sources(prompts);
+        outbox.add(id, { tokens, tokenFloats: decoder.tokenFloats, blocks });
+        await send({
+          type: 'decoded',
+          id,
+          embeddingMs,
+          decodingMs,
+          promptsCached: cached,
+          promptsEncoded: encoded,
+        });
+      } catch (error) {
+        await send(signal.aborted ? { type: 'stopped', id } : { type: 'failed', id, failure: tell(error) });
+      }
+      cancels.delete(id);
+    }
+  } catch (error) {
+    // The embedding failed, or nobody wants it any more: it was everyone's.
+    const failure = everyone.signal.aborted ? undefined : tell(error);
+    for (const { id } of requests) {
+      cancels.delete(id);
+      await send(failure ? { type: 'failed', id, failure } : { type: 'stopped', id });
+    }
+  }
+  await idle();
+}
+
+function report(of: number | 'batch', progress: { stage: 'embedding' | 'decoding'; fraction: number }): void {
+  // The channel keeps the order, so nothing has to wait for it; a lost channel ends this process anyway.
+  send({ type: 'progress', of, progress }).catch(() => {});
+}
+
+function idle(): Promise<void> {
+  const residentBytes = process.memoryUsage.rss();
+  return send({ type: 'idle', residentBytes, promptCacheBytes: opened!.promptCache.bytes });
+}
+
+/** The failure as it is told, and in full for the log: what is written to standard error, the engine logs. */
+function tell(error: unknown): Failure {
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  return failureOf(error);
+}

@@ -1,0 +1,79 @@
+/** Which provider runs the graphs: what the operator asked for, proven by running a graph on it. */
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { LoradropError } from '../base/errors.ts';
+import type { Device } from './engine.ts';
+import { inferenceErrors } from './errors.ts';
+import { runtimeReason } from './runtime-reason.ts';
+
+/** The providers worth trying, best first, and whether the first one is a wish or a demand. */
+export type WantedDevice = {
+  readonly provider: 'cpu' | 'cuda';
+  /** CUDA device number. */
+  readonly index: number;
+  /** True when CPU may take its place. */
+  readonly optional: boolean;
+};
+
+/** The smallest useful graph, `y = Neg(x)` on one float32 (opset 13): enough to make a provider load its libraries. */
+const PROBE_GRAPH = Buffer.from(
+  'CAg6MgoLCgF4EgF5IgNOZWcSAWdaDwoBeBIKCggIARIECgIIAWIPCgF5EgoKCAgBEgQKAggBQgQKABAN',
+  'base64',
+);
+
+/**
+ * Reads `auto`, `cpu`, `cuda` or `cuda:N`. `auto` means CUDA where it works, else CPU.
+ * Errors: `device-unavailable` for any other text.
+ */
+export function parseDevice(text: string): WantedDevice {
+  const match = /^(?:(auto|cpu)|cuda(?::(\d{1,2}))?)$/.exec(text);
+  if (!match) throw inferenceErrors.deviceUnavailable('A device is one of auto, cpu, cuda and cuda:N.');
+  return {
+    provider: match[1] === 'cpu' ? 'cpu' : 'cuda',
+    index: Number(match[2] ?? 0),
+    optional: match[1] === 'auto',
+  };
+}
+
+/** The execution providers a session of this device is created with: one, so that there is nothing to fall back to in silence. */
+export function executionProviders(device: Pick<Device, 'provider' | 'index'>) {
+  return device.provider === 'cuda' ? [{ name: 'cuda', deviceId: device.index ?? 0 }] : ['cpu'];
+}
+
+/**
+ * Runs a graph on the wanted provider and says which one it is. `note` tells why CPU took the place of an optional CUDA.
+ * Errors: `device-unavailable` when a demanded provider does not work.
+ */
+export async function proveDevice(
+  wanted: WantedDevice,
+  options: { threads: number },
+): Promise<{ device: Device; note?: string }> {
+  const cpu: Device = { provider: 'cpu', name: 'cpu', threads: options.threads };
+  if (wanted.provider === 'cpu') {
+    await runProbe(cpu);
+    return { device: cpu };
+  }
+  const { provider, index } = wanted;
+  const cuda: Device = { provider, index, name: `cuda:${index}`, threads: options.threads };
+  try {
+    await runProbe(cuda);
+    return { device: cuda };
+  } catch (error) {
+    if (!wanted.optional) throw error;
+    await runProbe(cpu);
+    return { device: cpu, note: error instanceof LoradropError ? error.message : runtimeReason(error) };
+  }
+}
+
+async function runProbe(device: Device): Promise<void> {
+  try {
+    const session = await InferenceSession.create(PROBE_GRAPH, {
+      executionProviders: executionProviders(device),
+    });
+    const { y } = await session.run({ x: new Tensor('float32', [2], [1]) });
+    if (y?.data[0] !== -2) throw new Error('a probe graph gave a wrong number');
+  } catch (cause) {
+    throw inferenceErrors.deviceUnavailable(`${device.name} cannot be used: ${runtimeReason(cause)}.`, {
+      cause,
+    });
+  }
+}

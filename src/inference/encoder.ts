@@ -1,0 +1,116 @@
+/** The text encoder of a bundle: slices of token ids → hidden states of every position. */
+import { Tensor } from 'onnxruntime-node';
+import type { Bundle } from '../models/bundle.ts';
+import type { Device } from './engine.ts';
+import { inferenceErrors } from './errors.ts';
+import { openSession, runSession } from './session.ts';
+
+/** What one pass of the encoder takes of a prompt: its ids and how many of them are tokens rather than padding. */
+export type Slice = { readonly ids: Int32Array; readonly length: number };
+
+/** A loaded and warm encoder. */
+export type Encoder = {
+  /** Tokens of a slice. */
+  readonly sliceTokens: number;
+  /** Most slices in one run. */
+  readonly maxSlices: number;
+  /** True when every run has `maxSlices` rows, filled up where there are fewer. */
+  readonly fixedShape: boolean;
+  /** The hidden states of 1…`maxSlices` slices, each `[sliceTokens, width]`; padding positions included, nothing pooled. */
+  encode(slices: readonly Slice[]): Promise<Float32Array[]>;
+  /** The hidden states of a slice that is nothing but padding: the same for every prompt (spec §1.3). */
+  readonly padded: Float32Array;
+};
+
+/**
+ * Loads the encoder, runs it in the shapes it will be used in, and checks what the bundle says of it:
+ *
+ * - **A prompt's numbers must not depend on its neighbours.** Where a slice alone and the same slice in a full run differ by
+ *   a bit, every run is given one fixed shape; on CUDA always, since kernels are chosen by shape there. On the CPU the
+ *   encoders seen so far give equal bits in every shape.
+ * - **Attention where every key is masked** (spec §1.3) is a property of the graph, and this room takes graphs as they are:
+ *   a mask of zeros is fed as it is. A graph that adds the most negative finite number gives `uniform`; `zero` needs a graph
+ *   made for it. The manifest's word is tested by changing one masked token: under `zero` no other position may notice,
+ *   under `uniform` all must. Only bundles whose prompts are longer than one slice ever meet the case.
+ *
+ * Errors: `bundle-unloadable`.
+ */
+export async function openEncoder(
+  bundle: Bundle,
+  device: Device,
+  options: { tokenBudget: number },
+): Promise<Encoder> {
+  const { encoder, condition } = bundle.manifest;
+  const { file, inputs, output } = encoder;
+  const { encoderTokens, width, padTokenId } = condition;
+  const sliceTokens = Math.min(condition.tokens, encoderTokens);
+  const maxSlices = Math.max(1, Math.min(encoder.maxBatch, Math.floor(options.tokenBudget / sliceTokens)));
+  const session = await openSession(bundle, file, device);
+  const refuse = (reason: string) => inferenceErrors.unloadable(`${file} ${reason}.`);
+
+  async function run(slices: readonly Slice[], rows: number): Promise<Float32Array[]> {
+    const shape = [rows, sliceTokens];
+    const ids = new BigInt64Array(rows * sliceTokens);
+    const mask = new BigInt64Array(rows * sliceTokens);
+    for (let row = 0; row < rows; row++) {
+      const slice = slices[Math.min(row, slices.length - 1)]!;
+      for (let i = 0; i < sliceTokens; i++) ids[row * sliceTokens + i] = BigInt(slice.ids[i]!);
+      mask.fill(1n, row * sliceTokens, row * sliceTokens + slice.length);
+    }
+    const feeds: Record<string, Tensor> = {
+      [inputs.ids]: new Tensor('int64', ids, shape),
+      [inputs.mask]: new Tensor('int64', mask, shape),
+    };
+    if (inputs.tokenTypes) {
+      feeds[inputs.tokenTypes] = new Tensor('int64', new BigInt64Array(rows * sliceTokens), shape);
+    }
+    const { data, dims } = await runSession(session, feeds, { file, output });
+    if (dims.join() !== `${rows},${sliceTokens},${width}`) {
+      throw refuse(`gives [${dims.join(', ')}] instead of [${rows}, ${sliceTokens}, ${width}]`);
+    }
+    const size = sliceTokens * width;
+    // Copies, so that a slice kept in the cache does not keep its whole run.
+    return slices.map((_, row) => data.slice(row * size, (row + 1) * size));
+  }
+
+  const padding: Slice = { ids: new Int32Array(sliceTokens).fill(padTokenId), length: 0 };
+  // A token that is not padding; ids 0 and 1 are in every vocabulary.
+  const otherId = padTokenId === 0 ? 1 : 0;
+  const probe: Slice = { ids: Int32Array.of(otherId, ...padding.ids.subarray(1)), length: 1 };
+  const [alone] = await warmUp(() => run([probe], 1));
+  const crowd = await warmUp(() => run([...Array<Slice>(maxSlices - 1).fill(padding), probe], maxSlices));
+  if (!alone!.every(Number.isFinite)) throw refuse('gives numbers that are not finite');
+  const fixedShape = device.provider === 'cuda' || !sameBits(alone!, crowd.at(-1)!);
+  const encode = (slices: readonly Slice[]) => run(slices, fixedShape ? maxSlices : slices.length);
+  const [padded] = await encode([padding]);
+
+  if (condition.tokens > sliceTokens) {
+    if (!padded!.every(Number.isFinite)) {
+      throw refuse('gives numbers that are not finite where every token is masked');
+    }
+    const changed: Slice = { ids: Int32Array.of(...padding.ids.subarray(1), otherId), length: 0 };
+    const [noticed] = await encode([changed]);
+    const attends = !sameBits(padded!.subarray(0, width), noticed!.subarray(0, width));
+    if (attends !== (condition.fullyMaskedAttention === 'uniform')) {
+      throw refuse(
+        `${attends ? 'attends to masked tokens' : 'attends to nothing'} where every token is masked, but bundle.json says fullyMaskedAttention ${condition.fullyMaskedAttention}`,
+      );
+    }
+  }
+  return { sliceTokens, maxSlices, fixedShape, encode, padded: padded! };
+
+  /** A first run that fails means that the bundle does not run. */
+  async function warmUp(first: () => Promise<Float32Array[]>): Promise<Float32Array[]> {
+    try {
+      return await first();
+    } catch (cause) {
+      throw cause instanceof Error ? inferenceErrors.unloadable(cause.message, { cause }) : cause;
+    }
+  }
+}
+
+function sameBits(a: Float32Array, b: Float32Array): boolean {
+  return Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(
+    Buffer.from(b.buffer, b.byteOffset, b.byteLength),
+  );
+}

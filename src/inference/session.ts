@@ -1,0 +1,46 @@
+/** Opening one ONNX graph of a bundle with the options that every session of a device shares. */
+import { join } from 'node:path';
+import { InferenceSession, type Tensor } from 'onnxruntime-node';
+import type { Bundle } from '../models/bundle.ts';
+import { executionProviders } from './device.ts';
+import type { Device } from './engine.ts';
+import { inferenceErrors } from './errors.ts';
+import { runtimeReason } from './runtime-reason.ts';
+
+/**
+ * Opens a graph of the bundle by path, since weights beside it may exceed what a buffer can hold.
+ * Errors: `bundle-unloadable` with the file and ONNX Runtime's reason.
+ */
+export async function openSession(bundle: Bundle, file: string, device: Device): Promise<InferenceSession> {
+  try {
+    return await InferenceSession.create(join(bundle.directory, file), {
+      executionProviders: executionProviders(device),
+      intraOpNumThreads: device.threads,
+      // Every session has a thread pool of its own: idle ones must not spin beside the one that works.
+      extra: { session: { intra_op: { allow_spinning: '0' } } },
+      logSeverityLevel: 3,
+    });
+  } catch (cause) {
+    const reason = runtimeReason(cause, bundle);
+    throw inferenceErrors.unloadable(`${file} does not load: ${reason}.`, { cause });
+  }
+}
+
+/** Runs a graph and takes one float32 output. Errors: `inference-failed` with the file and ONNX Runtime's reason. */
+export async function runSession(
+  session: InferenceSession,
+  feeds: Record<string, Tensor>,
+  options: { file: string; output: string },
+): Promise<{ data: Float32Array; dims: readonly number[] }> {
+  const { file, output } = options;
+  let result: Tensor | undefined;
+  try {
+    result = (await session.run(feeds, [output]))[output];
+  } catch (cause) {
+    throw inferenceErrors.runFailed(`${file} failed: ${runtimeReason(cause)}.`, { cause });
+  }
+  if (!(result?.data instanceof Float32Array)) {
+    throw inferenceErrors.unloadable(`${file} gives no float32 output ${output}.`);
+  }
+  return { data: result.data, dims: result.dims };
+}

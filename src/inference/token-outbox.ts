@@ -1,0 +1,125 @@
+/** The child's side of reading tokens: finished decodes, sent piece by piece as far as their readers have room. */
+import type { TokenBlock } from './engine.ts';
+import { CHUNK_FLOATS } from './protocol.ts';
+
+/** Finished decodes that wait to be read. */
+export type TokenOutbox = {
+  /** Keeps a decode until its blocks have been sent or it is released. */
+  add(id: number, decode: { tokens: Float32Array; tokenFloats: number; blocks: readonly TokenBlock[] }): void;
+  /** Lets this many more chunks of a decode be sent. */
+  pull(id: number, chunks: number): void;
+  /** Forgets a decode. */
+  release(id: number): void;
+  /**
+   * Resolves when no decode is being read: a blocking run would hold up its reader. A reader counts as busy until it has
+   * let {@link IDLE_MS} pass, and all of them together for {@link MAX_WAIT_MS}, so that a slow one cannot hold up the device.
+   */
+  quiet(): Promise<void>;
+};
+
+/** A reader that asks for nothing this long is busy with something else, such as a slow disk. */
+const IDLE_MS = 20;
+/** Longest the device waits for readers; 1 GB at the speed of the channel. */
+const MAX_WAIT_MS = 2000;
+
+type Reading = {
+  readonly tokens: Float32Array;
+  readonly tokenFloats: number;
+  readonly blocks: readonly TokenBlock[];
+  block: number;
+  /** Floats of the current block that have been sent. */
+  offset: number;
+  credit: number;
+  sending: boolean;
+  activeAt: number;
+};
+
+/** Makes an empty {@link TokenOutbox} whose chunks leave through `send`, which resolves when the channel has taken one. */
+export function createTokenOutbox(options: {
+  send: (id: number, values: Float32Array) => Promise<void>;
+  now?: () => number;
+}): TokenOutbox {
+  const { send, now = () => performance.now() } = options;
+  const readings = new Map<number, Reading>();
+  let wake: (() => void) | undefined;
+
+  async function sendChunks(id: number, reading: Reading): Promise<void> {
+    if (reading.sending) return;
+    reading.sending = true;
+    while (reading.credit > 0 && readings.get(id) === reading) {
+      reading.credit--;
+      const values = nextChunk(reading);
+      if (reading.block === reading.blocks.length) remove(id);
+      await send(id, values);
+      reading.activeAt = now();
+    }
+    reading.sending = false;
+  }
+
+  function remove(id: number): void {
+    readings.delete(id);
+    wake?.();
+  }
+
+  /** When the last busy reader falls idle, in milliseconds from now; 0 when none is busy. */
+  function busyForMs(): number {
+    let lastMs = 0;
+    for (const { activeAt, sending } of readings.values()) {
+      lastMs = Math.max(lastMs, sending ? IDLE_MS : activeAt + IDLE_MS - now());
+    }
+    return lastMs;
+  }
+
+  return {
+    add(id, decode) {
+      if (decode.blocks.some(({ count }) => count > 0)) {
+        const reading = { ...decode, block: 0, offset: 0, credit: 0, sending: false, activeAt: now() };
+        readings.set(id, reading);
+      }
+    },
+    pull(id, chunks) {
+      const reading = readings.get(id);
+      if (!reading) return;
+      reading.credit += chunks;
+      reading.activeAt = now();
+      // A send fails only when the parent is gone, and then this process ends.
+      sendChunks(id, reading).catch(() => {});
+    },
+    release: remove,
+    async quiet() {
+      const until = now() + MAX_WAIT_MS;
+      for (;;) {
+        const waitMs = Math.min(busyForMs(), until - now());
+        if (waitMs <= 0) return;
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, waitMs);
+          wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+        wake = undefined;
+      }
+    },
+  };
+}
+
+/** Takes the next floats of the asked blocks, at most {@link CHUNK_FLOATS} of them. */
+function nextChunk(reading: Reading): Float32Array {
+  const { tokens, tokenFloats, blocks } = reading;
+  const chunk = new Float32Array(CHUNK_FLOATS);
+  let filled = 0;
+  while (filled < CHUNK_FLOATS && reading.block < blocks.length) {
+    const { start, count } = blocks[reading.block]!;
+    const from = start * tokenFloats + reading.offset;
+    const floats = Math.min(CHUNK_FLOATS - filled, count * tokenFloats - reading.offset);
+    chunk.set(tokens.subarray(from, from + floats), filled);
+    filled += floats;
+    reading.offset += floats;
+    if (reading.offset === count * tokenFloats) {
+      reading.block++;
+      reading.offset = 0;
+    }
+  }
+  return chunk.subarray(0, filled);
+}

@@ -1,0 +1,29 @@
+import { test } from 'tap';
+import { parseDevice, proveDevice } from '../../src/inference/device.ts';
+
+test('device names', async (t) => {
+  t.strictSame(parseDevice('cpu'), { provider: 'cpu', index: 0, optional: false });
+  t.strictSame(parseDevice('auto'), { provider: 'cuda', index: 0, optional: true });
+  t.strictSame(parseDevice('cuda'), { provider: 'cuda', index: 0, optional: false });
+  t.strictSame(parseDevice('cuda:3'), { provider: 'cuda', index: 3, optional: false });
+  for (const text of ['', 'gpu', 'cuda:', 'cuda:-1', 'cuda:100', 'CPU', 'cuda:1 ']) {
+    t.throws(() => parseDevice(text), { code: 'device-unavailable' }, JSON.stringify(text));
+  }
+});
+
+test('the CPU is proven by a run', async (t) => {
+  t.strictSame(await proveDevice(parseDevice('cpu'), { threads: 2 }), {
+    device: { provider: 'cpu', name: 'cpu', threads: 2 },
+  });
+});
+
+test('CUDA is demanded by name and wished for by auto', async (t) => {
+  // No machine has a hundred of them, so this holds with and without CUDA.
+  await t.rejects(proveDevice(parseDevice('cuda:99'), { threads: 1 }), {
+    code: 'device-unavailable',
+    message: /^cuda:99 cannot be used: [^/]+\.$/,
+  });
+  const { device, note } = await proveDevice({ provider: 'cuda', index: 99, optional: true }, { threads: 1 });
+  t.equal(device.name, 'cpu');
+  t.match(note, /^cuda:99 cannot be used/);
+});
