@@ -7,4 +7,9 @@ export const adapterErrors = defineErrors({
     title: 'The file is not a usable safetensors file.',
     retryable: false,
   },
+  mismatch: {
+    code: 'adapter-mismatch',
+    title: 'The adapter does not fit the base model it is for.',
+    retryable: false,
+  },
 });

@@ -8,7 +8,9 @@ export type Dtype = (typeof DTYPES)[number];
 /** Bytes an element takes. */
 export const DTYPE_BYTES: Readonly<Record<Dtype, number>> = { bf16: 2, f16: 2, f32: 4 };
 
-const scratch = new DataView(new ArrayBuffer(4));
+// One number seen as float32 and as its bits; typed arrays, since a DataView costs several times as much here.
+const scratchFloat = new Float32Array(1);
+const scratchBits = new Uint32Array(scratchFloat.buffer);
 
 /** The nearest bfloat16 of each float32 (ties to even, NaN stays NaN), as its 16 bits. */
 export function toBf16Bits(values: Float32Array): Uint16Array {
@@ -29,13 +31,13 @@ export function fromBf16Bits(bits: Uint16Array): Float32Array {
   return new Float32Array(wide.buffer);
 }
 
-/** One number rounded to bfloat16 precision (ties to even) and back. */
+/** One number rounded to float32, then to bfloat16 (each ties to even), and back. */
 export function roundBf16(value: number): number {
-  scratch.setFloat32(0, value);
-  const b = scratch.getUint32(0);
+  scratchFloat[0] = value;
+  const b = scratchBits[0]!;
   if ((b & 0x7fffffff) > 0x7f800000) return Number.NaN;
-  scratch.setUint32(0, ((b + 0x7fff + ((b >>> 16) & 1)) & 0xffff0000) >>> 0);
-  return scratch.getFloat32(0);
+  scratchBits[0] = (b + 0x7fff + ((b >>> 16) & 1)) & 0xffff0000;
+  return scratchFloat[0]!;
 }
 
 /** The nearest IEEE binary16 of each float32 (ties to even; beyond 65504 becomes infinity), as its 16 bits. */
@@ -53,9 +55,9 @@ export function toF16Bits(values: Float32Array): Uint16Array {
       out[i] = sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
     } else {
       // Subnormal: adding 0.5 lines the mantissa up at the format's smallest step, and the FPU rounds it.
-      scratch.setUint32(0, magnitude);
-      scratch.setFloat32(0, scratch.getFloat32(0) + 0.5);
-      out[i] = sign | (scratch.getUint32(0) - 0x3f000000);
+      scratchBits[0] = magnitude;
+      scratchFloat[0] = scratchFloat[0]! + 0.5;
+      out[i] = sign | (scratchBits[0]! - 0x3f000000);
     }
   }
   return out;

@@ -1,6 +1,6 @@
 /**
  * Weight-token layouts: how the rows of a decoder's output map onto the LoRA matrices of a base model, as plain data.
- * Source: shared spec `dnd-spec.md` §3.1–3.2 (Drag-and-Drop LLMs, arXiv 2506.16406).
+ * Source: spec §3.1–3.2 (Drag-and-Drop LLMs, arXiv 2506.16406).
  */
 import { type Static, Type } from 'typebox';
 

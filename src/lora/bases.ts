@@ -1,0 +1,148 @@
+/** Base models as data: the general layout rule for Llama and Qwen types, the bases with a name, and the layout check. */
+import { Compile } from 'typebox/compile';
+import type { FieldError } from '../base/errors.ts';
+import { loraErrors } from './errors.ts';
+import { LoraLayout } from './layout.ts';
+
+/** The widths of a Llama or Qwen type decoder-only base, and the adapter wanted for it. */
+export type BaseShape = {
+  readonly layers: number;
+  /** Width of the residual stream. */
+  readonly hidden: number;
+  /** Width of all query heads together; equal to `hidden` when absent. */
+  readonly query?: number;
+  /** Width of all key heads together, and of all value heads. */
+  readonly kv: number;
+  /** Width of the feed-forward block. */
+  readonly ffn: number;
+  readonly rank: number;
+  readonly alpha: number;
+  /** Columns of a chunk; the greatest common divisor of all widths when absent, so that no chunk needs padding. */
+  readonly chunkWidth?: number;
+  /** Where the base keeps its layers; `model.layers` when absent. */
+  readonly layerPath?: string;
+};
+
+/** A base model that can be asked for by name. */
+export type KnownBase = {
+  /** Name of the repository with the weights; goes into `base_model_name_or_path`. */
+  readonly id: string;
+  /** Short name for command lines. */
+  readonly alias: string;
+  /** Family that decides names in other formats: `llama`, `qwen2`, `qwen2_5_vl`. */
+  readonly architecture: string;
+  readonly layout: LoraLayout;
+};
+
+/** Most weight tokens of a layout: over a hundred times the largest published one (7,308, spec §3.1). */
+export const MAX_TOKENS = 1 << 20;
+
+const validator = Compile(LoraLayout);
+
+/**
+ * Refuses everything that is not a layout whose chunks tile its matrices: unknown or missing fields, odd sides, a width
+ * that the chunk width does not divide, a module named twice, more than {@link MAX_TOKENS} tokens.
+ * Errors: `layout-invalid` with the offending fields.
+ */
+export function checkLayout(layout: unknown): asserts layout is LoraLayout {
+  if (!validator.Check(layout)) {
+    throw invalid(
+      validator.Errors(layout).map(({ instancePath, message }) => ({ pointer: instancePath, message })),
+    );
+  }
+  const { chunkWidth, layers, modules } = layout;
+  const fields: FieldError[] = [];
+  modules.forEach((module, index) => {
+    for (const side of ['in', 'out'] as const) {
+      if (module[side] % chunkWidth !== 0) {
+        fields.push({
+          pointer: `/modules/${index}/${side}`,
+          message: `${module[side]} is not a multiple of the chunk width ${chunkWidth}`,
+        });
+      }
+    }
+    if (modules.findIndex(({ path }) => path === module.path) !== index) {
+      fields.push({ pointer: `/modules/${index}/path`, message: `names ${module.path} a second time` });
+    }
+  });
+  const tokens = (layers * modules.reduce((sum, module) => sum + module.in + module.out, 0)) / chunkWidth;
+  if (tokens > MAX_TOKENS) {
+    fields.push({ pointer: '', message: `has ${tokens} weight tokens, more than ${MAX_TOKENS}` });
+  }
+  if (fields.length > 0) throw invalid(fields);
+}
+
+function invalid(fields: readonly FieldError[]) {
+  const listing = fields.map(({ pointer, message }) => `${pointer || '/'} ${message}`).join('; ');
+  return loraErrors.layout(`The layout does not fit: ${listing}.`, { fields });
+}
+
+/**
+ * The layout of any base whose layers are those of Llama: LoRA on the seven linear modules in the order q, k, v, o, up,
+ * gate, down (spec §3.2). Errors: `layout-invalid`.
+ */
+export function layoutForBase(shape: BaseShape): LoraLayout {
+  const { layers, hidden, kv, ffn, rank, alpha } = shape;
+  const query = shape.query ?? hidden;
+  const layout: LoraLayout = {
+    rank,
+    alpha,
+    chunkWidth: shape.chunkWidth ?? [query, kv, ffn].reduce(greatestCommonDivisor, hidden),
+    layers,
+    layerPath: shape.layerPath ?? 'model.layers',
+    modules: [
+      { path: 'self_attn.q_proj', in: hidden, out: query },
+      { path: 'self_attn.k_proj', in: hidden, out: kv },
+      { path: 'self_attn.v_proj', in: hidden, out: kv },
+      { path: 'self_attn.o_proj', in: query, out: hidden },
+      { path: 'mlp.up_proj', in: hidden, out: ffn },
+      { path: 'mlp.gate_proj', in: hidden, out: ffn },
+      { path: 'mlp.down_proj', in: ffn, out: hidden },
+    ],
+  };
+  checkLayout(layout);
+  return layout;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
+
+/** The bases with published decoders (spec §3.1), and the one of the untrained bundle. */
+export const KNOWN_BASES: readonly KnownBase[] = [
+  {
+    id: 'Qwen/Qwen2.5-0.5B-Instruct',
+    alias: 'qwen2.5-0.5b',
+    architecture: 'qwen2',
+    layout: layoutForBase({ layers: 24, hidden: 896, kv: 128, ffn: 4864, rank: 8, alpha: 16 }),
+  },
+  {
+    id: 'Qwen/Qwen2.5-1.5B-Instruct',
+    alias: 'qwen2.5-1.5b',
+    architecture: 'qwen2',
+    layout: layoutForBase({ layers: 28, hidden: 1536, kv: 256, ffn: 8960, rank: 16, alpha: 32 }),
+  },
+  {
+    id: 'Qwen/Qwen2.5-VL-3B-Instruct',
+    alias: 'qwen2.5-vl-3b',
+    architecture: 'qwen2_5_vl',
+    layout: layoutForBase({ layers: 36, hidden: 2048, kv: 256, ffn: 11008, rank: 16, alpha: 32 }),
+  },
+  {
+    id: 'Qwen/Qwen2.5-7B-Instruct',
+    alias: 'qwen2.5-7b',
+    architecture: 'qwen2',
+    layout: layoutForBase({ layers: 28, hidden: 3584, kv: 512, ffn: 18944, rank: 16, alpha: 32 }),
+  },
+  {
+    id: 'HuggingFaceTB/SmolLM2-135M-Instruct',
+    alias: 'smollm2-135m',
+    architecture: 'llama',
+    layout: layoutForBase({ layers: 30, hidden: 576, kv: 192, ffn: 1536, rank: 8, alpha: 16 }),
+  },
+];
+
+/** The base of {@link KNOWN_BASES} with this id or alias. */
+export function findBase(idOrAlias: string): KnownBase | undefined {
+  return KNOWN_BASES.find(({ id, alias }) => id === idOrAlias || alias === idOrAlias);
+}
