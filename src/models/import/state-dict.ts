@@ -1,0 +1,22 @@
+/** Number formats weights may come in; all of them become float32 exactly. */
+export const WEIGHT_DTYPES = ['F32', 'F16', 'BF16'] as const;
+
+/** One tensor of a state dict. */
+export type StateDictEntry = {
+  /** Name as training code gives it, wrappers such as `module.` included. */
+  readonly name: string;
+  /** As the file names it; only those of {@link WEIGHT_DTYPES} can become weights. */
+  readonly dtype: string;
+  readonly shape: readonly number[];
+};
+
+/**
+ * Named tensors of a checkpoint, wherever they come from. The importer asks for shapes first and then streams each weight
+ * once, so a source never needs to hold more than a chunk.
+ */
+export type StateDict = {
+  readonly entries: readonly StateDictEntry[];
+  /** The tensor's numbers in row-major order as float32, in chunks of any length. */
+  stream(name: string, options?: { signal?: AbortSignal }): AsyncIterable<Float32Array>;
+  close(): Promise<void>;
+};

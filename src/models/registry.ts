@@ -1,0 +1,83 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { toLoradropError } from '../base/errors.ts';
+import type { Bundle } from './bundle.ts';
+import { modelErrors } from './errors.ts';
+import { openBundle } from './open.ts';
+import { MANIFEST_FILE } from './parse-manifest.ts';
+
+/** A directory that looks like a bundle but cannot be used, and why; `name` is the directory's own name. */
+export type ModelProblem = { readonly name: string; readonly reason: string };
+
+/** The verified bundles of a directory. */
+export type ModelRegistry = {
+  /** By id, ascending. */
+  list(): readonly Bundle[];
+  /** Errors: `model-not-found`. */
+  get(id: string): Bundle;
+  /** The bundle for requests that name none: the configured one, else the only one, else undefined. */
+  default(): Bundle | undefined;
+  readonly problems: readonly ModelProblem[];
+};
+
+/**
+ * Opens every bundle below a directory: each subdirectory that has a `bundle.json`, whatever it is called, hidden ones left
+ * out. A broken bundle does not stop the others: it is listed in `problems`, as is a configured default that is not there.
+ * A directory that does not exist is an empty registry.
+ */
+export async function openModelRegistry(options: {
+  directory: string;
+  defaultId?: string;
+  signal?: AbortSignal;
+  onBytes?: (bytes: number) => void;
+}): Promise<ModelRegistry> {
+  const bundles = new Map<string, Bundle>();
+  const problems: ModelProblem[] = [];
+  for (const name of await bundleDirectories(options.directory)) {
+    try {
+      const bundle = await openBundle(join(options.directory, name), options);
+      const { id } = bundle.manifest;
+      if (bundles.has(id)) throw modelErrors.invalid(`Another bundle has the id ${id} already.`);
+      bundles.set(id, bundle);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      problems.push({ name, reason: toLoradropError(error).message });
+    }
+  }
+  const { defaultId } = options;
+  if (defaultId !== undefined && !bundles.has(defaultId)) {
+    problems.push({
+      name: defaultId,
+      reason: 'It is set as the default model, but there is no such bundle.',
+    });
+  }
+  const sorted = [...bundles.values()].sort((a, b) => (a.manifest.id < b.manifest.id ? -1 : 1));
+  return {
+    list: () => sorted,
+    get(id) {
+      const bundle = bundles.get(id);
+      if (!bundle) throw modelErrors.unknown('No model has this id.');
+      return bundle;
+    },
+    default() {
+      if (defaultId !== undefined) return bundles.get(defaultId);
+      return sorted.length === 1 ? sorted[0] : undefined;
+    },
+    problems,
+  };
+}
+
+async function bundleDirectories(directory: string): Promise<string[]> {
+  const entries = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const found: string[] = [];
+  for (const name of entries.sort()) {
+    // Hidden directories hold imports under way.
+    if (name.startsWith('.')) continue;
+    const manifest = await stat(join(directory, name, MANIFEST_FILE)).catch(() => undefined);
+    if (manifest) found.push(name);
+  }
+  return found;
+}

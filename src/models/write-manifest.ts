@@ -1,0 +1,27 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sha256File } from '../base/digest.ts';
+import type { BundleFile, BundleManifest } from './manifest.ts';
+import { MANIFEST_FILE } from './parse-manifest.ts';
+
+/**
+ * Writes `bundle.json` into a bundle directory, with size and digest of the named files as they lie there. The bytes
+ * depend on the arguments and the files alone: no date, no host, no path.
+ */
+export async function writeManifest(
+  directory: string,
+  facts: Omit<BundleManifest, 'files'>,
+  names: readonly string[],
+  options: { signal?: AbortSignal } = {},
+): Promise<void> {
+  const files: BundleFile[] = [];
+  for (const name of [...names].sort()) {
+    files.push({ name, ...(await sha256File(join(directory, name), options)) });
+  }
+  const { evaluation, ...rest } = facts;
+  const manifest: BundleManifest = { ...rest, files, ...(evaluation ? { evaluation } : {}) };
+  await writeFile(join(directory, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`, {
+    flag: 'wx',
+    flush: true,
+  });
+}
