@@ -2,7 +2,7 @@
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import type { LoraLayout } from '../lora/layout.ts';
 import { loraTensors } from '../lora/tensors.ts';
-import { type DecoderArchitecture, type DecoderWeight, decoderWeights } from './import/architecture.ts';
+import type { DecoderWeight } from './import/architecture.ts';
 
 /** Elements handed out at a time. */
 const CHUNK_ELEMENTS = 1 << 16;
@@ -31,17 +31,18 @@ export function* uniformNumbers(
 }
 
 /**
- * The numbers of each weight in the order of {@link decoderWeights}, tensor by tensor. Convolutions keep the variance of
+ * The numbers of the given weights of the architecture, in their order. Convolutions keep the variance of
  * what they get. The last layer is shaped so that the scale cells of every token (spec §3.3) come out near those of a
  * chunk with mean 0 and deviation {@link SIGMA}, whatever the condition.
  */
 export function* untrainedDecoderNumbers(
-  architecture: DecoderArchitecture,
+  weights: readonly DecoderWeight[],
+  lastLayer: number,
   layout: LoraLayout,
   random: RandomGenerator,
 ): Generator<Float32Array> {
-  const last = `layer${architecture.features.length - 2}.`;
-  for (const weight of decoderWeights(architecture)) {
+  const last = `layer${lastLayer}.`;
+  for (const weight of weights) {
     yield* weight.name.startsWith(last)
       ? lastLayerNumbers(weight, weight.name.slice(last.length), layout, random)
       : innerNumbers(weight, random);

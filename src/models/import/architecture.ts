@@ -1,6 +1,7 @@
 /** The shape of a hyper-convolutional decoder, told from the names and shapes of its state dict (spec §2). */
+import { FLOAT_DTYPES } from '../../adapter/tensor-bytes.ts';
 import { modelErrors } from '../errors.ts';
-import { type StateDictEntry, WEIGHT_DTYPES } from './state-dict.ts';
+import type { StateDictEntry } from './state-dict.ts';
 
 /** `[N, L, C]`: prompts or tokens, positions or rows, width or columns. */
 export type Features = readonly [number, number, number];
@@ -216,8 +217,8 @@ function accountFor(
     if (shape.some((side) => side < 1) || shape.reduce((a, b) => a * b) > MAX_WEIGHT_ELEMENTS) {
       throw refuse(`Tensor ${source} has no elements, or more than ${MAX_WEIGHT_ELEMENTS}.`);
     }
-    if (!(WEIGHT_DTYPES as readonly string[]).includes(entry.dtype)) {
-      throw refuse(`Tensor ${source} holds ${entry.dtype}; weights are ${WEIGHT_DTYPES.join(', ')}.`);
+    if (!(FLOAT_DTYPES as readonly string[]).includes(entry.dtype)) {
+      throw refuse(`Tensor ${source} holds ${entry.dtype}; weights are ${FLOAT_DTYPES.join(', ')}.`);
     }
     names.set(source, entry.name);
   }

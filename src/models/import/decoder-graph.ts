@@ -1,6 +1,7 @@
 /** The decoder of spec §2 and the length projection of spec §1.4 as ONNX graphs over one external data file. */
 import type { ExternalDataFile, ExternalTensor } from '../../onnx/external-data.ts';
 import { createGraphBuilder, type GraphBuilder } from '../../onnx/graph-builder.ts';
+import { modelErrors } from '../errors.ts';
 import { type DecoderArchitecture, decoderWeights, type Features } from './architecture.ts';
 import type { StateDict } from './state-dict.ts';
 
@@ -53,7 +54,7 @@ export type PlacedWeights = ReadonlyMap<string, ExternalTensor>;
 
 /**
  * Copies every weight of a decoder once into the external data file, as float32. Memory stays bounded by the chunks of the
- * state dict. `names` maps published names to those of the state dict.
+ * state dict. `names` maps published names to those of the state dict. Errors: `checkpoint-invalid` for a NaN or infinity.
  */
 export async function storeDecoderWeights(
   architecture: DecoderArchitecture,
@@ -68,7 +69,7 @@ export async function storeDecoderWeights(
     options.signal?.throwIfAborted();
     const numbers = stateDict.stream(names.get(source)!, options.signal ? { signal: options.signal } : {});
     const ordered = swapped.has(name) ? swapKernelAxes(numbers, architecture.kernel) : numbers;
-    placed.set(name, await file.append('float32', shape, asBytes(ordered, options)));
+    placed.set(name, await file.append('float32', shape, asBytes(ordered, source, options)));
   }
   return placed;
 }
@@ -249,9 +250,14 @@ async function* swapKernelAxes(
 
 async function* asBytes(
   chunks: AsyncIterable<Float32Array>,
+  name: string,
   options: { onBytes?: (bytes: number) => void },
 ): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
+    // NaN and infinity stay NaN when multiplied by 0, and a sum without branches costs nearly nothing.
+    let probe = 0;
+    for (let i = 0; i < chunk.length; i++) probe += chunk[i]! * 0;
+    if (probe !== 0) throw modelErrors.checkpoint(`Tensor ${name} holds numbers that are not finite.`);
     yield new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     options.onBytes?.(chunk.byteLength);
   }

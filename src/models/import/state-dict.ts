@@ -1,11 +1,8 @@
-/** Number formats weights may come in; all of them become float32 exactly. */
-export const WEIGHT_DTYPES = ['F32', 'F16', 'BF16'] as const;
-
 /** One tensor of a state dict. */
 export type StateDictEntry = {
   /** Name as training code gives it, wrappers such as `module.` included. */
   readonly name: string;
-  /** As the file names it; only those of {@link WEIGHT_DTYPES} can become weights. */
+  /** Number format as safetensors spells it. */
   readonly dtype: string;
   readonly shape: readonly number[];
 };

@@ -1,0 +1,67 @@
+/** A base model described in a file, so that a new base is data and not code. */
+import { type Static, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { layoutForBase } from '../../lora/bases.ts';
+import { LoraLayout } from '../../lora/layout.ts';
+import { modelErrors } from '../errors.ts';
+import { BundleManifest } from '../manifest.ts';
+import type { BaseLayout } from './import-checkpoint.ts';
+
+const closed = { additionalProperties: false } as const;
+const Width = Type.Integer({ minimum: 1, maximum: 1_048_576 });
+const { id, architecture } = BundleManifest.properties.base.properties;
+
+/** The widths of a Llama or Qwen type base; the layout follows by the general rule (spec §3.1–3.2). */
+const BaseShapeFile = Type.Object(
+  {
+    layers: Type.Integer({ minimum: 1, maximum: 1024 }),
+    hidden: Width,
+    query: Type.Optional(Width),
+    kv: Width,
+    ffn: Width,
+    rank: Type.Integer({ minimum: 2, maximum: 512 }),
+    alpha: Type.Number({ exclusiveMinimum: 0 }),
+    chunkWidth: Type.Optional(Width),
+    layerPath: Type.Optional(Type.String()),
+  },
+  closed,
+);
+
+/** What the file holds: the base's name and family, and either its widths or a whole layout. */
+const BaseFile = Type.Union([
+  Type.Object({ id, architecture, shape: BaseShapeFile }, closed),
+  Type.Object({ id, architecture, layout: LoraLayout }, closed),
+]);
+
+const validator = Compile(BaseFile);
+
+/** Largest file: a layout with every module spelled out takes a few kilobytes. */
+export const MAX_BASE_FILE_BYTES = 1 << 20;
+
+/**
+ * Reads a base description: `{id, architecture, shape: {layers, hidden, kv, ffn, rank, alpha, …}}` or
+ * `{id, architecture, layout: {…}}`. Errors: `layout-invalid`, `checkpoint-invalid` for text that is not such a file.
+ */
+export function parseBaseFile(text: string): BaseLayout {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw modelErrors.checkpoint('The layout file is not JSON.', { cause });
+  }
+  if (!validator.Check(value)) {
+    const fields = validator
+      .Errors(value)
+      .map(({ instancePath, message }) => ({ pointer: instancePath, message }));
+    throw modelErrors.checkpoint(
+      'The layout file needs `id`, `architecture` and either `shape` or `layout`.',
+      { fields },
+    );
+  }
+  const { id: name, architecture: family } = value as Static<typeof BaseFile>;
+  return {
+    id: name,
+    architecture: family,
+    layout: 'layout' in value ? value.layout : layoutForBase(value.shape),
+  };
+}

@@ -1,0 +1,261 @@
+import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { newId } from '../../base/ids.ts';
+import { checkLayout, findBase, KNOWN_BASES } from '../../lora/bases.ts';
+import type { LoraLayout } from '../../lora/layout.ts';
+import { tokenCount, tokenShape } from '../../lora/tensors.ts';
+import { ExternalDataFile } from '../../onnx/external-data.ts';
+import type { Bundle } from '../bundle.ts';
+import { modelErrors } from '../errors.ts';
+import { type BundleManifest, MANIFEST_VERSION } from '../manifest.ts';
+import { openBundle } from '../open.ts';
+import { writeManifest } from '../write-manifest.ts';
+import {
+  type DecoderArchitecture,
+  inferArchitecture,
+  layerMultiplyAdds,
+  layerParameters,
+  projectionMultiplyAdds,
+  projectionParameters,
+} from './architecture.ts';
+import { decoderGraph, decoderStageGraph, storeDecoderWeights } from './decoder-graph.ts';
+import { copyEncoder, inspectEncoder } from './encoder.ts';
+import { openStateDict } from './open-state-dict.ts';
+
+/** A base model and its weight-token layout, for bases that are not among the known ones. */
+export type BaseLayout = BundleManifest['base'] & { readonly layout: LoraLayout };
+
+/** How far an import is. `doneBytes` counts within a step. */
+export type ImportProgress = {
+  readonly step: 'decoder' | 'encoder' | 'verification';
+  readonly doneBytes: number;
+};
+
+/** What {@link importCheckpoint} needs to know. */
+export type ImportOptions = {
+  /** Safetensors file with the state dict of spec §2.5, or the `.index.json` of a sharded one. */
+  checkpoint: string;
+  /** Holds the encoder's `model.onnx` and `tokenizer.json`. */
+  encoderDirectory: string;
+  /** Id or alias of a known base model, or a base with its layout. */
+  base: string | BaseLayout;
+  /** The bundle directory to make; must not exist yet, or be empty. */
+  out: string;
+  id: string;
+  title?: string;
+  description?: string;
+  version?: string;
+  trained: boolean;
+  licence: string;
+  provenance: readonly string[];
+  /** Lt and N as the caller believes them; a checkpoint that says otherwise is refused. */
+  promptTokens?: number;
+  prompts?: number;
+  /** What the encoder's attention gives where every key is masked (spec §1.3). Default `zero`. */
+  fullyMaskedAttention?: 'zero' | 'uniform';
+  onProgress?: (progress: ImportProgress) => void;
+  signal?: AbortSignal;
+};
+
+const DECODER_FILE = 'decoder.onnx';
+const DECODER_DATA_FILE = 'decoder.onnx.data';
+const ENCODER_FILE = 'encoder.onnx';
+const TOKENIZER_FILE = 'tokenizer.json';
+
+/**
+ * Makes a bundle from a checkpoint and an encoder. Everything is built in a hidden directory beside `out`, verified as
+ * opening would, flushed, and renamed in one step: an import that fails or is aborted leaves nothing at `out`.
+ * Errors: `checkpoint-invalid`, `encoder-invalid`, `layout-invalid`; `bundle-invalid` for an id or text out of its limits.
+ */
+export async function importCheckpoint(options: ImportOptions): Promise<Bundle> {
+  const out = resolve(options.out);
+  await refuseOccupied(out);
+  await mkdir(dirname(out), { recursive: true });
+  const building = join(dirname(out), `.${basename(out)}.${newId('importing')}`);
+  await mkdir(building);
+  try {
+    await buildBundle(building, options);
+    let doneBytes = 0;
+    const bundle = await openBundle(building, {
+      ...(options.signal ? { signal: options.signal } : {}),
+      onBytes(bytes) {
+        doneBytes += bytes;
+        options.onProgress?.({ step: 'verification', doneBytes });
+      },
+    });
+    await publish(building, out);
+    return { ...bundle, directory: out };
+  } finally {
+    await rm(building, { recursive: true, force: true });
+  }
+}
+
+async function buildBundle(directory: string, options: ImportOptions): Promise<void> {
+  const { signal, onProgress } = options;
+  const aborting = signal ? { signal } : {};
+  const base = typeof options.base === 'string' ? baseNamed(options.base) : options.base;
+  checkLayout(base.layout);
+  const stateDict = await openStateDict(options.checkpoint);
+  const dataFile = await ExternalDataFile.create(join(directory, DECODER_DATA_FILE));
+  try {
+    const { architecture, names } = inferArchitecture(stateDict.entries);
+    checkAgainst(architecture, base.layout, options);
+    const [prompts, , width] = architecture.features[0]!;
+    const encoder = await inspectEncoder(options.encoderDirectory, { width });
+    const promptTokens = promptTokensOf(architecture);
+    if (promptTokens > encoder.encoderTokens && promptTokens % encoder.encoderTokens !== 0) {
+      throw modelErrors.checkpoint(
+        `Prompts of ${promptTokens} tokens cannot be cut into slices of ${encoder.encoderTokens}.`,
+      );
+    }
+
+    let doneBytes = 0;
+    const weights = await storeDecoderWeights(architecture, stateDict, names, dataFile, {
+      ...aborting,
+      onBytes(bytes) {
+        doneBytes += bytes;
+        onProgress?.({ step: 'decoder', doneBytes });
+      },
+    });
+    await dataFile.close();
+    await writeFlushed(join(directory, DECODER_FILE), decoderGraph(architecture, weights));
+    const stages: BundleManifest['decoder']['stages'] = [];
+    for (let index = 0; index < architecture.features.length - 1; index++) {
+      const file = `decoder.stage-${String(index).padStart(2, '0')}.onnx`;
+      await writeFlushed(join(directory, file), decoderStageGraph(architecture, weights, index));
+      const projection = index === 0 ? projectionMultiplyAdds(architecture) : 0;
+      stages.push({ file, multiplyAdds: projection + layerMultiplyAdds(architecture, index) });
+    }
+
+    const ownNames = [
+      DECODER_FILE,
+      DECODER_DATA_FILE,
+      ...stages.map(({ file }) => file),
+      ENCODER_FILE,
+      TOKENIZER_FILE,
+    ];
+    const clash = encoder.dataFiles.find((name) => ownNames.includes(name));
+    if (clash) throw modelErrors.encoder(`The encoder has a data file of a name the bundle needs: ${clash}.`);
+    onProgress?.({ step: 'encoder', doneBytes: 0 });
+    const copies = { model: ENCODER_FILE, tokenizer: TOKENIZER_FILE };
+    const encoderData = await copyEncoder(encoder, directory, copies, aborting);
+
+    await writeManifest(
+      directory,
+      {
+        schemaVersion: MANIFEST_VERSION,
+        id: options.id,
+        version: options.version ?? '1',
+        title: options.title ?? options.id,
+        description: options.description ?? '',
+        trained: options.trained,
+        licence: options.licence,
+        provenance: [...options.provenance],
+        base: { id: base.id, architecture: base.architecture },
+        layout: base.layout,
+        condition: {
+          prompts,
+          tokens: promptTokens,
+          width,
+          encoderTokens: encoder.encoderTokens,
+          padTokenId: encoder.padTokenId,
+          fullyMaskedAttention: options.fullyMaskedAttention ?? 'zero',
+          lengthProjection: architecture.projection !== undefined,
+        },
+        encoder: {
+          file: ENCODER_FILE,
+          inputs: encoder.inputs,
+          output: encoder.output,
+          maxBatch: encoder.maxBatch,
+        },
+        decoder: {
+          file: DECODER_FILE,
+          kernel: architecture.kernel,
+          features: architecture.features.map(([n, l, c]) => [n, l, c]),
+          parameters: sumOverLayers(architecture, layerParameters) + projectionParameters(architecture),
+          multiplyAdds: stages.reduce((sum, stage) => sum + stage.multiplyAdds, 0),
+          precision: 'f32',
+          stages,
+        },
+        tokenizer: { file: TOKENIZER_FILE },
+      },
+      [...ownNames, ...encoderData],
+      aborting,
+    );
+  } finally {
+    await dataFile.close();
+    await stateDict.close();
+  }
+}
+
+function baseNamed(name: string): BaseLayout {
+  const base = findBase(name);
+  if (base) return base;
+  const known = KNOWN_BASES.map(({ alias }) => alias).join(', ');
+  throw modelErrors.checkpoint(`There is no known base model of this name. Known are ${known}.`);
+}
+
+/** Lt: what the length projection takes, or else the positions of the first layer (spec §1.4). */
+function promptTokensOf({ projection, features }: DecoderArchitecture): number {
+  return projection?.tokens ?? features[0]![1];
+}
+
+function checkAgainst(
+  architecture: DecoderArchitecture,
+  layout: LoraLayout,
+  { prompts, promptTokens }: { prompts?: number; promptTokens?: number },
+): void {
+  const made = architecture.features.at(-1)!;
+  const wanted = [tokenCount(layout), ...tokenShape(layout)];
+  if (made.some((length, axis) => length !== wanted[axis])) {
+    throw modelErrors.checkpoint(
+      `The last layer makes (${made.join(', ')}), the base model's layout has (${wanted.join(', ')}).`,
+    );
+  }
+  const [n] = architecture.features[0]!;
+  if (prompts !== undefined && prompts !== n) {
+    throw modelErrors.checkpoint(`The checkpoint takes ${n} prompts a condition, not ${prompts}.`);
+  }
+  const tokens = promptTokensOf(architecture);
+  if (promptTokens !== undefined && promptTokens !== tokens) {
+    throw modelErrors.checkpoint(`The checkpoint takes ${tokens} tokens a prompt, not ${promptTokens}.`);
+  }
+}
+
+function sumOverLayers(
+  architecture: DecoderArchitecture,
+  count: (architecture: DecoderArchitecture, index: number) => number,
+): number {
+  return architecture.features.slice(1).reduce((sum, _, index) => sum + count(architecture, index), 0);
+}
+
+async function writeFlushed(path: string, bytes: Uint8Array): Promise<void> {
+  await writeFile(path, bytes, { flag: 'wx', flush: true });
+}
+
+async function refuseOccupied(out: string): Promise<void> {
+  const entries = await readdir(out).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw modelErrors.checkpoint('The bundle directory to make exists and is no directory.', {
+      cause: error,
+    });
+  });
+  if (entries.length > 0) throw modelErrors.checkpoint('The bundle directory to make is not empty.');
+}
+
+/** Makes the finished directory visible under its name, in one step that survives a power cut. */
+async function publish(building: string, out: string): Promise<void> {
+  await flushDirectory(building);
+  // rename replaces an empty directory by itself, as POSIX says.
+  await rename(building, out);
+  await flushDirectory(dirname(out));
+}
+
+async function flushDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

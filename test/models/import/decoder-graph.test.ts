@@ -1,0 +1,202 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { test } from 'tap';
+import { openSafetensors } from '../../../src/adapter/safetensors.ts';
+import { fillNormal, seededRandom } from '../../../src/base/random.ts';
+import { KNOWN_BASES } from '../../../src/lora/bases.ts';
+import { tokenCount, tokenShape } from '../../../src/lora/tensors.ts';
+import { inferArchitecture } from '../../../src/models/import/architecture.ts';
+import {
+  decoderGraph,
+  decoderStageGraph,
+  storeDecoderWeights,
+} from '../../../src/models/import/decoder-graph.ts';
+import { ExternalDataFile } from '../../../src/onnx/external-data.ts';
+import { type Numbers, project, type ReferenceDecoder, referenceTokens } from '../reference-decoder.ts';
+import { type DecoderShape, randomStateDict } from '../small-bundle.ts';
+
+const TOLERANCE = 1e-5;
+
+/** Writes the whole decoder and its stages into a directory, from tensors in memory handed over in odd pieces. */
+async function writeGraphs(directory: string, tensors: ReadonlyMap<string, Numbers>) {
+  const entries = [...tensors].map(([name, { shape }]) => ({ name, shape, dtype: 'F32' }));
+  const { architecture, names } = inferArchitecture(entries);
+  const file = await ExternalDataFile.create(join(directory, 'decoder.onnx.data'));
+  const weights = await storeDecoderWeights(
+    architecture,
+    {
+      entries,
+      async *stream(name) {
+        const values = Float32Array.from(tensors.get(name)!.values);
+        // 1009 is prime: pieces end inside kernels.
+        for (let at = 0; at < values.length; at += 1009) yield values.subarray(at, at + 1009);
+      },
+      async close() {},
+    },
+    names,
+    file,
+  );
+  await file.close();
+  await writeFile(join(directory, 'decoder.onnx'), decoderGraph(architecture, weights));
+  const stages = architecture.features.length - 1;
+  for (let index = 0; index < stages; index++) {
+    await writeFile(join(directory, `stage-${index}.onnx`), decoderStageGraph(architecture, weights, index));
+  }
+  return { architecture, stages };
+}
+
+async function run(path: string, name: string, values: Float32Array, shape: readonly number[]) {
+  const session = await InferenceSession.create(path, { intraOpNumThreads: 1 });
+  try {
+    const outputs = await session.run({ [name]: new Tensor('float32', values, shape) });
+    const output = Object.values(outputs)[0]!;
+    return { values: output.data as Float32Array, shape: output.dims };
+  } finally {
+    await session.release();
+  }
+}
+
+async function runStages(directory: string, stages: number, values: Float32Array, shape: readonly number[]) {
+  let x: { values: Float32Array; shape: readonly number[] } = { values, shape };
+  for (let index = 0; index < stages; index++) {
+    x = await run(join(directory, `stage-${index}.onnx`), 'x', x.values, x.shape);
+  }
+  return x.values;
+}
+
+/** Largest difference over largest magnitude, token by token; NaN anywhere gives NaN. */
+function relativeDifference(actual: Float32Array, expected: Iterable<ArrayLike<number>>): number {
+  let difference = 0;
+  let magnitude = 0;
+  let at = 0;
+  for (const token of expected) {
+    for (let i = 0; i < token.length; i++) {
+      const apart = Math.abs(actual[at++]! - token[i]!);
+      if (!(apart <= difference)) difference = apart;
+      magnitude = Math.max(magnitude, Math.abs(token[i]!));
+    }
+  }
+  return at === actual.length ? difference / magnitude : Number.NaN;
+}
+
+const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+
+for (const name of ['decoder-small', 'decoder-projected']) {
+  test(`${name}: the numbers of the published modules`, async (t) => {
+    const golden = fileURLToPath(new URL(`../../golden/${name}.safetensors`, import.meta.url));
+    const file = await openSafetensors(golden);
+    t.teardown(() => file.close());
+    const read = (tensor: string) => file.read(tensor);
+    const tensors = new Map<string, Numbers>();
+    for (const { name: tensor, shape } of file.header.tensors) {
+      if (!tensor.startsWith('golden.')) tensors.set(tensor, { shape, values: await read(tensor) });
+    }
+    const condition = await read('golden.condition');
+    const expected = await read('golden.output');
+    const directory = t.testdir();
+    const { architecture, stages } = await writeGraphs(directory, tensors);
+    const shape = file.header.tensors.find(({ name: tensor }) => tensor === 'golden.condition')!.shape;
+    const whole = await run(join(directory, 'decoder.onnx'), 'condition', condition, shape);
+    t.same(whole.shape, [1, ...architecture.features.at(-1)!]);
+    t.ok(relativeDifference(whole.values, [expected]) < TOLERANCE);
+
+    const reference: ReferenceDecoder = { ...architecture, tensors };
+    t.ok(
+      relativeDifference(expected, referenceTokens(reference, condition)) < TOLERANCE,
+      'the reference too',
+    );
+    const cut = await runStages(directory, stages, condition, shape);
+    // The runtime may merge the residual's addition into a convolution of the whole graph, which rounds differently.
+    t.ok(relativeDifference(cut, [whole.values]) < 1e-6, 'and the stages');
+    if (architecture.projection) {
+      const projected = project(reference, Float64Array.from(condition));
+      t.ok(relativeDifference(await read('golden.projected'), [projected]) < TOLERANCE, 'the projection');
+    }
+  });
+}
+
+// Real last layers behind trunks of a few prompts and positions; k and the order of lengths vary, so that every
+// convolution is met with its kernel as stored and transposed.
+const trunks: Record<string, Omit<DecoderShape, 'features'> & { trunk: DecoderShape['features'] }> = {
+  'qwen2.5-0.5b': {
+    kernel: 5,
+    trunk: [
+      [5, 6, 7],
+      [9, 3, 4],
+      [3, 2, 6],
+    ],
+  },
+  'qwen2.5-1.5b': {
+    kernel: 3,
+    projection: [12, 6],
+    trunk: [
+      [3, 6, 5],
+      [2, 4, 9],
+    ],
+  },
+  'qwen2.5-vl-3b': {
+    kernel: 3,
+    trunk: [
+      [3, 11, 5],
+      [8, 4, 4],
+      [2, 3, 5],
+    ],
+  },
+  'qwen2.5-7b': {
+    kernel: 3,
+    projection: [18, 7],
+    trunk: [
+      [4, 7, 5],
+      [2, 3, 4],
+    ],
+  },
+};
+
+for (const { alias, layout } of KNOWN_BASES.filter(({ alias }) => alias in trunks)) {
+  test(`${alias}: small trunk, real tokens, against the float64 reference`, async (t) => {
+    const { trunk, ...rest } = trunks[alias]!;
+    const last = [tokenCount(layout), ...tokenShape(layout)] as [number, number, number];
+    const shape: DecoderShape = { ...rest, features: [...trunk, last] };
+    const tensors = randomStateDict(shape, 3);
+    const [n, l, c] = shape.features[0]!;
+    const sides = [1, n, shape.projection?.[0] ?? l, c];
+    const condition = new Float32Array(sides.reduce((a, b) => a * b));
+    fillNormal(seededRandom(4), condition, 0.7);
+    const directory = t.testdir();
+    const { architecture, stages } = await writeGraphs(directory, tensors);
+    t.same(architecture.features, shape.features);
+    const whole = await run(join(directory, 'decoder.onnx'), 'condition', condition, sides);
+    t.same(whole.shape, [1, ...last]);
+    const difference = relativeDifference(whole.values, referenceTokens({ ...shape, tensors }, condition));
+    t.ok(difference < TOLERANCE, `relative difference ${difference.toExponential(1)}`);
+    const cut = await runStages(directory, stages, condition, sides);
+    t.ok(bytesOf(cut).equals(bytesOf(whole.values)), 'the stages give the same bytes as the whole');
+  });
+}
+
+test('two conditions in one batch give what each gives alone', async (t) => {
+  const shape: DecoderShape = {
+    kernel: 3,
+    projection: [10, 6],
+    features: [
+      [3, 6, 5],
+      [4, 5, 7],
+      [9, 4, 6],
+    ],
+  };
+  const directory = t.testdir();
+  const { stages } = await writeGraphs(directory, randomStateDict(shape, 5));
+  const both = new Float32Array(2 * 3 * 10 * 5);
+  fillNormal(seededRandom(6), both, 1);
+  const path = join(directory, 'decoder.onnx');
+  const batch = await run(path, 'condition', both, [2, 3, 10, 5]);
+  t.same(batch.shape, [2, 9, 4, 6]);
+  const one = await run(path, 'condition', both.slice(0, 150), [1, 3, 10, 5]);
+  const two = await run(path, 'condition', both.slice(150), [1, 3, 10, 5]);
+  t.ok(relativeDifference(batch.values, [one.values, two.values]) < 1e-6);
+  t.ok(relativeDifference(batch.values, [two.values, one.values]) > 0.1, 'and they differ');
+  const cut = await runStages(directory, stages, both, [2, 3, 10, 5]);
+  t.ok(relativeDifference(cut, [batch.values]) < 1e-6);
+});
