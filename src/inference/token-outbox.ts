@@ -48,10 +48,9 @@ export function createTokenOutbox(options: {
     reading.sending = true;
     while (reading.credit > 0 && readings.get(id) === reading) {
       reading.credit--;
-      const values = nextChunk(reading);
-      if (reading.block === reading.blocks.length) remove(id);
-      await send(id, values);
+      await send(id, nextChunk(reading));
       reading.activeAt = now();
+      if (reading.block === reading.blocks.length) remove(id);
     }
     reading.sending = false;
   }
