@@ -24,6 +24,8 @@ export const jobErrors = defineErrors({
   finished: { code: 'job-finished', title: 'The job has already ended.', retryable: false },
   full: { code: 'queue-full', title: 'Too many jobs are waiting.', retryable: true },
   unavailable: { code: 'queue-unavailable', title: 'The queue does not answer.', retryable: true },
+  badAddress: { code: 'queue-address-invalid', title: 'The queue address is not usable.', retryable: false },
+  badCursor: { code: 'cursor-invalid', title: 'The cursor is not one of this list.', retryable: false },
   deadline: {
     code: 'deadline-exceeded',
     title: 'The job did not finish before its deadline.',
@@ -32,6 +34,21 @@ export const jobErrors = defineErrors({
   bundleChanged: {
     code: 'bundle-changed',
     title: 'The bundle is no longer the one the job was accepted for.',
+    retryable: false,
+  },
+  badPayload: {
+    code: 'job-payload-invalid',
+    title: 'The job does not have the form this version understands.',
+    retryable: false,
+  },
+  noHandler: {
+    code: 'job-handler-missing',
+    title: 'A job of the catalogue has no handler.',
+    retryable: false,
+  },
+  workersLost: {
+    code: 'workers-lost',
+    title: 'Every worker that took the job ended before it was done.',
     retryable: false,
   },
   directoryLocked: {
