@@ -100,11 +100,12 @@ function* evaluateLayer(
   for (let i = 0; i < u.length; i++) {
     u[i] = (w[i]! + Math.tanh(h[i]!) + tensor('linear1.bias')[i % (l2 * c2)]!) / 3;
   }
+  const [fuse, fuseBias] = [tensor('linear2.weight'), tensor('linear2.bias')];
   const keepsShape = n === n2 && l === l2 && c === c2;
   for (let channel = 0; channel < n2; channel++) {
-    const out = convolveChannel(u, n, l2, c2, tensor('linear2.weight'), kernel, channel);
+    const out = convolveChannel(u, n, l2, c2, fuse, kernel, channel);
     for (let i = 0; i < out.length; i++) {
-      out[i] = out[i]! + tensor('linear2.bias')[channel]! + (keepsShape ? x[channel * l2 * c2 + i]! : 0);
+      out[i]! += fuseBias[channel]! + (keepsShape ? x[channel * l2 * c2 + i]! : 0);
     }
     yield out;
   }
@@ -142,23 +143,18 @@ function convolveChannel(
 ): Float64Array {
   const p = (k - 1) / 2;
   const output = new Float64Array(a * b);
-  for (let row = 0; row < a; row++) {
-    for (let column = 0; column < b; column++) {
-      let sum = 0;
-      for (let source = 0; source < from; source++) {
-        for (let i = 0; i < k; i++) {
-          const inputRow = row + i - p;
-          if (inputRow < 0 || inputRow >= a) continue;
-          for (let j = 0; j < k; j++) {
-            const inputColumn = column + j - p;
-            if (inputColumn < 0 || inputColumn >= b) continue;
-            sum +=
-              weights[((channel * from + source) * k + i) * k + j]! *
-              input[(source * a + inputRow) * b + inputColumn]!;
+  for (let source = 0; source < from; source++) {
+    for (let i = 0; i < k; i++) {
+      for (let j = 0; j < k; j++) {
+        const weight = weights[((channel * from + source) * k + i) * k + j]!;
+        // Output cells whose tap (i, j) falls inside the input; the others meet the zero padding.
+        for (let row = Math.max(0, p - i); row < Math.min(a, a + p - i); row++) {
+          const inputRow = (source * a + row + i - p) * b;
+          for (let column = Math.max(0, p - j); column < Math.min(b, b + p - j); column++) {
+            output[row * b + column]! += weight * input[inputRow + column + j - p]!;
           }
         }
       }
-      output[row * b + column] = sum;
     }
   }
   return output;
