@@ -20,7 +20,7 @@ export const GeneratePayload = Type.Object(
     /** Ids of the adapters, one a draw; known before the work starts so that their addresses can be given out. */
     adapterIds: Type.Array(Type.String({ pattern: ID_PATTERN })),
     seed: Type.Integer({ minimum: 0, maximum: MAX_SEED }),
-    dtype: Type.Union(DTYPES.map((dtype) => Type.Literal(dtype))),
+    dtype: Type.Enum([...DTYPES]),
     name: Type.Optional(Type.String()),
     metadata: Type.Optional(Type.Record(Type.String(), Type.String())),
     warnings: Type.Array(Type.String()),
