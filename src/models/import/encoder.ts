@@ -171,7 +171,7 @@ function findOutput(outputs: readonly GraphValue[], width: number): string {
   const found = output.shape![2];
   if (found !== width) {
     throw refuse(
-      `The encoder's output is ${found ?? 'of unknown'} wide, the checkpoint wants a width of ${width}.`,
+      `The encoder's output is declared ${found ?? '?'} wide, the checkpoint wants a width of ${width}.`,
     );
   }
   return output.name;

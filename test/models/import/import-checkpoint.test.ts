@@ -1,0 +1,254 @@
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { test } from 'tap';
+import { fillNormal, seededRandom } from '../../../src/base/random.ts';
+import { type ImportProgress, importCheckpoint } from '../../../src/models/import/import-checkpoint.ts';
+import { openBundle } from '../../../src/models/open.ts';
+import { referenceTokens } from '../reference-decoder.ts';
+import {
+  importSmallBundle,
+  TINY_BASE,
+  TINY_DECODER,
+  writeCheckpoint,
+  writeEncoder,
+} from '../small-bundle.ts';
+
+/** What a failure must match. */
+type Failure = { code?: string; name?: string; message?: RegExp; fields?: { pointer: string }[] };
+
+test('a checkpoint and an encoder become a bundle that opens and runs', async (t) => {
+  const root = t.testdir();
+  const progress: ImportProgress[] = [];
+  const shape = { ...TINY_DECODER, projection: [10, 6] as const };
+  const { bundle, tensors, options } = await importSmallBundle(root, shape, {
+    title: 'Tiny',
+    version: '2',
+    prompts: 3,
+    promptTokens: 10,
+    onProgress: (step) => progress.push(step),
+  });
+  t.same(await openBundle(options.out), bundle);
+  const { manifest } = bundle;
+  t.match(manifest, {
+    id: 'tiny',
+    title: 'Tiny',
+    version: '2',
+    trained: false,
+    base: { id: 'example/tiny', architecture: 'llama' },
+    layout: TINY_BASE.layout,
+    condition: {
+      prompts: 3,
+      tokens: 10,
+      width: 8,
+      encoderTokens: 512,
+      padTokenId: 0,
+      fullyMaskedAttention: 'zero',
+      lengthProjection: true,
+    },
+    encoder: { maxBatch: 32, output: 'last_hidden_state' },
+    decoder: { kernel: 3, features: shape.features, precision: 'f32' },
+  });
+  const elements = [...tensors.values()].reduce((sum, { values }) => sum + values.length, 0);
+  t.equal(manifest.decoder.parameters, elements);
+  t.equal(manifest.decoder.stages.length, 2);
+  t.same(
+    (await readdir(options.out)).sort(),
+    ['bundle.json', ...manifest.files.map(({ name }) => name)].sort(),
+    'the directory holds what the manifest lists and nothing else',
+  );
+  t.same(
+    [...new Set(progress.map(({ step }) => step))],
+    ['decoder', 'encoder', 'verification'],
+    'steps are reported in order',
+  );
+  t.equal(progress.findLast(({ step }) => step === 'decoder')!.doneBytes, elements * 4);
+  t.equal((await stat(options.out)).mode & 0o055, 0o055, 'other users may read it');
+
+  const session = await InferenceSession.create(join(options.out, manifest.decoder.file));
+  t.teardown(() => session.release());
+  const condition = new Float32Array(3 * 10 * 8);
+  fillNormal(seededRandom(2), condition, 1);
+  const { tokens } = await session.run({ condition: new Tensor('float32', condition, [1, 3, 10, 8]) });
+  const expected = [...referenceTokens({ ...shape, tensors }, condition)].flatMap((token) => [...token]);
+  const actual = tokens!.data as Float32Array;
+  const magnitude = Math.max(...expected.map(Math.abs));
+  t.ok(expected.every((value, at) => Math.abs(value - actual[at]!) < 1e-5 * magnitude));
+});
+
+test('the same import gives the same bytes, from one file or from shards, whatever the wrapper', async (t) => {
+  const root = t.testdir();
+  const { bundle, tensors, options } = await importSmallBundle(root);
+  const shards = join(root, 'shards');
+  await mkdir(shards);
+  const named = [...tensors].map(([name, numbers]) => [`module.${name}`, numbers] as const);
+  await writeCheckpoint(join(shards, 'a.safetensors'), new Map(named.slice(0, 7)));
+  await writeCheckpoint(join(shards, 'b.safetensors'), new Map(named.slice(7)));
+  const weightMap = Object.fromEntries(
+    named.map(([name], at) => [name, at < 7 ? 'a.safetensors' : 'b.safetensors']),
+  );
+  const checkpoint = join(shards, 'model.safetensors.index.json');
+  await writeFile(checkpoint, JSON.stringify({ metadata: {}, weight_map: weightMap }));
+  const again = await importCheckpoint({ ...options, checkpoint, out: join(root, 'again') });
+  t.equal(again.digest, bundle.digest);
+});
+
+test('half formats become float32 exactly', async (t) => {
+  const root = t.testdir();
+  const { options, tensors } = await importSmallBundle(root);
+  const dataOf = (out: string) => readFile(join(out, 'decoder.onnx.data'));
+  for (const dtype of ['bf16', 'f16'] as const) {
+    const checkpoint = join(root, `${dtype}.safetensors`);
+    await writeCheckpoint(checkpoint, tensors, dtype);
+    const once = await importCheckpoint({ ...options, checkpoint, out: join(root, dtype) });
+    t.notSame(await dataOf(once.directory), await dataOf(options.out), `${dtype} rounds`);
+    const [data, exact] = [await dataOf(once.directory), await dataOf(options.out)];
+    const values = new Float32Array(data.buffer, data.byteOffset, data.length / 4);
+    const wanted = new Float32Array(exact.buffer, exact.byteOffset, exact.length / 4);
+    const step = dtype === 'bf16' ? 2 ** -8 : 2 ** -11;
+    t.ok(
+      values.every((value, at) => Math.abs(value - wanted[at]!) <= Math.abs(wanted[at]!) * step + 2 ** -24),
+    );
+  }
+});
+
+test('an import that cannot end well leaves nothing behind', async (t) => {
+  const root = t.testdir();
+  const { options, tensors } = await importSmallBundle(root);
+  const out = join(root, 'failed', 'bundle');
+  const write = async (name: string, edit: (copy: typeof tensors) => void, dtype?: 'f16') => {
+    const copy = new Map(tensors);
+    edit(copy);
+    await writeCheckpoint(join(root, name), copy, dtype);
+    return join(root, name);
+  };
+  const layer1 = 'model.decoder.module_list.1';
+  const odd = join(root, 'odd');
+  await writeEncoder(odd, 8);
+  await writeFile(join(odd, 'config.json'), '{"max_position_embeddings": 4}');
+  const narrow = join(root, 'narrow');
+  await writeEncoder(narrow, 7);
+  const text = join(root, 'text.safetensors');
+  await writeFile(text, 'not a checkpoint');
+  const escaping = join(root, 'escaping.index.json');
+  await writeFile(escaping, JSON.stringify({ weight_map: { a: '../checkpoint.safetensors' } }));
+  const occupied = join(root, 'bundles');
+  const controller = new AbortController();
+  const missing = await write('missing', (copy) => copy.delete(`${layer1}.linear2.bias`));
+  const reshaped = await write('reshaped', (copy) =>
+    copy.set(`${layer1}.linear1.bias`, { shape: [4, 5], values: new Float32Array(20) }),
+  );
+  const infinite = join(root, 'infinite');
+  const bytes = await readFile(options.checkpoint);
+  // The last number of the file, a kernel of the last layer, becomes infinity.
+  bytes.writeFloatLE(Number.POSITIVE_INFINITY, bytes.length - 4);
+  await writeFile(infinite, bytes);
+
+  const table: [string, Partial<typeof options>, Failure][] = [
+    [
+      'a tensor is missing',
+      { checkpoint: missing },
+      { code: 'checkpoint-invalid', message: /linear2\.bias is missing/ },
+    ],
+    [
+      'a shape is wrong',
+      { checkpoint: reshaped },
+      { code: 'checkpoint-invalid', message: /conv1w\.weight is/ },
+    ],
+    [
+      'a number is infinite',
+      { checkpoint: infinite },
+      { code: 'checkpoint-invalid', message: /linear2\.weight holds numbers that are not finite/ },
+    ],
+    ['the file is text', { checkpoint: text }, { code: 'checkpoint-invalid', message: /cannot be read/ }],
+    [
+      'there is no file',
+      { checkpoint: join(root, 'nowhere') },
+      { code: 'checkpoint-invalid', message: /ENOENT/ },
+    ],
+    [
+      'a shard lies elsewhere',
+      { checkpoint: escaping },
+      { code: 'checkpoint-invalid', message: /plain file names/ },
+    ],
+    [
+      'the layout is of another base',
+      { base: 'smollm2-135m' },
+      { code: 'checkpoint-invalid', message: /\(9, 4, 6\).*\(1590, 10, 194\)/ },
+    ],
+    [
+      'the base is unknown',
+      { base: 'gpt-2' },
+      { code: 'checkpoint-invalid', message: /no known base model/ },
+    ],
+    [
+      'the layout does not fit itself',
+      { base: { ...TINY_BASE, layout: { ...TINY_BASE.layout, chunkWidth: 6 } } },
+      { code: 'layout-invalid' },
+    ],
+    [
+      'other prompts are believed',
+      { prompts: 4 },
+      { code: 'checkpoint-invalid', message: /3 prompts a condition, not 4/ },
+    ],
+    [
+      'another length is believed',
+      { promptTokens: 7 },
+      { code: 'checkpoint-invalid', message: /6 tokens a prompt, not 7/ },
+    ],
+    [
+      'the encoder has another width',
+      { encoderDirectory: narrow },
+      { code: 'encoder-invalid', message: /7 wide/ },
+    ],
+    [
+      'there is no encoder',
+      { encoderDirectory: root },
+      { code: 'encoder-invalid', message: /neither model\.onnx/ },
+    ],
+    [
+      'slices do not come out even',
+      { encoderDirectory: odd },
+      { code: 'checkpoint-invalid', message: /6 tokens cannot be cut into slices of 4/ },
+    ],
+    ['the id is no id', { id: 'No Id' }, { code: 'bundle-invalid', fields: [{ pointer: '/id' }] }],
+    ['the directory is taken', { out: occupied }, { code: 'checkpoint-invalid', message: /not empty/ }],
+    ['the directory is a file', { out: text }, { code: 'checkpoint-invalid', message: /no directory/ }],
+    ['it is aborted before it starts', { signal: AbortSignal.abort() }, { name: 'AbortError' }],
+    [
+      'it is aborted while weights are copied',
+      { signal: controller.signal, onProgress: () => controller.abort() },
+      { name: 'AbortError' },
+    ],
+  ];
+  const before = await readdir(occupied);
+  for (const [what, change, error] of table) {
+    await t.rejects(importCheckpoint({ ...options, out, ...change }), error, what);
+  }
+  t.same(await readdir(join(root, 'failed')), []);
+  t.same(await readdir(occupied), before);
+});
+
+test('an encoder may not take the name of a file of ours', async (t) => {
+  const root = t.testdir();
+  const encoderDirectory = join(root, 'clash');
+  const { options } = await importSmallBundle(root);
+  await mkdir(encoderDirectory);
+  const model = await readFile(join(options.encoderDirectory, 'model.onnx'));
+  // Both names have 17 letters, so the file stays a model.
+  const renamed = Buffer.from(
+    model.toString('latin1').replaceAll('encoder.onnx.data', 'decoder.onnx.data'),
+    'latin1',
+  );
+  await writeFile(join(encoderDirectory, 'model.onnx'), renamed);
+  for (const [from, to] of [
+    ['tokenizer.json', 'tokenizer.json'],
+    ['encoder.onnx.data', 'decoder.onnx.data'],
+  ] as const) {
+    await writeFile(join(encoderDirectory, to), await readFile(join(options.encoderDirectory, from)));
+  }
+  await t.rejects(importCheckpoint({ ...options, encoderDirectory, out: join(root, 'out') }), {
+    code: 'encoder-invalid',
+    message: /a name the bundle needs: decoder\.onnx\.data/,
+  });
+});

@@ -1,0 +1,48 @@
+import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { importCheckpoint } from '../../src/models/import/import-checkpoint.ts';
+import { openModelRegistry } from '../../src/models/registry.ts';
+import { importSmallBundle } from './small-bundle.ts';
+
+test('the bundles of a directory, the broken ones apart', async (t) => {
+  const root = t.testdir();
+  const { bundle: tiny, options } = await importSmallBundle(root);
+  const directory = join(root, 'bundles');
+
+  const alone = await openModelRegistry({ directory });
+  t.same(alone.list(), [tiny]);
+  t.same(alone.get('tiny'), tiny);
+  t.same(alone.default(), tiny, 'the only one is the default');
+  t.same(alone.problems, []);
+  t.throws(() => alone.get('other'), { code: 'model-not-found' });
+
+  const other = await importCheckpoint({ ...options, id: 'other', out: join(directory, 'zzz') });
+  await cp(tiny.directory, join(directory, 'twin'), { recursive: true });
+  await cp(tiny.directory, join(directory, 'damaged'), { recursive: true });
+  await rm(join(directory, 'damaged/tokenizer.json'));
+  await cp(tiny.directory, join(directory, '.half-imported'), { recursive: true });
+  await mkdir(join(directory, 'no-bundle'));
+  await writeFile(join(directory, 'notes.txt'), '');
+
+  const registry = await openModelRegistry({ directory, defaultId: 'tiny' });
+  t.same(registry.list(), [other, tiny], 'sorted by id');
+  t.same(registry.default(), tiny);
+  t.same(registry.problems, [
+    { name: 'damaged', reason: 'tokenizer.json is missing.' },
+    { name: 'twin', reason: 'Another bundle has the id tiny already.' },
+  ]);
+  t.equal((await openModelRegistry({ directory })).default(), undefined, 'none of two is the default');
+
+  const absent = await openModelRegistry({ directory, defaultId: 'absent' });
+  t.equal(absent.default(), undefined);
+  t.match(absent.problems.at(-1), { name: 'absent', reason: /default model/ });
+  await t.rejects(openModelRegistry({ directory, signal: AbortSignal.abort() }), { name: 'AbortError' });
+});
+
+test('no directory is an empty registry', async (t) => {
+  const registry = await openModelRegistry({ directory: join(t.testdir(), 'nowhere') });
+  t.same(registry.list(), []);
+  t.equal(registry.default(), undefined);
+  t.same(registry.problems, []);
+});
