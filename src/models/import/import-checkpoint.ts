@@ -246,8 +246,11 @@ async function refuseOccupied(out: string): Promise<void> {
 /** Makes the finished directory visible under its name, in one step that survives a power cut. */
 async function publish(building: string, out: string): Promise<void> {
   await flushDirectory(building);
-  // rename replaces an empty directory by itself, as POSIX says.
-  await rename(building, out);
+  // rename replaces an empty directory and, as POSIX says, no other.
+  await rename(building, out).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOTEMPTY' && cause.code !== 'EEXIST') throw cause;
+    throw modelErrors.checkpoint('Another import has made the bundle directory meanwhile.', { cause });
+  });
   await flushDirectory(dirname(out));
 }
 

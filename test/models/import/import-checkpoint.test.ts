@@ -15,7 +15,7 @@ import {
 } from '../small-bundle.ts';
 
 /** What a failure must match. */
-type Failure = { code?: string; name?: string; message?: RegExp; fields?: { pointer: string }[] };
+type Failure = { code: string; message?: RegExp; fields?: { pointer: string }[] } | { name: string };
 
 test('a checkpoint and an encoder become a bundle that opens and runs', async (t) => {
   const root = t.testdir();
@@ -227,6 +227,19 @@ test('an import that cannot end well leaves nothing behind', async (t) => {
   }
   t.same(await readdir(join(root, 'failed')), []);
   t.same(await readdir(occupied), before);
+});
+
+test('of two imports to one place the first wins whole, and the other says so', async (t) => {
+  const root = t.testdir();
+  const { options } = await importSmallBundle(root);
+  const out = join(root, 'contended', 'bundle');
+  const results = await Promise.allSettled([1, 2, 3].map(() => importCheckpoint({ ...options, out })));
+  t.equal(results.filter(({ status }) => status === 'fulfilled').length, 1);
+  for (const result of results) {
+    if (result.status === 'rejected') t.match(result.reason, { code: 'checkpoint-invalid' });
+  }
+  t.same(await readdir(join(root, 'contended')), ['bundle']);
+  await openBundle(out);
 });
 
 test('an encoder may not take the name of a file of ours', async (t) => {
