@@ -98,7 +98,7 @@ class ChildEngine implements Engine {
   }
 
   readonly #options: EngineOptions & { readonly threads: number };
-  /** Settles when the first child has found its device, or none. */
+  /** Settles when the first child is there, or cannot be. */
   readonly #first = Promise.withResolvers<void>();
   /** What the first child found; later ones must use the same, since another would give other bytes. */
   #device: Device | undefined;
@@ -291,7 +291,6 @@ class ChildEngine implements Engine {
         if (message.note) logger.warn({ reason: message.note }, 'no CUDA device: running on the CPU');
         logger.info({ device: message.device, pid: this.#child?.pid }, 'inference process started');
         this.#device = message.device;
-        this.#first.resolve();
         break;
       case 'refused':
         logger.error({ reason: message.failure.detail }, 'the device cannot be used');
@@ -329,6 +328,7 @@ class ChildEngine implements Engine {
         this.#residentBytes = message.residentBytes;
         this.#promptCacheBytes = message.promptCacheBytes;
         this.#task = undefined;
+        this.#first.resolve();
         this.#pump();
         break;
     }
