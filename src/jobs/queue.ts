@@ -90,6 +90,12 @@ export type JobQuery = {
   readonly limit: number;
 };
 
+/** What the caller of submit knows of the id. */
+export type SubmitOptions = {
+  /** The id is new for certain (the service has just drawn it), so nobody needs to look whether it exists. */
+  readonly fresh?: boolean;
+};
+
 /** Accepts, shows and cancels generation jobs, the same over every backend. */
 export type GenerateQueue = {
   /**
@@ -99,18 +105,28 @@ export type GenerateQueue = {
   submit(
     id: string,
     payload: GeneratePayload,
+    options?: SubmitOptions,
   ): Promise<{ readonly record: JobRecord; readonly created: boolean }>;
   find(id: string): Promise<JobRecord | undefined>;
-  /** Newest first. */
+  /**
+   * Newest first. A page may be short, even empty, and still have a `nextCursor`: the work of one call is bounded.
+   * Errors: `cursor-invalid`.
+   */
   list(query: JobQuery): Promise<{ readonly jobs: readonly JobRecord[]; readonly nextCursor?: string }>;
   /** Cancels queued or running work on any process. Errors: `job-not-found`, `job-finished`. */
   cancel(id: string): Promise<JobRecord>;
   /**
    * The record now, then each time it changes, ending after a final status. Intermediate states may be skipped,
-   * the last never. Errors: `job-not-found`.
+   * the last never. Errors: `job-not-found`; `queue-unavailable` when it cannot be read at first or the queue is closed,
+   * while a later outage is waited out; the signal's reason when it aborts.
    */
   watch(id: string, options?: { signal?: AbortSignal }): AsyncIterable<JobRecord>;
   counts(): Promise<QueueCounts>;
+  /**
+   * Removes records whose time is over (`finishedAt` + `retentionSeconds`), looking at no more than `limit`. `more` tells
+   * that there may be others.
+   */
+  removeExpired(now: number, limit: number): Promise<{ readonly removed: number; readonly more: boolean }>;
   /** Rejects with `queue-unavailable` when the backend does not answer. */
   ready(): Promise<void>;
   close(): Promise<void>;

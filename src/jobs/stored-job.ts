@@ -1,4 +1,5 @@
 /** How a job of ours lies in a BullMQ record. */
+import { randomUUID } from 'node:crypto';
 import { Compile } from 'typebox/compile';
 import { JOB_CATALOG, type JobName, type JobPayload } from './catalog.ts';
 import { jobErrors } from './errors.ts';
@@ -36,8 +37,8 @@ export function fromQueueId(queueId: string): string {
 }
 
 /** The stored form of a payload. */
-export function storeJob<N extends JobName>(payload: JobPayload<N>, nonce: string): StoredJob {
-  return { nonce, payload: JSON.stringify(payload) };
+export function storeJob<N extends JobName>(payload: JobPayload<N>): StoredJob {
+  return { nonce: randomUUID(), payload: JSON.stringify(payload) };
 }
 
 const checks = new Map(Object.entries(JOB_CATALOG).map(([name, { payload }]) => [name, Compile(payload)]));

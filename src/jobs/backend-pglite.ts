@@ -1,0 +1,63 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PGlite } from '@electric-sql/pglite';
+import { createPostgresBackend, DEFAULT_SCHEMA, runMigrations } from 'bullmq';
+import type { Logger } from '../observability/logger.ts';
+import { answering } from './answering.ts';
+import type { QueueBackend } from './backend.ts';
+import { type BullFactory, bullObjects } from './bull-objects.ts';
+import { lockDirectory } from './directory-lock.ts';
+import { createJobIndexTables, type SqlQueries, sqlJobIndex } from './job-index-sql.ts';
+import { pglitePool } from './pglite-pool.ts';
+
+/** In one process nothing can be unreachable; a call only waits for those before it and for other work of the process. */
+const ANSWER_TIMEOUT_MS = 30_000;
+/** As on PostgreSQL: an event between a read and the wait is seen only at the end of the wait. */
+const EVENT_WAIT_MS = 500;
+
+/**
+ * The embedded queue: PostgreSQL inside this process, its files in `<dataDirectory>/queue`, no server and no port.
+ * An accepted job is written to the operating system before it is acknowledged, so it outlives the process however that
+ * ends; PGlite does not flush to the disk, so a loss of power may lose the last seconds. Errors: `data-directory-locked`.
+ */
+export async function openPgliteBackend(options: {
+  dataDirectory: string;
+  logger: Logger;
+}): Promise<QueueBackend> {
+  const { logger } = options;
+  const directory = join(options.dataDirectory, 'queue');
+  await mkdir(directory, { recursive: true });
+  const lock = lockDirectory(directory);
+  let database: PGlite | undefined;
+  const closeAll = async () => {
+    try {
+      await database?.close();
+    } finally {
+      lock.close();
+    }
+  };
+  try {
+    database = await PGlite.create(join(directory, 'postgres'));
+    const pool = pglitePool(database);
+    await runMigrations(await pool.connect(), DEFAULT_SCHEMA);
+    await createJobIndexTables(pool as SqlQueries);
+    // BullMQ's statements name no schema.
+    await database.exec(`SET search_path TO ${DEFAULT_SCHEMA}`);
+    const factory: BullFactory = (name, bull, more) =>
+      createPostgresBackend(name, { ...bull, connection: pool }, more);
+    let closed: Promise<void> | undefined;
+    return {
+      kind: 'embedded',
+      answerTimeoutMs: ANSWER_TIMEOUT_MS,
+      ...bullObjects({ producers: factory, consumers: factory, eventWaitMs: EVENT_WAIT_MS, logger }),
+      index: (name) => sqlJobIndex(pool, name),
+      ready: async () => {
+        await answering(pool.query('SELECT 1'), ANSWER_TIMEOUT_MS);
+      },
+      close: () => (closed ??= closeAll()),
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}

@@ -1,0 +1,64 @@
+import { createPostgresBackend, DEFAULT_SCHEMA, type PgPool, runMigrations } from 'bullmq';
+import { Pool } from 'pg';
+import type { Logger } from '../observability/logger.ts';
+import { answering } from './answering.ts';
+import type { QueueBackend } from './backend.ts';
+import { type BullFactory, bullObjects } from './bull-objects.ts';
+import { createJobIndexTables, sqlJobIndex } from './job-index-sql.ts';
+
+/** A healthy server answers in milliseconds; a client of the API should hear of a dead one before it gives up itself. */
+const ANSWER_TIMEOUT_MS = 2000;
+/** First start runs BullMQ's migrations, which another starting process may hold the lock for. */
+const MIGRATION_TIMEOUT_MS = 60_000;
+/** Each worker and the event reader keep one connection to listen on; the rest carry short queries. */
+const MAX_CONNECTIONS = 10;
+/** In BullMQ 6.7 an event between a read and the wait is seen only at the end of the wait, so waits are short. */
+const EVENT_WAIT_MS = 500;
+
+/**
+ * A queue on PostgreSQL ≥ 13, in the schemas `bullmq` and `loradrop` of the database. LISTEN and session settings must
+ * reach the server, so a pooler in transaction mode between does not work. Errors: `queue-unavailable`.
+ */
+export async function openPostgresBackend(options: { url: string; logger: Logger }): Promise<QueueBackend> {
+  const { logger } = options;
+  const pool = new Pool({
+    connectionString: options.url,
+    max: MAX_CONNECTIONS,
+    connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
+    keepAlive: true,
+    // BullMQ's statements name no schema.
+    options: `-c search_path=${DEFAULT_SCHEMA}`,
+    application_name: 'loradrop',
+  });
+  pool.on('error', (error) => logger.warn({ err: error }, 'PostgreSQL connection error'));
+
+  const migrate = async () => {
+    const session = await pool.connect();
+    try {
+      await runMigrations(session, DEFAULT_SCHEMA);
+      await createJobIndexTables(session);
+    } finally {
+      session.release();
+    }
+  };
+  try {
+    await answering(migrate(), MIGRATION_TIMEOUT_MS);
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+  const factory: BullFactory = (name, bull, more) =>
+    // BullMQ names the part of pg it uses in types of its own, which those of pg fit but for their overloads.
+    createPostgresBackend(name, { ...bull, connection: pool as PgPool }, more);
+  let closed: Promise<void> | undefined;
+  return {
+    kind: 'postgres',
+    answerTimeoutMs: ANSWER_TIMEOUT_MS,
+    ...bullObjects({ producers: factory, consumers: factory, eventWaitMs: EVENT_WAIT_MS, logger }),
+    index: (name) => sqlJobIndex(pool, name),
+    ready: async () => {
+      await answering(pool.query('SELECT 1'), ANSWER_TIMEOUT_MS);
+    },
+    close: () => (closed ??= pool.end()),
+  };
+}

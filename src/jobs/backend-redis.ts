@@ -1,0 +1,95 @@
+import { createRedisBackend } from 'bullmq';
+import { Cluster, Redis } from 'ioredis';
+import type { Logger } from '../observability/logger.ts';
+import { answering } from './answering.ts';
+import type { QueueBackend } from './backend.ts';
+import { bullObjects, KEY_PREFIX } from './bull-objects.ts';
+import { redisJobIndex } from './job-index-redis.ts';
+import { parseRedisAddress, type RedisAddress } from './redis-address.ts';
+
+/** A healthy Redis answers in milliseconds; a client of the API should hear of a dead one before it gives up itself. */
+const ANSWER_TIMEOUT_MS = 2000;
+/** Pauses between attempts to connect grow to this: soon back after a restart, no flood while it is down. */
+const MAX_RECONNECT_PAUSE_MS = 1000;
+/** An event wakes the reader at once; this only bounds how long a broken connection may look alive. */
+const EVENT_WAIT_MS = 5000;
+
+const retryStrategy = (times: number) => Math.min(times * 50, MAX_RECONNECT_PAUSE_MS);
+// After a failover the old master may still answer, but it refuses writes: go and find the new one, then send again.
+const reconnectOnError = (error: Error) => (error.message.startsWith('READONLY') ? 2 : false);
+
+/** How a connection behaves while the server is away. */
+type Role = { enableOfflineQueue: boolean; maxRetriesPerRequest: number | null; commandTimeout?: number };
+
+function connect({ options, clusterNodes }: RedisAddress, role: Role): Redis | Cluster {
+  if (clusterNodes) {
+    const { enableOfflineQueue, ...perNode } = role;
+    return new Cluster([...clusterNodes], {
+      clusterRetryStrategy: retryStrategy,
+      enableOfflineQueue,
+      redisOptions: { ...options, ...perNode },
+    });
+  }
+  return new Redis({ ...options, ...role, retryStrategy, reconnectOnError });
+}
+
+/** Waits for the first connection, since from then on producers fail at once instead of waiting. */
+async function connected(redis: Redis | Cluster): Promise<void> {
+  if (redis.status === 'ready') return;
+  await new Promise<void>((resolve) => redis.once('ready', resolve));
+}
+
+/** Says what an operator should know, once. A policy other than noeviction lets Redis drop accepted jobs. */
+async function warnOfEviction(redis: Redis | Cluster, logger: Logger): Promise<void> {
+  const memory = await redis.info('memory');
+  const policy = /maxmemory_policy:(\S+)/.exec(memory)?.[1];
+  if (policy && policy !== 'noeviction') {
+    logger.warn({ policy }, 'Redis may drop accepted jobs: set its maxmemory-policy to noeviction');
+  }
+}
+
+/**
+ * A queue on Redis: one server, Sentinel or Cluster. How durable an accepted job is, is the server's setting
+ * (`appendonly yes`, and `appendfsync always` against loss of power). Errors: `queue-address-invalid`, `queue-unavailable`.
+ */
+export async function openRedisBackend(options: { url: string; logger: Logger }): Promise<QueueBackend> {
+  const { logger } = options;
+  const address = parseRedisAddress(options.url);
+  const producer = connect(address, {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: ANSWER_TIMEOUT_MS,
+  });
+  const consumer = connect(address, { enableOfflineQueue: true, maxRetriesPerRequest: null });
+  for (const [part, client] of Object.entries({ producer, consumer })) {
+    client.on('error', (error: Error) => logger.warn({ err: error, part }, 'Redis connection error'));
+  }
+  const close = async () => {
+    producer.disconnect();
+    consumer.disconnect();
+  };
+  try {
+    await answering(
+      Promise.all([connected(producer), connected(consumer)]).then(() => warnOfEviction(producer, logger)),
+      ANSWER_TIMEOUT_MS,
+    );
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    kind: 'redis',
+    answerTimeoutMs: ANSWER_TIMEOUT_MS,
+    ...bullObjects({
+      producers: (name, bull, more) => createRedisBackend(name, { ...bull, connection: producer }, more),
+      consumers: (name, bull, more) => createRedisBackend(name, { ...bull, connection: consumer }, more),
+      eventWaitMs: EVENT_WAIT_MS,
+      logger,
+    }),
+    index: (name) => redisJobIndex(producer, `${KEY_PREFIX}:index:${name}`),
+    ready: async () => {
+      await answering(producer.ping(), ANSWER_TIMEOUT_MS);
+    },
+    close,
+  };
+}

@@ -1,0 +1,49 @@
+import type { Logger } from '../observability/logger.ts';
+import type { AdapterStore } from '../store/store.ts';
+import type { GenerateQueue } from './queue.ts';
+import type { JobHandler } from './workers.ts';
+
+/** What clean-up works with. */
+export type ExpireServices = {
+  readonly queue: Pick<GenerateQueue, 'removeExpired'>;
+  readonly store: Pick<AdapterStore, 'expired' | 'remove'>;
+  readonly logger: Logger;
+  readonly now?: () => number;
+};
+
+/** Adapters or records looked at in one step: short enough that a canceled run ends soon. */
+const BATCH = 100;
+/** Steps of each kind in one run; what is left over waits for the next one, a minute later. */
+const MAX_STEPS = 100;
+
+type Step = () => Promise<{ readonly removed: number; readonly more: boolean }>;
+
+/** Makes the handler of the `expire` job: removes adapters and job records whose retention is over. */
+export function createExpireHandler(services: ExpireServices): JobHandler<'expire'> {
+  const { queue, store, logger, now = Date.now } = services;
+
+  const removeAdapters: Step = async () => {
+    const ids = await store.expired(now(), BATCH);
+    const removed = await Promise.all(ids.map((id) => store.remove(id)));
+    return { removed: removed.filter(Boolean).length, more: ids.length === BATCH };
+  };
+  const removeRecords: Step = () => queue.removeExpired(now(), BATCH);
+
+  async function repeat(step: Step, signal: AbortSignal): Promise<number> {
+    let total = 0;
+    for (let steps = 0; steps < MAX_STEPS; steps++) {
+      signal.throwIfAborted();
+      const { removed, more } = await step();
+      total += removed;
+      if (!more) break;
+    }
+    return total;
+  }
+
+  return async ({ signal }) => {
+    const adapters = await repeat(removeAdapters, signal);
+    const records = await repeat(removeRecords, signal);
+    if (adapters + records > 0) logger.info({ adapters, records }, 'removed what has expired');
+    return { adapters, records };
+  };
+}

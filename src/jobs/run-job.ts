@@ -1,0 +1,82 @@
+import { setInterval as every } from 'node:timers/promises';
+import type { Logger } from '../observability/logger.ts';
+import type { BullQueue, StoredBullJob } from './backend.ts';
+import type { JobName, JobPayload } from './catalog.ts';
+import { jobErrors } from './errors.ts';
+import { canceledFailure } from './job-record.ts';
+import { createProgressWriter } from './progress-writer.ts';
+import { fromQueueId } from './stored-job.ts';
+import type { JobHandler, JobOutput } from './workers.ts';
+
+/** Abort reason: this worker stops, and the job goes back to the queue unless it ends in time. */
+export const HAND_BACK = new Error('The worker stops; the job goes back to the queue.');
+/** Abort reason: this worker no longer holds the job, so whatever it does is for nothing. */
+export const LOST = new Error('The job was given to another worker.');
+
+/** Options of {@link runJob}. */
+export type RunJobOptions<N extends JobName> = {
+  readonly job: StoredBullJob;
+  readonly payload: JobPayload<N>;
+  readonly handler: JobHandler<N>;
+  /** Ends the run from outside, with {@link HAND_BACK} or {@link LOST}. */
+  readonly run: AbortController;
+  /** Where the job's record is read to see whether it was canceled. */
+  readonly queue: Pick<BullQueue, 'getJob'>;
+  readonly pollCancelMs: number;
+  readonly letGoMs: number;
+  readonly logger: Logger;
+  readonly now: () => number;
+};
+
+/** Longest delay that timers take; no run is that long. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * One run of a job under its own limits: cancellation, deadline, and a handler that does not let go. Rejects with the
+ * handler's failure, or with the reason when the run was aborted; a result that comes in while the worker stops counts.
+ */
+export async function runJob<N extends JobName>(options: RunJobOptions<N>): Promise<JobOutput<N>> {
+  const { job, payload, handler, run, queue, pollCancelMs, letGoMs, logger, now } = options;
+  const queueId = job.id ?? '';
+  const { signal } = run;
+
+  const { deadlineAt = Number.POSITIVE_INFINITY } = payload as { deadlineAt?: number };
+  const leftMs = deadlineAt - now();
+  const late = jobErrors.deadline('Its deadline passed before it was done.');
+  if (leftMs <= 0) throw late;
+  const timer = leftMs < MAX_TIMER_MS ? setTimeout(() => run.abort(late), leftMs) : undefined;
+
+  let giveUp: NodeJS.Timeout | undefined;
+  const stuck = new Promise<never>((_resolve, reject) => {
+    const onAbort = () => {
+      giveUp = setTimeout(() => reject(signal.reason), letGoMs);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  const ended = new AbortController();
+  const progress = createProgressWriter(job, logger);
+  const watchRecord = async () => {
+    // A poll needs no channel between processes and works on every backend.
+    for await (const _tick of every(pollCancelMs, undefined, { signal: ended.signal })) {
+      const record = await queue.getJob(queueId).catch(() => 'unreadable' as const);
+      if (record === undefined) run.abort(LOST);
+      else if (record !== 'unreadable' && record.data.canceled) run.abort(canceledFailure());
+    }
+  };
+  watchRecord().catch(() => undefined);
+
+  try {
+    progress.report({ stage: 'loading', fraction: 0, adapter: 0 });
+    const context = { id: fromQueueId(queueId), payload, attempt: job.attemptsStarted, signal };
+    const output = await Promise.race([handler({ ...context, report: progress.report }), stuck]);
+    if (signal.aborted && signal.reason !== HAND_BACK) throw signal.reason;
+    return output;
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    clearTimeout(timer);
+    clearTimeout(giveUp);
+    ended.abort();
+    await progress.close();
+  }
+}
