@@ -1,0 +1,85 @@
+/** The HTTP application: a function of its services. It neither listens nor opens anything. */
+
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { installBodies } from './plugins/bodies.ts';
+import { installHeaders, requestIdOf } from './plugins/headers.ts';
+import { collectMethods } from './plugins/methods.ts';
+import { installNegotiation } from './plugins/negotiation.ts';
+import { installObservation } from './plugins/observe.ts';
+import { installDocs, installOpenapi } from './plugins/openapi-document.ts';
+import { answerClientError, installProblems, sendProblem } from './plugins/problems.ts';
+import { installValidation } from './plugins/validation.ts';
+import { registerAdapters } from './routes/adapters.ts';
+import { registerGenerate } from './routes/generate.ts';
+import { registerJobs } from './routes/jobs.ts';
+import { registerModels } from './routes/models.ts';
+import { registerOpenapi } from './routes/openapi.ts';
+import { registerProbes } from './routes/probes.ts';
+import { registerProblems } from './routes/problems.ts';
+import type { App, HttpServices, ProbeServices } from './services.ts';
+
+/** A request has to arrive within this: long for the largest body over a slow line, short for one that stalls on purpose. */
+const RECEIVE_TIMEOUT_MS = 120_000;
+/** Bodies of a process that only answers probes: none are expected. */
+const PROBE_BODY_BYTES = 1024;
+
+/** The whole API. Closing the application ends event streams and waits; the services stay the caller's to close. */
+export async function buildApp(services: HttpServices): Promise<FastifyInstance> {
+  const { app, closing } = createApp(services, services.limits.maxBodyBytes, services.random);
+  await installBodies(app, services.limits);
+  await installOpenapi(app);
+  const refuseOtherMethods = collectMethods(app);
+  registerGenerate(app, services, closing);
+  registerJobs(app, services, closing);
+  registerAdapters(app, services);
+  registerModels(app, services);
+  registerProbes(app, services);
+  registerProblems(app);
+  registerOpenapi(app);
+  refuseOtherMethods();
+  await installDocs(app);
+  await app.ready();
+  return app as unknown as FastifyInstance;
+}
+
+/** Probes and metrics alone, for a process that is only a worker. */
+export async function buildProbeApp(services: ProbeServices): Promise<FastifyInstance> {
+  const { app } = createApp(services, PROBE_BODY_BYTES);
+  await installOpenapi(app);
+  const refuseOtherMethods = collectMethods(app);
+  registerProbes(app, services);
+  registerProblems(app);
+  refuseOtherMethods();
+  await app.ready();
+  return app as unknown as FastifyInstance;
+}
+
+/** An application without routes: how requests are named, checked, logged and refused. */
+function createApp(
+  services: ProbeServices,
+  bodyLimit: number,
+  random?: (bytes: number) => Uint8Array,
+): { app: App; closing: AbortSignal } {
+  const { logger } = services;
+  const app: App = Fastify({
+    loggerInstance: logger as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit,
+    requestTimeout: RECEIVE_TIMEOUT_MS,
+    // Closing is ours to answer: with a problem, and only for what would start new work.
+    return503OnClosing: false,
+    genReqId: ({ headers }) => requestIdOf(headers, random),
+    frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
+    clientErrorHandler: (error, socket) =>
+      answerClientError(error, socket, { requestId: requestIdOf({}, random), logger }),
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  const closing = new AbortController();
+  app.addHook('preClose', async () => closing.abort());
+  installValidation(app);
+  installHeaders(app);
+  installObservation(app, services);
+  installNegotiation(app);
+  installProblems(app);
+  return { app, closing: closing.signal };
+}

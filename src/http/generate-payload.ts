@@ -1,0 +1,127 @@
+/** A generation request → the job's payload: limits checked, prompts drawn, everything decided that a retry must not redo. */
+import { randomBytes } from 'node:crypto';
+import { sha256Json } from '../base/digest.ts';
+import type { FieldError } from '../base/errors.ts';
+import type { GeneratePayload } from '../jobs/catalog.ts';
+import { drawPrompts } from '../jobs/draw.ts';
+import { checkPrompts } from '../jobs/prompts.ts';
+import type { Bundle } from '../models/bundle.ts';
+import type { ModelRegistry } from '../models/registry.ts';
+import { httpErrors } from './errors.ts';
+import { UNTRAINED_NOTICE } from './present-model.ts';
+import { type GenerateRequest, METADATA_LIMITS } from './schemas.ts';
+import type { HttpLimits } from './services.ts';
+
+/** What {@link makeGeneratePayload} works with. */
+export type GenerateContext = {
+  /** The job's id. */
+  readonly id: string;
+  readonly models: ModelRegistry;
+  readonly limits: HttpLimits;
+  readonly requestId: string;
+  readonly now?: () => number;
+  readonly random?: (bytes: number) => Uint8Array;
+};
+
+const DEFAULT_DTYPE = 'bf16';
+const DEFAULT_PRIORITY = 5;
+
+/**
+ * The payload for a request whose fields have the right types. Errors: `model-not-found`, `model-not-chosen`,
+ * `count-too-large`, `deadline-too-long`, `retention-too-long`, `metadata-too-large`, `request-invalid`, and those of the
+ * prompts.
+ */
+export function makeGeneratePayload(request: GenerateRequest, context: GenerateContext): GeneratePayload {
+  const { id, models, limits, requestId, now = Date.now, random = randomBytes } = context;
+  checkOptions(request, limits);
+  checkPrompts(request.prompts, limits, (index) => `/prompts/${index}`);
+  const { manifest, digest } = chooseBundle(request.model, models);
+  const { count = 1, dtype = DEFAULT_DTYPE, priority = DEFAULT_PRIORITY, name, metadata } = request;
+  const seed = request.seed ?? Buffer.from(random(4)).readUInt32LE();
+  const draw = drawPrompts({ given: request.prompts, wanted: manifest.condition.prompts, count, seed });
+  const acceptedAt = now();
+  return {
+    model: manifest.id,
+    bundleDigest: digest,
+    prompts: draw.prompts,
+    draws: draw.draws,
+    adapterIds: count === 1 ? [id] : Array.from({ length: count }, (_, index) => `${id}-${index}`),
+    seed,
+    dtype,
+    ...(name !== undefined && { name }),
+    ...(metadata && { metadata }),
+    warnings: [...draw.warnings, ...(manifest.trained ? [] : [UNTRAINED_NOTICE])],
+    acceptedAt,
+    ...(request.deadlineSeconds !== undefined && { deadlineAt: acceptedAt + request.deadlineSeconds * 1000 }),
+    retentionSeconds: request.retentionSeconds ?? limits.defaultRetentionSeconds,
+    priority,
+    fingerprint: fingerprintOf(request),
+    requestId,
+  };
+}
+
+/**
+ * A digest of what the client asked for. A seed that was left out stays left out, so that repeating such a request under
+ * its id is a repeat, although each time another seed would be drawn; the same holds for the default model.
+ */
+function fingerprintOf(request: GenerateRequest): string {
+  const { count = 1, dtype = DEFAULT_DTYPE, priority = DEFAULT_PRIORITY, ...rest } = request;
+  return sha256Json({ ...rest, count, dtype, priority });
+}
+
+function chooseBundle(model: string | undefined, models: ModelRegistry): Bundle {
+  if (model !== undefined) return models.get(model);
+  const bundle = models.default();
+  if (!bundle) {
+    throw httpErrors.modelNotChosen(
+      models.list().length === 0
+        ? 'There is no model at all.'
+        : 'There are several models, and none is the default.',
+      { fields: [{ pointer: '/model', message: 'is missing' }] },
+    );
+  }
+  return bundle;
+}
+
+function checkOptions(request: GenerateRequest, limits: HttpLimits): void {
+  const { count = 1, deadlineSeconds = 0, retentionSeconds = 0, name = '', metadata = {} } = request;
+  const field = (pointer: string, message: string) => ({ fields: [{ pointer, message }] });
+  if (count > limits.maxCount) {
+    throw httpErrors.countTooLarge(
+      `At most ${limits.maxCount} adapters are made from one request.`,
+      field('/count', `must be at most ${limits.maxCount}`),
+    );
+  }
+  if (deadlineSeconds > limits.maxDeadlineSeconds) {
+    throw httpErrors.deadlineTooLong(
+      `A deadline is at most ${limits.maxDeadlineSeconds} seconds away.`,
+      field('/deadlineSeconds', `must be at most ${limits.maxDeadlineSeconds}`),
+    );
+  }
+  if (retentionSeconds > limits.maxRetentionSeconds) {
+    throw httpErrors.retentionTooLong(
+      `Adapters are kept for at most ${limits.maxRetentionSeconds} seconds.`,
+      field('/retentionSeconds', `must be at most ${limits.maxRetentionSeconds}`),
+    );
+  }
+  const entries = Object.entries(metadata);
+  const { entries: maxEntries, keyChars, valueChars } = METADATA_LIMITS;
+  if (
+    entries.length > maxEntries ||
+    entries.some(([key, value]) => key.length > keyChars || value.length > valueChars)
+  ) {
+    throw httpErrors.metadataTooLarge(
+      `At most ${maxEntries} entries are kept, with keys of ${keyChars} and values of ${valueChars} characters.`,
+      field('/metadata', 'is too large'),
+    );
+  }
+  const broken: FieldError[] = [];
+  if (!name.isWellFormed()) broken.push({ pointer: '/name', message: 'has half a surrogate pair' });
+  if (entries.some((entry) => !entry.join('').isWellFormed() || /\p{Cc}/u.test(entry[0]))) {
+    broken.push({
+      pointer: '/metadata',
+      message: 'has half a surrogate pair or a control character in a key',
+    });
+  }
+  if (broken.length > 0) throw httpErrors.requestInvalid('A text is not well-formed.', { fields: broken });
+}

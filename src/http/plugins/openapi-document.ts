@@ -1,0 +1,51 @@
+/** The OpenAPI document, made from the routes' schemas, and Swagger UI over it. */
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import { COMPONENTS } from '../schemas.ts';
+import type { App } from '../services.ts';
+
+/** Version of the API: changes when a client would have to. */
+const API_VERSION = '1.0.0';
+
+const DESCRIPTION = `Prompts in, LoRA adapter out. A generation is a job: \`POST /generate\` accepts it, \`GET /jobs/{id}\` and its event
+stream follow it, \`GET /adapters/{id}\` has what it made.
+
+Every failure is a problem document (RFC 9457); branch on its \`code\`, which \`GET /problems/{code}\` explains. Unknown
+fields and parameters are refused. Answers carry \`X-Request-Id\`, the client's own where it sent a well-formed one.
+429 and 503 come with \`Retry-After\`.`;
+
+/** Collects routes that are added after it into the document. */
+export async function installOpenapi(app: App): Promise<void> {
+  for (const schema of COMPONENTS) app.addSchema(schema);
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Loradrop', version: API_VERSION, description: DESCRIPTION },
+      tags: [
+        { name: 'generate', description: 'Ask for adapters.' },
+        { name: 'jobs', description: 'Follow and cancel the work.' },
+        { name: 'adapters', description: 'Fetch and delete what was made.' },
+        { name: 'models', description: 'The generators there are.' },
+        { name: 'service', description: 'Probes, metrics, and what failures mean.' },
+      ],
+    },
+    // Without it components would be called def-0, def-1 …
+    refResolver: {
+      buildLocalReference: (schema, _base, _fragment, index) => String(schema['$id'] ?? `schema-${index}`),
+    },
+  });
+}
+
+/** Serves Swagger UI under `/docs`, with nothing loaded from elsewhere. */
+export async function installDocs(app: App): Promise<void> {
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: {
+      'default-src': "'self'",
+      'img-src': ["'self'", 'data:'],
+      'style-src': ["'self'", "'unsafe-inline'"],
+      'frame-ancestors': "'none'",
+    },
+    uiConfig: { docExpansion: 'list', tryItOutEnabled: true },
+  });
+}

@@ -1,0 +1,80 @@
+/** How requests are checked against their schemas. */
+import type { FastifySchemaCompiler, FastifySchemaValidationError } from 'fastify';
+import type { TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { Settings } from 'typebox/system';
+import type { FieldError, LoradropError } from '../../base/errors.ts';
+import { httpErrors } from '../errors.ts';
+import type { App } from '../services.ts';
+
+/** Offending fields a refusal lists: enough to see the pattern, and an answer that stays small whatever the input. */
+const MAX_LISTED_FIELDS = 20;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Texts as numbers where the schema wants a whole number and the text is exactly one; all else stays for the check. */
+export function numbersFromText(schema: TSchema, values: Fields): Fields {
+  const properties = (schema as { properties?: Record<string, { type?: string }> }).properties ?? {};
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => {
+      const whole =
+        Object.hasOwn(properties, name) &&
+        properties[name]!.type === 'integer' &&
+        typeof value === 'string' &&
+        /^-?[0-9]{1,15}$/.test(value);
+      return [name, whole ? Number(value) : value];
+    }),
+  );
+}
+
+/** Validates with TypeBox: nothing is coerced in a body, nothing unknown is dropped, every offending field is told. */
+const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  const compiled = Compile(schema);
+  return (input: unknown) => {
+    const value = httpPart === 'querystring' ? numbersFromText(schema, input as Fields) : input;
+    // The quick check first: naming the errors walks through all of a large body.
+    return compiled.Check(value)
+      ? { value }
+      : { error: compiled.Errors(value) as FastifySchemaValidationError[] };
+  };
+};
+
+/** A validation outcome as a failure: ids apart, unknown fields apart, everything else `request-invalid`. */
+export function refusalOf(
+  errors: readonly FastifySchemaValidationError[],
+  part: string | undefined,
+): LoradropError {
+  const fields: FieldError[] = [];
+  let unknown = 0;
+  let other = 0;
+  for (const { keyword, instancePath, params, message = 'does not fit' } of errors) {
+    const { additionalProperties, requiredProperties } = params as Record<string, string[] | undefined>;
+    // TypeBox reports an unknown field twice; the listing of names is the one to keep.
+    if (keyword === 'boolean') continue;
+    if (additionalProperties) unknown += 1;
+    else other += 1;
+    const sentence = additionalProperties ? 'is not known' : requiredProperties ? 'is missing' : message;
+    for (const name of additionalProperties ?? requiredProperties ?? ['']) {
+      const tail = name === '' ? '' : `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+      fields.push({ pointer: clip(`${instancePath}${tail}`), message: sentence });
+    }
+  }
+  const listed = { fields: fields.slice(0, MAX_LISTED_FIELDS) };
+  if (part === 'params') return httpErrors.idInvalid('The id in the address cannot be one.', listed);
+  const where = part === 'querystring' ? 'parameter' : part === 'headers' ? 'header' : 'field';
+  if (unknown > 0 && other === 0) return httpErrors.fieldUnknown(`A ${where} is not known.`, listed);
+  return httpErrors.requestInvalid(`A ${where} does not fit.`, listed);
+}
+
+/** Longest pointer that is sent back: names of unknown fields are the client's own and may be megabytes. */
+const MAX_POINTER_CHARS = 200;
+
+function clip(pointer: string): string {
+  return pointer.length <= MAX_POINTER_CHARS ? pointer : `${pointer.slice(0, MAX_POINTER_CHARS)}…`;
+}
+
+/** Makes the application check requests this way. */
+export function installValidation(app: App): void {
+  Settings.Set({ maxErrors: MAX_LISTED_FIELDS });
+  app.setValidatorCompiler(compileValidator);
+}

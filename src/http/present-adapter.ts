@@ -1,0 +1,62 @@
+/** A stored adapter → what clients see of it. */
+import { Value } from 'typebox/value';
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { baseErrors } from '../base/errors.ts';
+import type { StoredAdapter } from '../store/store.ts';
+import { adapterArchiveUrl, adapterFileUrl, adapterUrl, jobUrl } from './links.ts';
+import { type Adapter, AdapterInfo } from './schemas.ts';
+
+/** The files of an adapter that have an address of their own, with their media types. */
+export const SERVED_FILES = {
+  [ADAPTER_WEIGHTS_FILE]: 'application/octet-stream',
+  [ADAPTER_CONFIG_FILE]: 'application/json',
+} as const;
+/** A name of {@link SERVED_FILES}. */
+export type ServedFile = keyof typeof SERVED_FILES;
+
+/**
+ * The adapter as clients see it. `location` is shown when it is an address in shared storage, never when it is a path of
+ * this machine. Errors: `internal` for a record that another version wrote.
+ */
+export function presentAdapter(stored: StoredAdapter, location: string): Adapter {
+  const { id, info, files } = stored;
+  if (!Value.Check(AdapterInfo, info)) {
+    throw baseErrors.internal('The stored adapter’s record is not one of this version.');
+  }
+  const { jobId, index, model, bundleDigest, trained, dtype, device, seed, name } = info;
+  const { tensors, parameters, baseModel, rank, alpha, promptDigests } = info;
+  return {
+    id,
+    jobId,
+    index,
+    model,
+    bundleDigest,
+    trained,
+    dtype,
+    device,
+    seed,
+    ...(name !== undefined && { name }),
+    tensors,
+    parameters,
+    baseModel,
+    rank,
+    alpha,
+    promptDigests,
+    createdAt: new Date(stored.createdAt).toISOString(),
+    expiresAt: new Date(stored.expiresAt).toISOString(),
+    ...(/^(?!file:)[a-z][a-z0-9+.-]+:\/\//i.test(location) && { location }),
+    files: files.map(({ name, bytes, sha256 }) => ({
+      name,
+      bytes,
+      sha256,
+      ...(name in SERVED_FILES && { url: adapterFileUrl(id, name) }),
+    })),
+    urls: {
+      self: adapterUrl(id),
+      job: jobUrl(jobId),
+      weights: adapterFileUrl(id, ADAPTER_WEIGHTS_FILE),
+      config: adapterFileUrl(id, ADAPTER_CONFIG_FILE),
+      archive: adapterArchiveUrl(id),
+    },
+  };
+}

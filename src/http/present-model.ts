@@ -1,0 +1,40 @@
+/** A bundle → what clients see of it. */
+import type { Bundle } from '../models/bundle.ts';
+import { modelUrl } from './links.ts';
+import type { Model } from './schemas.ts';
+
+/** The sentence that goes with everything an untrained bundle makes. */
+export const UNTRAINED_NOTICE = 'The model is untrained: valid files, random effect.';
+
+/** The model as clients see it. The bundle's directory is not part of it. */
+export function presentModel({ manifest, digest }: Bundle, isDefault: boolean): Model {
+  const { id, layout, condition, decoder } = manifest;
+  return {
+    id,
+    version: manifest.version,
+    title: manifest.title,
+    description: manifest.description,
+    default: isDefault,
+    trained: manifest.trained,
+    ...(!manifest.trained && { notice: UNTRAINED_NOTICE }),
+    digest,
+    bytes: manifest.files.reduce((sum, file) => sum + file.bytes, 0),
+    licence: manifest.licence,
+    provenance: manifest.provenance,
+    base: manifest.base,
+    lora: {
+      rank: layout.rank,
+      alpha: layout.alpha,
+      layers: layout.layers,
+      targetModules: layout.modules.map(({ path }) => path.split('.').at(-1)!),
+    },
+    condition: { prompts: condition.prompts, tokens: condition.tokens, width: condition.width },
+    decoder: {
+      parameters: decoder.parameters,
+      precision: decoder.precision,
+      multiplyAdds: decoder.multiplyAdds,
+    },
+    ...(manifest.evaluation && { evaluation: manifest.evaluation }),
+    urls: { self: modelUrl(id) },
+  };
+}

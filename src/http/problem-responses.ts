@@ -1,0 +1,39 @@
+/** The failures of a route, for its schema: what the OpenAPI document says of each status. */
+import { PROBLEM_MEDIA_TYPE, PROBLEMS, type ProblemCode } from './problem.ts';
+import { ProblemDocument, refTo } from './schemas.ts';
+
+/** Failures that any route can have. */
+const COMMON: readonly ProblemCode[] = [
+  'request-invalid',
+  'request-malformed',
+  'url-invalid',
+  'not-acceptable',
+  'request-timeout',
+  'uri-too-long',
+  'headers-too-large',
+  'internal',
+];
+/** Failures of a route that changes something. */
+export const UNSAFE_FAILURES: readonly ProblemCode[] = [
+  'cross-site-refused',
+  'body-too-large',
+  'media-type-unsupported',
+  'json-invalid',
+  'text-not-utf8',
+];
+/** Failures of a route that asks the queue. */
+export const QUEUE_FAILURES: readonly ProblemCode[] = ['queue-unavailable'];
+
+/** Response schemas by status for these codes and the common ones. */
+export function problemResponses(...codes: readonly ProblemCode[]): Record<string, object> {
+  const byStatus = Map.groupBy(new Set([...codes, ...COMMON]), (code) => PROBLEMS[code].status);
+  return Object.fromEntries(
+    [...byStatus].map(([status, group]) => [
+      String(status),
+      {
+        description: group.map((code) => `\`${code}\`: ${PROBLEMS[code].meaning}`).join('\n\n'),
+        content: { [PROBLEM_MEDIA_TYPE]: { schema: refTo(ProblemDocument) } },
+      },
+    ]),
+  );
+}

@@ -1,0 +1,260 @@
+/**
+ * The one table from failure codes to HTTP statuses, and RFC 9457 problems made with it. Every code that any room declares
+ * is here (a test compares), also those a client meets only inside a failed job.
+ */
+import { type FieldError, toLoradropError } from '../base/errors.ts';
+
+/** What the table says of a code. */
+export type ProblemSpec = {
+  readonly status: number;
+  /** What it means and what a client can do about it. */
+  readonly meaning: string;
+  /** `Retry-After` where the failure itself names none. */
+  readonly retryAfterSeconds?: number;
+};
+
+/** Code → status and meaning. */
+export const PROBLEMS = {
+  // Requests
+  'request-invalid': {
+    status: 400,
+    meaning:
+      'Fields or parameters are missing, out of range or of the wrong type; `errors` names each. Correct them.',
+  },
+  'field-unknown': {
+    status: 400,
+    meaning:
+      'Fields or parameters are not known and were not dropped in silence; `errors` names each. Remove them.',
+  },
+  'id-invalid': {
+    status: 400,
+    meaning: 'An id in the address is not 1–64 of `A–Z a–z 0–9 _ -` (56 for ids that a client chooses).',
+  },
+  'json-invalid': {
+    status: 400,
+    meaning: 'The body is not strict JSON (NaN, comments and trailing commas are not).',
+  },
+  'form-invalid': {
+    status: 400,
+    meaning: 'The multipart body is cut off, malformed, or has too many parts.',
+  },
+  'text-not-utf8': { status: 400, meaning: 'Bodies and files are UTF-8. Encode the text anew.' },
+  'cursor-invalid': {
+    status: 400,
+    meaning: 'Take `nextCursor` of the page before, or begin without a cursor.',
+  },
+  'prompts-empty': {
+    status: 400,
+    meaning: 'There is no prompt, or `errors` names blank ones. Leave those out.',
+  },
+  'prompts-invalid': {
+    status: 400,
+    meaning:
+      'A row is not JSON or has no prompt where the others have theirs, or a prompt has NUL or half a surrogate pair; `errors` names the rows.',
+  },
+  'idempotency-key-invalid': {
+    status: 400,
+    meaning: 'A key is 1–255 printable ASCII characters, in quotes or not.',
+  },
+  'model-not-chosen': { status: 400, meaning: 'Name one of `GET /models` in `model`.' },
+  'count-too-large': { status: 400, meaning: 'Ask for fewer adapters, or in several requests.' },
+  'deadline-too-long': { status: 400, meaning: 'Ask for a shorter deadline.' },
+  'retention-too-long': { status: 400, meaning: 'Ask for a shorter retention, and copy what has to last.' },
+  'metadata-too-large': {
+    status: 400,
+    meaning: 'Keep the data elsewhere and a reference to it in `metadata`.',
+  },
+  'url-invalid': { status: 400, meaning: 'The address has a broken percent-encoding.' },
+  'request-malformed': { status: 400, meaning: 'The bytes are not a well-formed HTTP/1.1 request.' },
+  'cross-site-refused': {
+    status: 403,
+    meaning:
+      'A browser sent the request for a page of another site. The service has no authentication, so it refuses.',
+  },
+  'route-not-found': { status: 404, meaning: 'See `/docs` for the addresses there are.' },
+  'method-not-allowed': { status: 405, meaning: 'The `Allow` header lists the methods of this address.' },
+  'not-acceptable': { status: 406, meaning: 'See `/docs` for the media types of this address.' },
+  'request-timeout': { status: 408, meaning: 'The request arrived too slowly. Send it again.' },
+  'body-too-large': { status: 413, meaning: 'Send fewer or shorter prompts.' },
+  'too-many-prompts': {
+    status: 413,
+    meaning: 'A condition uses a few hundred prompts at most. Send a sample.',
+  },
+  'prompt-too-long': { status: 413, meaning: 'Encoders cut texts off long before this length. Shorten it.' },
+  'uri-too-long': { status: 414, meaning: 'Move long values into the body.' },
+  'media-type-unsupported': {
+    status: 415,
+    meaning: 'See `/docs` for the media types that are taken. Text is UTF-8 and not compressed.',
+  },
+  'range-not-satisfiable': {
+    status: 416,
+    meaning: 'The `Content-Range` header tells the size of the whole.',
+  },
+  'headers-too-large': { status: 431, meaning: 'Send fewer or shorter headers.' },
+  'not-ready': { status: 503, meaning: '`parts` tells what is missing.', retryAfterSeconds: 5 },
+  draining: {
+    status: 503,
+    meaning: 'Send the request again, to another instance or later.',
+    retryAfterSeconds: 5,
+  },
+  'job-unfinished': {
+    status: 504,
+    meaning: 'The job goes on. `Location` is its address; the adapter is there once it succeeded.',
+    retryAfterSeconds: 10,
+  },
+
+  // Models
+  'model-not-found': { status: 404, meaning: 'Name one of `GET /models`.' },
+  'bundle-invalid': { status: 500, meaning: 'The operator has to replace the bundle.' },
+  'bundle-schema-unknown': {
+    status: 500,
+    meaning: 'The operator has to import the bundle anew or update the service.',
+  },
+  'bundle-unloadable': {
+    status: 500,
+    meaning: 'The operator has to replace the bundle; the log has the reason.',
+  },
+  'checkpoint-invalid': { status: 500, meaning: 'The operator has to import another checkpoint.' },
+  'encoder-invalid': { status: 500, meaning: 'The operator has to import another encoder.' },
+  'onnx-invalid': { status: 500, meaning: 'The operator has to replace the bundle.' },
+  'layout-invalid': {
+    status: 500,
+    meaning: 'The operator has to import the bundle with a layout that fits.',
+  },
+
+  // Jobs
+  'job-not-found': { status: 404, meaning: 'The id is wrong, or the job’s retention is over.' },
+  'job-conflict': {
+    status: 409,
+    meaning: 'Take another id or Idempotency-Key, or send the very request that the first one was.',
+  },
+  'job-finished': { status: 409, meaning: 'There is nothing left to cancel.' },
+  canceled: { status: 409, meaning: 'Someone canceled the job. Submit it anew.' },
+  'bundle-changed': { status: 409, meaning: 'The model was replaced while the job waited. Submit it anew.' },
+  'prompts-unusable': {
+    status: 422,
+    meaning: 'The model cannot make a condition of these prompts. Take others.',
+  },
+  'queue-full': { status: 429, meaning: 'Nothing was accepted. Try again later.', retryAfterSeconds: 5 },
+  'queue-unavailable': {
+    status: 503,
+    meaning: 'Nothing was changed. Try again later.',
+    retryAfterSeconds: 2,
+  },
+  'job-payload-invalid': {
+    status: 500,
+    meaning: 'Services of different versions share the queue. The operator has to bring them to one.',
+  },
+  'inference-failed': {
+    status: 500,
+    meaning: 'The model stopped with an error each time it was tried. The log has it.',
+  },
+  'workers-lost': {
+    status: 503,
+    meaning: 'Every worker that took the job ended. It may need more memory than they have.',
+  },
+  'engine-lost': {
+    status: 503,
+    meaning: 'The inference process ended more than once. Submit the job anew.',
+    retryAfterSeconds: 5,
+  },
+  'engine-closed': {
+    status: 503,
+    meaning: 'The worker was stopping. Submit the job anew.',
+    retryAfterSeconds: 5,
+  },
+  'device-unavailable': { status: 503, meaning: 'The operator has to set `DEVICE` to one that works.' },
+  'deadline-exceeded': { status: 504, meaning: 'Submit the job with a later deadline.' },
+
+  // Adapters
+  'adapter-not-found': {
+    status: 404,
+    meaning: 'The id is wrong, the job has not finished, or the retention is over.',
+  },
+  'adapter-mismatch': {
+    status: 500,
+    meaning: 'Nothing was published. The operator has to import the bundle anew.',
+  },
+  'adapter-not-finite': {
+    status: 500,
+    meaning: 'Nothing was published. Other prompts or another seed may work.',
+  },
+  'safetensors-invalid': { status: 500, meaning: 'A file of the store is damaged. Make the adapter anew.' },
+  'store-unavailable': { status: 503, meaning: 'Try again later.', retryAfterSeconds: 2 },
+  'store-full': { status: 507, meaning: 'The operator has to make room, or shorter retentions have to.' },
+
+  // The service itself
+  internal: {
+    status: 500,
+    meaning: 'A defect. Tell the operator the `instance`: the log has the cause under it.',
+  },
+  'settings-invalid': { status: 500, meaning: 'The operator has to correct the settings.' },
+  'queue-address-invalid': { status: 500, meaning: 'The operator has to correct `QUEUE_URL`.' },
+  'job-handler-missing': { status: 500, meaning: 'A defect that stops the worker from starting.' },
+  'data-directory-locked': { status: 500, meaning: 'The operator has to stop the other process first.' },
+} as const satisfies Record<string, ProblemSpec>;
+
+/** A code of the table. */
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** A problem document (RFC 9457), as it is serialised. */
+export type Problem = {
+  /** `/problems/<code>`: an address of this service that explains it. */
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: string;
+  /** The request's id, as in `X-Request-Id` and the log. Absent in a job's failure, which belongs to no request. */
+  readonly instance?: string;
+  readonly errors?: FieldError[];
+};
+
+/** Media type of a {@link Problem}. */
+export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
+
+/** What the table says of a code, or undefined for one it does not have. */
+export function problemSpec(code: string): ProblemSpec | undefined {
+  return Object.hasOwn(PROBLEMS, code) ? PROBLEMS[code as ProblemCode] : undefined;
+}
+
+/** The address that explains a code, relative to the service. */
+export function problemType(code: string): string {
+  return `/problems/${code}`;
+}
+
+/** What {@link problemOf} reads of a failure: an error of ours, or the failure in a job's record. */
+type Failure = {
+  readonly code: string;
+  readonly title: string;
+  readonly detail: string;
+  readonly fields?: readonly FieldError[];
+};
+
+/** A failure as a problem. A code that is not in the table (a newer worker's) is a 500 under its own name. */
+export function problemOf(failure: Failure, instance?: string): Problem {
+  return {
+    type: problemType(failure.code),
+    title: failure.title,
+    status: problemSpec(failure.code)?.status ?? 500,
+    detail: failure.detail,
+    code: failure.code,
+    ...(instance !== undefined && { instance }),
+    ...(failure.fields?.length && { errors: [...failure.fields] }),
+  };
+}
+
+/**
+ * Any thrown value as a problem and the `Retry-After` it comes with. What is not ours becomes `internal`, and nothing of
+ * it is shown.
+ */
+export function problemOfError(
+  thrown: unknown,
+  instance: string,
+): { readonly problem: Problem; readonly retryAfterSeconds: number | undefined } {
+  const { code, title, fields, message, retryAfterSeconds } = toLoradropError(thrown);
+  return {
+    problem: problemOf({ code, title, detail: message, fields }, instance),
+    retryAfterSeconds: retryAfterSeconds ?? problemSpec(code)?.retryAfterSeconds,
+  };
+}

@@ -1,0 +1,112 @@
+/** `/adapters`: what was made. */
+import { Type } from 'typebox';
+import { storeErrors } from '../../store/errors.ts';
+import { presentAdapter, SERVED_FILES, type ServedFile } from '../present-adapter.ts';
+import type { ProblemCode } from '../problem.ts';
+import { problemResponses } from '../problem-responses.ts';
+import { Adapter, IdParams, refTo } from '../schemas.ts';
+import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapter.ts';
+import type { App, HttpServices } from '../services.ts';
+
+const FAILURES: readonly ProblemCode[] = ['id-invalid', 'adapter-not-found', 'store-unavailable'];
+const binary = Type.String({ format: 'binary' });
+
+const FILE_SCHEMA: Readonly<Record<ServedFile, { readonly operationId: string; readonly summary: string }>> =
+  {
+    'adapter_model.safetensors': { operationId: 'getAdapterWeights', summary: 'The weights' },
+    'adapter_config.json': { operationId: 'getAdapterConfig', summary: 'The PEFT configuration' },
+  };
+
+/** Registers the routes. */
+export function registerAdapters(app: App, { store, now = Date.now }: HttpServices): void {
+  const find = async (id: string) => {
+    const adapter = await store.find(id);
+    // Removal comes a little after the end of the retention; clients should not see that.
+    if (!adapter || adapter.expiresAt <= now()) throw storeErrors.notFound('No adapter has this id.');
+    return adapter;
+  };
+
+  app.get(
+    '/adapters/:id',
+    {
+      config: { produces: ['application/json'] },
+      schema: {
+        tags: ['adapters'],
+        operationId: 'getAdapter',
+        summary: 'What an adapter is and where its files are',
+        params: IdParams,
+        response: { 200: refTo(Adapter), ...problemResponses(...FAILURES) },
+      },
+    },
+    async ({ params }) => presentAdapter(await find(params.id), store.location(params.id)),
+  );
+
+  app.delete(
+    '/adapters/:id',
+    {
+      config: { produces: ['application/json'] },
+      schema: {
+        tags: ['adapters'],
+        operationId: 'deleteAdapter',
+        summary: 'Delete an adapter',
+        params: IdParams,
+        response: {
+          204: Type.Null({ description: 'It is gone. Downloads under way end well.' }),
+          ...problemResponses(...FAILURES, 'cross-site-refused'),
+        },
+      },
+    },
+    async ({ params, log }, reply) => {
+      if (!(await store.remove(params.id))) throw storeErrors.notFound('No adapter has this id.');
+      log.info({ adapter: params.id }, 'adapter deleted');
+      return reply.code(204).send(null);
+    },
+  );
+
+  for (const method of ['GET', 'HEAD'] as const) {
+    const suffix = method === 'HEAD' ? 'Head' : '';
+    for (const [name, type] of Object.entries(SERVED_FILES) as [ServedFile, string][]) {
+      const { operationId, summary } = FILE_SCHEMA[name];
+      app.route({
+        method,
+        url: `/adapters/:id/${name}`,
+        exposeHeadRoute: false,
+        config: { produces: [type], swagger: { exposeHeadRoute: true } },
+        schema: {
+          tags: ['adapters'],
+          operationId: `${operationId}${suffix}`,
+          summary: method === 'HEAD' ? `${summary}: headers alone` : summary,
+          description:
+            'The ETag is the file’s SHA-256. `If-None-Match`, a single `Range` of bytes and `If-Range` are honoured.',
+          params: IdParams,
+          response: {
+            200: { description: 'The whole file.', content: { [type]: { schema: binary } } },
+            206: { description: 'The range.', content: { [type]: { schema: binary } } },
+            304: Type.Null({ description: 'The client has it.' }),
+            ...problemResponses(...FAILURES, 'range-not-satisfiable'),
+          },
+        },
+        handler: async (request, reply) =>
+          sendAdapterFile(store, await find(request.params.id), name, { request, reply }),
+      });
+    }
+    app.route({
+      method,
+      url: '/adapters/:id.tar',
+      exposeHeadRoute: false,
+      config: { produces: [ARCHIVE_TYPE], swagger: { exposeHeadRoute: true } },
+      schema: {
+        tags: ['adapters'],
+        operationId: `getAdapterArchive${suffix}`,
+        summary: method === 'HEAD' ? 'The archive: headers alone' : 'All files as one tar, in one folder',
+        params: IdParams,
+        response: {
+          200: { description: 'The archive.', content: { [ARCHIVE_TYPE]: { schema: binary } } },
+          ...problemResponses(...FAILURES),
+        },
+      },
+      handler: async (request, reply) =>
+        sendAdapterArchive(store, await find(request.params.id), { request, reply }),
+    });
+  }
+}

@@ -1,0 +1,296 @@
+/** `POST /generate` and `PUT /generate/{id}`: a request becomes a job, and the answer takes the form that is asked for. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { baseErrors, LoradropError } from '../../base/errors.ts';
+import { newId } from '../../base/ids.ts';
+import { parsePrompts, tooMany } from '../../jobs/prompts.ts';
+import type { JobRecord } from '../../jobs/queue.ts';
+import { storeErrors } from '../../store/errors.ts';
+import { awaitJob, connectionSignal } from '../await-job.ts';
+import { httpErrors } from '../errors.ts';
+import { makeGeneratePayload } from '../generate-payload.ts';
+import { jobIdOfKey } from '../idempotency-key.ts';
+import { adapterUrl, jobUrl } from '../links.ts';
+import { negotiate } from '../negotiate.ts';
+import { JSON_LINES_TYPES } from '../plugins/bodies.ts';
+import { preferredWaitSeconds } from '../prefer.ts';
+import { isFinal, presentJob } from '../present-job.ts';
+import type { ProblemCode } from '../problem.ts';
+import { problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
+import { readForm } from '../read-form.ts';
+import {
+  ClientIdParams,
+  type GenerateOptions,
+  type GenerateRequest,
+  generateForm,
+  generateQuery,
+  generateRequest,
+  Job,
+  refTo,
+} from '../schemas.ts';
+import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapter.ts';
+import { EVENT_STREAM, sendEvents } from '../send-events.ts';
+import type { App, HttpServices } from '../services.ts';
+
+const WEIGHTS_TYPE = 'application/octet-stream';
+const FORMS = ['application/json', EVENT_STREAM, ARCHIVE_TYPE, WEIGHTS_TYPE] as const;
+const JSON_TYPE = 'application/json';
+const FORM_TYPE = 'multipart/form-data';
+
+const FAILURES: readonly ProblemCode[] = [
+  ...UNSAFE_FAILURES,
+  ...QUEUE_FAILURES,
+  'field-unknown',
+  'form-invalid',
+  'prompts-empty',
+  'prompts-invalid',
+  'too-many-prompts',
+  'prompt-too-long',
+  'count-too-large',
+  'deadline-too-long',
+  'retention-too-long',
+  'metadata-too-large',
+  'model-not-chosen',
+  'model-not-found',
+  'job-conflict',
+  'queue-full',
+  'draining',
+];
+/** Failures of the job itself, where the adapter is the answer. */
+const JOB_FAILURES: readonly ProblemCode[] = [
+  'canceled',
+  'bundle-changed',
+  'prompts-unusable',
+  'adapter-not-found',
+  'adapter-not-finite',
+  'bundle-unloadable',
+  'engine-lost',
+  'store-full',
+  'store-unavailable',
+  'deadline-exceeded',
+  'job-unfinished',
+];
+
+const DESCRIPTION = `Accepts a job and answers as the \`Accept\` header asks:
+
+- \`application/json\` (default): the job, 202; with \`Prefer: wait=N\` 200 when it ends within N seconds.
+- \`text/event-stream\`: its progress, then one event named after the final status with the job.
+- \`application/x-tar\`: waits, then the adapter's files in one folder. \`application/octet-stream\`: waits, then
+  \`adapter_model.safetensors\`. Both for \`count\` 1, and a job that fails is answered with its problem.
+
+A client that leaves does not cancel its job; \`DELETE /jobs/{id}\` does.
+
+Bodies other than JSON hold prompts, and the options are query parameters (form fields in a form; \`metadata\` takes a JSON
+body). \`text/plain\` is a prompt a line. \`application/x-ndjson\` and \`application/jsonl\` have a string or an object a line;
+objects may be rows of a data set with further columns, and the prompt is taken from the first of these that *every* row has:
+\`prompt\`; the first turn of \`conversations\` (\`value\`); the first user turn of \`messages\` (\`content\`);
+\`instruction\` with \`input\`.`;
+
+/** Registers the routes. `closing` ends streams and waits when the application closes. */
+export function registerGenerate(app: App, services: HttpServices, closing: AbortSignal): void {
+  const { queue, models, store, metrics, limits, draining, now, random } = services;
+  const Query = generateQuery(limits);
+  const Form = generateForm(limits);
+
+  const schema = {
+    tags: ['generate'],
+    querystring: Query,
+    body: {
+      content: {
+        [JSON_TYPE]: { schema: generateRequest(limits) },
+        'text/plain': { schema: Type.String({ description: 'A prompt a line; blank lines are skipped.' }) },
+        ...Object.fromEntries(
+          JSON_LINES_TYPES.map((type) => [
+            type,
+            { schema: Type.String({ description: 'A string or an object a line.' }) },
+          ]),
+        ),
+        [FORM_TYPE]: { schema: Form },
+      },
+    },
+    response: {
+      200: {
+        description: 'The job has ended in time, had ended before, or its events or adapter follow.',
+        content: {
+          [JSON_TYPE]: { schema: refTo(Job) },
+          [EVENT_STREAM]: { schema: Type.String({ description: 'See `GET /jobs/{id}/events`.' }) },
+          [ARCHIVE_TYPE]: { schema: Type.String({ format: 'binary' }) },
+          [WEIGHTS_TYPE]: { schema: Type.String({ format: 'binary' }) },
+        },
+        headers: {
+          location: { type: 'string', description: 'The job.' },
+          'preference-applied': { type: 'string', description: '`wait=N` where it was asked for.' },
+        },
+      },
+      202: {
+        description: 'The job is accepted.',
+        content: { [JSON_TYPE]: { schema: refTo(Job) } },
+        headers: { location: { type: 'string', description: 'The job.' } },
+      },
+      ...problemResponses(...FAILURES, ...JOB_FAILURES),
+    },
+  };
+  const route = {
+    config: { produces: FORMS },
+    onRequest: async () => {
+      if (draining?.aborted || closing.aborted) throw httpErrors.draining('New jobs go to another instance.');
+    },
+    preValidation: async (request: FastifyRequest) => {
+      if (request.mediaType === FORM_TYPE) request.body = await readForm(request, { schema: Form, limits });
+      if (request.body === undefined) throw httpErrors.mediaType('There is no body.');
+      // Ahead of the schema, which would look at each of a million prompts.
+      const { prompts } = Object(request.body) as { prompts?: unknown };
+      if (Array.isArray(prompts) && prompts.length > limits.maxPrompts) throw tooMany(limits);
+    },
+  };
+
+  const accept = async (
+    { id, fresh }: { id: string; fresh: boolean },
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ) => {
+    const form = negotiate(request.headers.accept, FORMS)!;
+    const wanted = readRequest(request);
+    if ((form === ARCHIVE_TYPE || form === WEIGHTS_TYPE) && (wanted.count ?? 1) > 1) {
+      throw httpErrors.requestInvalid('One adapter can be the answer, several cannot.', {
+        fields: [{ pointer: '/count', message: `must be 1 for ${form}` }],
+      });
+    }
+    const context = {
+      id,
+      models,
+      limits,
+      requestId: request.id,
+      ...(now && { now }),
+      ...(random && { random }),
+    };
+    const { record, created } = await queue.submit(id, makeGeneratePayload(wanted, context), { fresh });
+    if (created) {
+      metrics.accepted.inc({ model: record.payload.model });
+      request.log.info(
+        { job: id, model: record.payload.model, count: record.payload.adapterIds.length },
+        'job accepted',
+      );
+    }
+    reply.header('location', jobUrl(id));
+    if (form === EVENT_STREAM) return sendEvents(services, reply, { id, closing });
+    if (form === JSON_TYPE) return answerWithJob(record, request, reply);
+    return answerWithAdapter(record, form, request, reply);
+  };
+
+  const answerWithJob = async (record: JobRecord, request: FastifyRequest, reply: FastifyReply) => {
+    const waitSeconds = preferredWaitSeconds(request.headers.prefer, limits.maxWaitSeconds);
+    let last = record;
+    if (waitSeconds !== undefined) {
+      last = await awaitJob(queue, record, { waitSeconds, signal: connectionSignal(reply, closing) });
+      reply.header('preference-applied', `wait=${waitSeconds}`);
+    }
+    return reply.code(isFinal(last) ? 200 : 202).send(presentJob(last, { models }));
+  };
+
+  const answerWithAdapter = async (
+    record: JobRecord,
+    form: typeof ARCHIVE_TYPE | typeof WEIGHTS_TYPE,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ) => {
+    const waitSeconds =
+      preferredWaitSeconds(request.headers.prefer, limits.maxWaitSeconds) ?? limits.maxWaitSeconds;
+    const last = await awaitJob(queue, record, { waitSeconds, signal: connectionSignal(reply, closing) });
+    if (last.status !== 'succeeded') throw unsuccessful(last, waitSeconds);
+    const id = last.payload.adapterIds[0]!;
+    const adapter = await store.find(id);
+    if (!adapter) throw storeErrors.notFound('The job’s adapter is no longer there.');
+    reply.header('content-location', adapterUrl(id));
+    return form === ARCHIVE_TYPE
+      ? sendAdapterArchive(store, adapter, { request, reply })
+      : sendAdapterFile(store, adapter, 'adapter_model.safetensors', { request, reply });
+  };
+
+  app.post(
+    '/generate',
+    {
+      ...route,
+      schema: {
+        ...schema,
+        operationId: 'generate',
+        summary: 'Generate adapters from prompts',
+        description: DESCRIPTION,
+        headers: Type.Object({
+          prefer: Type.Optional(
+            Type.String({ description: '`wait=N`: hold the request for up to N seconds.' }),
+          ),
+          'idempotency-key': Type.Optional(
+            Type.String({
+              description:
+                'A request that is repeated under its key is not done twice; another one under it is a 409.',
+            }),
+          ),
+        }),
+        response: {
+          ...schema.response,
+          ...problemResponses(...FAILURES, ...JOB_FAILURES, 'idempotency-key-invalid'),
+        },
+      },
+    },
+    (request, reply) => {
+      const key = request.headers['idempotency-key'];
+      const fresh = key === undefined;
+      return accept({ id: fresh ? newId('job', random) : jobIdOfKey(key), fresh }, request, reply);
+    },
+  );
+
+  app.put(
+    '/generate/:id',
+    {
+      ...route,
+      schema: {
+        ...schema,
+        operationId: 'generateWithId',
+        summary: 'Generate adapters under an id of your own, at most once',
+        description: `Like \`POST /generate\`, with the job’s id chosen by the client: repeating the request answers with the job there is, and another request under the id is a 409. With \`count\` 1 the adapter has the same id.`,
+        params: ClientIdParams,
+        headers: Type.Object({
+          prefer: Type.Optional(
+            Type.String({ description: '`wait=N`: hold the request for up to N seconds.' }),
+          ),
+        }),
+        response: { ...schema.response, ...problemResponses(...FAILURES, ...JOB_FAILURES, 'id-invalid') },
+      },
+    },
+    (request, reply) => accept({ id: request.params.id, fresh: false }, request, reply),
+  );
+
+  function readRequest(request: FastifyRequest): GenerateRequest {
+    const query = request.query as GenerateOptions;
+    const type = request.mediaType;
+    if (type === JSON_TYPE || type === FORM_TYPE) {
+      const extra = Object.keys(query);
+      if (extra.length > 0) {
+        throw httpErrors.fieldUnknown('With this body, options are fields of the body.', {
+          fields: extra.map((name) => ({
+            pointer: `/${name}`,
+            message: 'is not taken as a query parameter',
+          })),
+        });
+      }
+    }
+    if (type === JSON_TYPE) return request.body as GenerateRequest;
+    if (type === FORM_TYPE) {
+      const { file: prompts, ...options } = request.body as GenerateOptions & { file: string[] };
+      return { ...options, prompts };
+    }
+    const format = type === 'text/plain' ? 'text' : 'jsonl';
+    return { ...query, prompts: parsePrompts(request.body as string, format, limits) };
+  }
+}
+
+/** Why there is no adapter to answer with. */
+function unsuccessful({ status, failure }: JobRecord, waitSeconds: number): LoradropError {
+  if (status === 'canceled') return baseErrors.canceled('The job was canceled.');
+  if (status !== 'failed' || !failure) {
+    return httpErrors.jobUnfinished(`The job has not ended within ${waitSeconds} seconds, and goes on.`);
+  }
+  const { code, title, detail, fields = [] } = failure;
+  return new LoradropError({ code, title, retryable: false }, detail, { fields });
+}

@@ -1,0 +1,122 @@
+/** `/jobs`: listing, following and canceling. */
+import { Type } from 'typebox';
+import { jobErrors } from '../../jobs/errors.ts';
+import { eventIdOf, parseLastEventId } from '../job-events.ts';
+import { isFinal, presentJob } from '../present-job.ts';
+import { problemResponses, QUEUE_FAILURES } from '../problem-responses.ts';
+import { IdParams, Job, JobList, JobListQuery, refTo } from '../schemas.ts';
+import { EVENT_STREAM, sendEvents } from '../send-events.ts';
+import type { App, HttpServices } from '../services.ts';
+
+/** Jobs on a page where the client names no limit. */
+const DEFAULT_PAGE = 20;
+const JSON_ONLY = ['application/json'] as const;
+
+/** Registers the routes. `closing` ends streams when the application closes. */
+export function registerJobs(app: App, services: HttpServices, closing: AbortSignal): void {
+  const { queue, models } = services;
+  const find = async (id: string) => {
+    const record = await queue.find(id);
+    if (!record) throw jobErrors.notFound('No job has this id.');
+    return record;
+  };
+
+  app.get(
+    '/jobs',
+    {
+      config: { produces: JSON_ONLY },
+      schema: {
+        tags: ['jobs'],
+        operationId: 'listJobs',
+        summary: 'List jobs, newest first',
+        querystring: JobListQuery,
+        response: {
+          200: refTo(JobList),
+          ...problemResponses(...QUEUE_FAILURES, 'field-unknown', 'cursor-invalid'),
+        },
+      },
+    },
+    async ({ query }) => {
+      const page = await queue.list({ ...query, limit: query.limit ?? DEFAULT_PAGE });
+      return {
+        jobs: page.jobs.map((record) => presentJob(record, { models, digests: false })),
+        ...(page.nextCursor !== undefined && { nextCursor: page.nextCursor }),
+      };
+    },
+  );
+
+  app.get(
+    '/jobs/:id',
+    {
+      config: { produces: JSON_ONLY },
+      schema: {
+        tags: ['jobs'],
+        operationId: 'getJob',
+        summary: 'A job as it stands',
+        params: IdParams,
+        response: { 200: refTo(Job), ...problemResponses(...QUEUE_FAILURES, 'id-invalid', 'job-not-found') },
+      },
+    },
+    async ({ params }) => presentJob(await find(params.id), { models }),
+  );
+
+  app.get(
+    '/jobs/:id/events',
+    {
+      config: { produces: [EVENT_STREAM] },
+      exposeHeadRoute: false,
+      schema: {
+        tags: ['jobs'],
+        operationId: 'followJob',
+        summary: 'A job’s progress as server-sent events',
+        description:
+          '`progress` events with a JobProgress each, then one event named `succeeded`, `failed` or `canceled` with the Job. Event ids rise; a client that comes back with `Last-Event-ID` gets what it has not seen, and 204 when that is nothing and nothing will come.',
+        params: IdParams,
+        headers: Type.Object({
+          'last-event-id': Type.Optional(Type.String({ description: 'Id of the last event that was seen.' })),
+        }),
+        response: {
+          200: { description: 'The events.', content: { [EVENT_STREAM]: { schema: Type.String() } } },
+          204: Type.Null({ description: 'The final event was seen already.' }),
+          ...problemResponses(...QUEUE_FAILURES, 'id-invalid', 'job-not-found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const record = await find(request.params.id);
+      const lastEventId = parseLastEventId(request.headers['last-event-id']);
+      if (isFinal(record) && lastEventId !== undefined && lastEventId >= eventIdOf(record)) {
+        return reply.code(204).send(null);
+      }
+      return sendEvents(services, reply, { id: record.id, lastEventId, closing });
+    },
+  );
+
+  app.delete(
+    '/jobs/:id',
+    {
+      config: { produces: JSON_ONLY },
+      schema: {
+        tags: ['jobs'],
+        operationId: 'cancelJob',
+        summary: 'Cancel a job, waiting or running',
+        params: IdParams,
+        response: {
+          200: refTo(Job, { description: 'The job, canceled.' }),
+          ...problemResponses(
+            ...QUEUE_FAILURES,
+            'id-invalid',
+            'job-not-found',
+            'job-finished',
+            'cross-site-refused',
+          ),
+        },
+      },
+    },
+    async ({ params, log }) => {
+      const record = await queue.cancel(params.id);
+      log.info({ job: params.id }, 'job canceled');
+      return presentJob(record, { models });
+    },
+  );
+}

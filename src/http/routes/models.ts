@@ -1,0 +1,43 @@
+/** `/models`: the generators there are. */
+import { presentModel } from '../present-model.ts';
+import { problemResponses } from '../problem-responses.ts';
+import { Model, ModelList, ModelParams, refTo } from '../schemas.ts';
+import type { App, HttpServices } from '../services.ts';
+
+/** Registers the routes. */
+export function registerModels(app: App, { models }: Pick<HttpServices, 'models'>): void {
+  app.get(
+    '/models',
+    {
+      config: { produces: ['application/json'] },
+      schema: {
+        tags: ['models'],
+        operationId: 'listModels',
+        summary: 'List models',
+        response: { 200: refTo(ModelList), ...problemResponses() },
+      },
+    },
+    async () => ({
+      models: models.list().map((bundle) => presentModel(bundle, bundle === models.default())),
+      refused: [...models.problems],
+    }),
+  );
+
+  app.get(
+    '/models/:id',
+    {
+      config: { produces: ['application/json'] },
+      schema: {
+        tags: ['models'],
+        operationId: 'getModel',
+        summary: 'A model',
+        params: ModelParams,
+        response: { 200: refTo(Model), ...problemResponses('id-invalid', 'model-not-found') },
+      },
+    },
+    async ({ params }) => {
+      const bundle = models.get(params.id);
+      return presentModel(bundle, bundle === models.default());
+    },
+  );
+}

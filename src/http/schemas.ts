@@ -1,0 +1,477 @@
+/** The shapes the API speaks, as schemas and their derived types. `$id`s become the components of the OpenAPI document. */
+import { type Static, type TSchema, Type } from 'typebox';
+import { DTYPES } from '../base/dtype.ts';
+import { ID_PATTERN } from '../base/ids.ts';
+import { MAX_SEED } from '../base/random.ts';
+import { JOB_STAGES, JOB_STATUSES } from '../jobs/queue.ts';
+import { EvaluationFigure } from '../models/manifest.ts';
+import { PROBLEMS } from './problem.ts';
+import type { HttpLimits } from './services.ts';
+
+const closed = { additionalProperties: false } as const;
+
+/** A reference to a schema that has an `$id` and was added to the application, with the schema's own type. */
+export function refTo<T extends TSchema>(schema: T, options: { description?: string } = {}) {
+  return Type.Unsafe<Static<T>>({ $ref: `${(schema as { $id?: string }).$id}#`, ...options });
+}
+
+/** An id that a client may choose: shorter than ids may be, since adapters of a job append `-31` and the like. */
+export const CLIENT_ID_PATTERN = ID_PATTERN.replace('{0,63}', '{0,55}');
+
+/** Most entries, and longest keys and values, of `metadata`: labels, not documents; every answer repeats them. */
+export const METADATA_LIMITS = { entries: 16, keyChars: 64, valueChars: 512 } as const;
+
+/** Longest `name`, which ends up in files and listings. */
+const MAX_NAME_CHARS = 200;
+/** No control characters: names and metadata end up in logs, terminals and databases. */
+const PLAIN_TEXT = '^[^\\u0000-\\u001f\\u007f]*$';
+
+const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256, lower-case hex.' });
+const Time = Type.String({ format: 'date-time' });
+const Url = Type.String({ format: 'uri-reference', description: 'Relative to the service.' });
+const DtypeName = Type.Enum([...DTYPES]);
+const Id = Type.String({ pattern: ID_PATTERN });
+
+/** The path parameter of jobs and adapters. */
+export const IdParams = Type.Object({ id: Id });
+/** The path parameter where the client chooses the id. */
+export const ClientIdParams = Type.Object({
+  id: Type.String({
+    pattern: CLIENT_ID_PATTERN,
+    description: 'Chosen by the client: 1–56 of `A–Z a–z 0–9 _ -`, not starting with `-`, not all digits.',
+  }),
+});
+
+/** The options of a generation: fields of a JSON body, else query parameters or form fields. */
+export function generateOptions(limits: HttpLimits) {
+  return {
+    model: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        description: 'Id of a model. Default: the service’s default model.',
+      }),
+    ),
+    count: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        default: 1,
+        description: `Adapters to sample, each from the next draw of prompts. At most ${limits.maxCount}.`,
+      }),
+    ),
+    seed: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_SEED,
+        description: 'Decides the draw of prompts. Default: random, and told in the job.',
+      }),
+    ),
+    name: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: MAX_NAME_CHARS,
+        pattern: PLAIN_TEXT,
+        description: 'For people.',
+      }),
+    ),
+    dtype: Type.Optional(
+      Type.Enum([...DTYPES], { default: 'bf16', description: 'Number format of the adapter’s tensors.' }),
+    ),
+    priority: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 9, default: 5, description: '0 (background) to 9 (urgent).' }),
+    ),
+    deadlineSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description: `The job fails with \`deadline-exceeded\` when it takes longer. At most ${limits.maxDeadlineSeconds}.`,
+      }),
+    ),
+    retentionSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        default: limits.defaultRetentionSeconds,
+        description: `How long the adapters and the job’s record are kept. At most ${limits.maxRetentionSeconds}.`,
+      }),
+    ),
+  };
+}
+
+/** The options as query parameters, for bodies that hold nothing but prompts. */
+export function generateQuery(limits: HttpLimits) {
+  return Type.Object(generateOptions(limits), closed);
+}
+/** Options of a generation, whatever way they came. */
+export type GenerateOptions = Static<ReturnType<typeof generateQuery>>;
+
+/** The JSON body of a generation. */
+export function generateRequest(limits: HttpLimits) {
+  return Type.Object(
+    {
+      prompts: Type.Array(Type.String(), {
+        description: `At least 1 and at most ${limits.maxPrompts} texts of at most ${limits.maxPromptChars} characters, not blank. A model takes N of them (\`condition.prompts\`): exactly N are used in the order given, of more N are drawn with the seed, fewer are repeated at random with a warning.`,
+      }),
+      ...generateOptions(limits),
+      metadata: Type.Optional(
+        Type.Record(Type.String(), Type.String({ pattern: PLAIN_TEXT }), {
+          description: `Kept and shown with the job. At most ${METADATA_LIMITS.entries} entries, keys of ${METADATA_LIMITS.keyChars} and values of ${METADATA_LIMITS.valueChars} characters.`,
+        }),
+      ),
+    },
+    {
+      ...closed,
+      examples: [
+        {
+          prompts: ['Which gas do plants take in from the air?', 'Why does ice float on water?'],
+          seed: 7,
+          name: 'science',
+          metadata: { team: 'school' },
+        },
+      ],
+    },
+  );
+}
+/** A generation as it was asked for. */
+export type GenerateRequest = Static<ReturnType<typeof generateRequest>>;
+
+/** The fields of a multipart form. `file` holds the prompts that were read from the files. */
+export function generateForm(limits: HttpLimits) {
+  return Type.Object(
+    {
+      file: Type.Array(Type.String({ format: 'binary' }), {
+        description:
+          'One or more files of prompts: `.txt`, `.jsonl`, `.ndjson` or `.json`, told by the name or else by the part’s media type. Read like the bodies of the same types, one after the other.',
+      }),
+      ...generateOptions(limits),
+    },
+    closed,
+  );
+}
+
+const FieldProblem = Type.Object({
+  pointer: Type.String({
+    description: 'JSON pointer into the body, or the parameter. Lines count like the items of an array.',
+  }),
+  message: Type.String(),
+});
+
+const problemFields = {
+  type: Type.String({ format: 'uri-reference', description: '`/problems/{code}`, which explains it.' }),
+  title: Type.String(),
+  status: Type.Integer(),
+  detail: Type.String({ description: 'What happened this time. Holds no prompt text and no paths.' }),
+  code: Type.String({
+    description: `Stable; branch on it. One of ${Object.keys(PROBLEMS)
+      .map((code) => `\`${code}\``)
+      .join(', ')}.`,
+  }),
+  errors: Type.Optional(Type.Array(FieldProblem, { description: 'The offending fields, at most 20.' })),
+};
+
+/** RFC 9457. */
+export const ProblemDocument = Type.Object(
+  { ...problemFields, instance: Type.String({ description: 'The request’s id, as in `X-Request-Id`.' }) },
+  { $id: 'Problem', description: 'A failure (RFC 9457).' },
+);
+
+/** Why a job failed: a problem without a request. */
+export const JobError = Type.Object(problemFields, { $id: 'JobError', description: 'Why a job failed.' });
+
+/** What `/problems` says of a code. */
+export const ProblemExplanation = Type.Object(
+  {
+    code: Type.String(),
+    type: Type.String({ format: 'uri-reference' }),
+    status: Type.Integer(),
+    meaning: Type.String(),
+  },
+  { $id: 'ProblemExplanation' },
+);
+
+/** Milliseconds by stage. */
+export const Timings = Type.Object(
+  {
+    queuedMs: Type.Number(),
+    loadingMs: Type.Number(),
+    batchingMs: Type.Number(),
+    embeddingMs: Type.Number(),
+    decodingMs: Type.Number(),
+    writingMs: Type.Number(),
+    totalMs: Type.Number(),
+  },
+  {
+    $id: 'Timings',
+    description: 'Milliseconds by stage, summed over the job’s adapters; `queuedMs` up to the last start.',
+  },
+);
+
+/** An adapter of a job, promised or made. */
+export const JobAdapterView = Type.Object(
+  {
+    id: Id,
+    url: Url,
+    promptDigests: Type.Optional(
+      Type.Array(Sha256, {
+        description: 'SHA-256 of each chosen prompt, in condition order. Left out in listings.',
+      }),
+    ),
+    bytes: Type.Optional(
+      Type.Integer({
+        description: 'Of `adapter_model.safetensors`. This and the following: once the job succeeded.',
+      }),
+    ),
+    sha256: Type.Optional(Sha256),
+    tensors: Type.Optional(Type.Integer()),
+    parameters: Type.Optional(Type.Integer()),
+    fromStore: Type.Optional(
+      Type.Boolean({
+        description: 'True when an equal adapter was in the store, so that the decoder did not run.',
+      }),
+    ),
+  },
+  { $id: 'JobAdapter' },
+);
+
+/** A job as clients see it. */
+export const Job = Type.Object(
+  {
+    id: Id,
+    status: Type.Enum([...JOB_STATUSES]),
+    stage: Type.Enum([...JOB_STAGES]),
+    fraction: Type.Number({ minimum: 0, maximum: 1, description: 'Share of the whole job that is done.' }),
+    position: Type.Optional(Type.Integer({ description: 'Jobs that start before it, while it is queued.' })),
+    attempts: Type.Integer({ description: 'Runs begun so far.' }),
+    model: Type.String(),
+    bundleDigest: Sha256,
+    trained: Type.Optional(
+      Type.Boolean({
+        description: 'False for a model with random weights. Absent when the model is no longer there.',
+      }),
+    ),
+    dtype: DtypeName,
+    seed: Type.Integer(),
+    count: Type.Integer(),
+    priority: Type.Integer(),
+    name: Type.Optional(Type.String()),
+    metadata: Type.Optional(Type.Record(Type.String(), Type.String())),
+    warnings: Type.Array(Type.String()),
+    acceptedAt: Time,
+    startedAt: Type.Optional(Time),
+    finishedAt: Type.Optional(Time),
+    deadlineAt: Type.Optional(Time),
+    retentionSeconds: Type.Integer(),
+    device: Type.Optional(Type.String({ description: 'Where inference ran: `cpu`, `cuda:0`.' })),
+    timings: Type.Optional(refTo(Timings)),
+    promptsEncoded: Type.Optional(Type.Integer()),
+    promptsCached: Type.Optional(Type.Integer()),
+    adapters: Type.Array(refTo(JobAdapterView)),
+    error: Type.Optional(refTo(JobError)),
+    urls: Type.Object({
+      self: Url,
+      events: Url,
+      cancel: Type.String({ format: 'uri-reference', description: 'Send DELETE.' }),
+      adapter: Type.String({
+        format: 'uri-reference',
+        description: 'The first adapter; all are in `adapters`.',
+      }),
+    }),
+  },
+  { $id: 'Job' },
+);
+/** See {@link Job}. */
+export type Job = Static<typeof Job>;
+
+/** The data of a `progress` event. */
+export const JobProgressView = Type.Object(
+  {
+    id: Id,
+    status: Type.Enum([...JOB_STATUSES]),
+    stage: Type.Enum([...JOB_STAGES]),
+    fraction: Type.Number(),
+    adapter: Type.Integer({ description: '0-based number of the adapter being made.' }),
+    attempts: Type.Integer(),
+    position: Type.Optional(Type.Integer()),
+  },
+  {
+    $id: 'JobProgress',
+    description:
+      'The data of a `progress` event. The last event is named after the final status and has a Job.',
+  },
+);
+/** See {@link JobProgressView}. */
+export type JobProgressView = Static<typeof JobProgressView>;
+
+/** Most jobs on a page. */
+const MAX_PAGE = 100;
+/** Longest cursor: they are ours and short. */
+const MAX_CURSOR_CHARS = 512;
+
+/** Filter and page of the job listing. */
+export const JobListQuery = Type.Object(
+  {
+    status: Type.Optional(Type.Enum([...JOB_STATUSES])),
+    model: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
+    cursor: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: MAX_CURSOR_CHARS,
+        description: '`nextCursor` of the page before.',
+      }),
+    ),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_PAGE, default: 20 })),
+  },
+  closed,
+);
+
+/** A page of jobs. */
+export const JobList = Type.Object(
+  {
+    jobs: Type.Array(refTo(Job)),
+    nextCursor: Type.Optional(Type.String({ description: 'Absent on the last page.' })),
+  },
+  { $id: 'JobList', description: 'Jobs, newest first.' },
+);
+
+/** What the pipeline notes of an adapter; see `jobs/generate.ts`. */
+const adapterInfo = {
+  jobId: Id,
+  index: Type.Integer({ description: '0-based number among the adapters of its job.' }),
+  model: Type.String(),
+  bundleDigest: Sha256,
+  trained: Type.Boolean({
+    description: 'False for a model with random weights: a valid file with random effect.',
+  }),
+  dtype: DtypeName,
+  device: Type.String(),
+  seed: Type.Integer(),
+  name: Type.Optional(Type.String()),
+  tensors: Type.Integer(),
+  parameters: Type.Integer(),
+  baseModel: Type.String(),
+  rank: Type.Integer(),
+  alpha: Type.Number(),
+  promptDigests: Type.Array(Sha256, { description: 'SHA-256 of each chosen prompt, in condition order.' }),
+};
+
+/** The part of a stored adapter's record that the API shows. */
+export const AdapterInfo = Type.Object(adapterInfo);
+
+/** An adapter as clients see it. */
+export const Adapter = Type.Object(
+  {
+    id: Id,
+    ...adapterInfo,
+    createdAt: Time,
+    expiresAt: Time,
+    location: Type.Optional(
+      Type.String({
+        description: 'Address of the adapter’s directory in shared storage. Absent for a local store.',
+      }),
+    ),
+    files: Type.Array(
+      Type.Object({ name: Type.String(), bytes: Type.Integer(), sha256: Sha256, url: Type.Optional(Url) }),
+    ),
+    urls: Type.Object({ self: Url, job: Url, weights: Url, config: Url, archive: Url }),
+  },
+  { $id: 'Adapter' },
+);
+/** See {@link Adapter}. */
+export type Adapter = Static<typeof Adapter>;
+
+/** A model as clients see it. */
+export const Model = Type.Object(
+  {
+    id: Type.String(),
+    version: Type.String(),
+    title: Type.String(),
+    description: Type.String(),
+    default: Type.Boolean({ description: 'True for the model of requests that name none.' }),
+    trained: Type.Boolean(),
+    notice: Type.Optional(Type.String({ description: 'What to know before using it.' })),
+    digest: Sha256,
+    bytes: Type.Integer({ description: 'Of all its files.' }),
+    licence: Type.String(),
+    provenance: Type.Array(Type.String()),
+    base: Type.Object({ id: Type.String(), architecture: Type.String() }),
+    lora: Type.Object({
+      rank: Type.Integer(),
+      alpha: Type.Number(),
+      layers: Type.Integer(),
+      targetModules: Type.Array(Type.String()),
+    }),
+    condition: Type.Object({
+      prompts: Type.Integer({ description: 'N: prompts that make a condition.' }),
+      tokens: Type.Integer({ description: 'Tokens a prompt is padded or cut to.' }),
+      width: Type.Integer(),
+    }),
+    decoder: Type.Object({
+      parameters: Type.Integer(),
+      precision: Type.String(),
+      multiplyAdds: Type.Integer({ description: 'Of one decode.' }),
+    }),
+    evaluation: Type.Optional(Type.Array(EvaluationFigure)),
+    urls: Type.Object({ self: Url }),
+  },
+  { $id: 'Model' },
+);
+/** See {@link Model}. */
+export type Model = Static<typeof Model>;
+
+/** All models. */
+export const ModelList = Type.Object(
+  {
+    models: Type.Array(refTo(Model)),
+    refused: Type.Array(Type.Object({ name: Type.String(), reason: Type.String() }), {
+      description: 'Bundles that were found and cannot be used.',
+    }),
+  },
+  { $id: 'ModelList' },
+);
+
+/** The path parameter of models; any text, since an unknown id is a 404. */
+export const ModelParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) });
+
+/** The answer of `/livez`. */
+export const Liveness = Type.Object({ status: Type.Literal('alive') }, { $id: 'Liveness' });
+
+const readinessFields = {
+  ready: Type.Boolean(),
+  draining: Type.Boolean({ description: 'True once the service is stopping.' }),
+  parts: Type.Record(
+    Type.String(),
+    Type.Object({ ready: Type.Boolean(), detail: Type.Optional(Type.String()) }),
+    { description: 'What the service cannot do without: `queue`, `store`, `models`, `engine`.' },
+  ),
+  device: Type.Optional(
+    Type.Object(
+      { name: Type.String(), provider: Type.String(), threads: Type.Integer() },
+      { description: 'Where inference runs.' },
+    ),
+  ),
+};
+
+/** The answer of `/readyz` when it is. */
+export const ReadinessView = Type.Object(readinessFields, { $id: 'Readiness' });
+
+/** The answer of `/readyz` when it is not: a problem with the same members besides. */
+export const UnreadinessDocument = Type.Object(
+  { ...problemFields, instance: Type.String(), ...readinessFields },
+  { $id: 'Unreadiness' },
+);
+
+/** Schemas that become components of the OpenAPI document. */
+export const COMPONENTS: readonly TSchema[] = [
+  ProblemDocument,
+  JobError,
+  ProblemExplanation,
+  Timings,
+  JobAdapterView,
+  Job,
+  JobProgressView,
+  JobList,
+  Adapter,
+  Model,
+  ModelList,
+  Liveness,
+  ReadinessView,
+  UnreadinessDocument,
+];

@@ -1,0 +1,83 @@
+/** Sending an adapter's bytes: a file with validators and ranges (RFC 9110), or all of it as a tar. */
+import { Readable } from 'node:stream';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { adapterArchive } from '../adapter/archive.ts';
+import { storeErrors } from '../store/errors.ts';
+import type { AdapterStore, StoredAdapter, StoredFile } from '../store/store.ts';
+import { parseByteRange } from './byte-range.ts';
+import { httpErrors } from './errors.ts';
+import { SERVED_FILES, type ServedFile } from './present-adapter.ts';
+
+type Reader = Pick<AdapterStore, 'read'>;
+
+/** Media type of an archive. */
+export const ARCHIVE_TYPE = 'application/x-tar';
+
+function fileOf(adapter: StoredAdapter, name: string): StoredFile {
+  const file = adapter.files.find((each) => each.name === name);
+  if (!file) throw storeErrors.notFound('The adapter has no such file.');
+  return file;
+}
+
+/** True when an If-None-Match list has the tag (weak comparison, as the RFC wants for it) or is `*`. */
+function listsTag(header: string | undefined, tag: string): boolean {
+  return (header ?? '').split(',').some((member) => ['*', tag, `W/${tag}`].includes(member.trim()));
+}
+
+/**
+ * Answers GET or HEAD for one file: 304 where the client has it, 206 for a single range, else the whole. The ETag is the
+ * SHA-256. Errors: `adapter-not-found`, `range-not-satisfiable`, `store-unavailable`.
+ */
+export async function sendAdapterFile(
+  store: Reader,
+  adapter: StoredAdapter,
+  name: ServedFile,
+  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+): Promise<FastifyReply> {
+  const { bytes, sha256 } = fileOf(adapter, name);
+  const tag = `"${sha256}"`;
+  reply.headers({
+    etag: tag,
+    'accept-ranges': 'bytes',
+    'cache-control': 'private, no-cache',
+    'last-modified': new Date(adapter.createdAt).toUTCString(),
+  });
+  if (listsTag(request.headers['if-none-match'], tag)) return reply.code(304).send();
+  reply
+    .type(SERVED_FILES[name])
+    .header('repr-digest', `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`);
+  // A range of another version must not be glued to what the client has (and dates are too coarse to tell versions).
+  const ifRange = request.headers['if-range'];
+  const wanted = request.method === 'GET' && (ifRange === undefined || ifRange === tag);
+  const range = wanted ? parseByteRange(request.headers.range, bytes) : undefined;
+  if (range === 'unsatisfiable') {
+    reply.header('content-range', `bytes */${bytes}`);
+    throw httpErrors.rangeNotSatisfiable(`The file has ${bytes} bytes.`);
+  }
+  if (range) reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${bytes}`);
+  reply.header('content-length', String(range ? range.end - range.start + 1 : bytes));
+  if (request.method === 'HEAD') return reply.send();
+  return reply.send(
+    Readable.from(await store.read(adapter.id, name, range ? { range } : {}), { objectMode: false }),
+  );
+}
+
+/** Answers GET or HEAD with all files as a tar, in one folder named after the adapter. Errors: `adapter-not-found`, `store-unavailable`. */
+export function sendAdapterArchive(
+  store: Reader,
+  adapter: StoredAdapter,
+  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+): FastifyReply {
+  const files = adapter.files.map(({ name, bytes }) => ({
+    name,
+    bytes,
+    read: (options: { signal?: AbortSignal }) => store.read(adapter.id, name, options),
+  }));
+  const archive = adapterArchive(adapter.id, files, { modifiedAt: adapter.createdAt });
+  reply
+    .type(ARCHIVE_TYPE)
+    .header('content-length', String(archive.bytes))
+    .header('content-disposition', `attachment; filename="${adapter.id}.tar"`);
+  if (request.method === 'HEAD') return reply.send();
+  return reply.send(Readable.from(archive.stream(), { objectMode: false }));
+}

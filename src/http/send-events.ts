@@ -1,0 +1,29 @@
+/** Sending a job's events. */
+import { Readable } from 'node:stream';
+import type { FastifyReply } from 'fastify';
+import { connectionSignal } from './await-job.ts';
+import { jobEvents } from './job-events.ts';
+import { presentJob } from './present-job.ts';
+import type { HttpServices } from './services.ts';
+
+/** Media type of server-sent events. */
+export const EVENT_STREAM = 'text/event-stream';
+
+/**
+ * Answers with the job's event stream until its final event, the client's leaving, or `closing`. The client's pace holds
+ * the stream back; states it misses meanwhile are skipped, the final one never.
+ */
+export function sendEvents(
+  { queue, models, heartbeatMs }: Pick<HttpServices, 'queue' | 'models' | 'heartbeatMs'>,
+  reply: FastifyReply,
+  { id, lastEventId, closing }: { id: string; lastEventId?: number | undefined; closing: AbortSignal },
+): FastifyReply {
+  const signal = connectionSignal(reply, closing);
+  const present = (record: Parameters<typeof presentJob>[0]) => presentJob(record, { models });
+  const events = jobEvents(queue.watch(id, { signal }), { present, signal, lastEventId, heartbeatMs });
+  reply
+    .type(`${EVENT_STREAM}; charset=utf-8`)
+    // Proxies must neither collect nor compress what should arrive at once.
+    .headers({ 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' });
+  return reply.send(Readable.from(events, { objectMode: false }));
+}

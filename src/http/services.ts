@@ -1,0 +1,69 @@
+/** What the HTTP edge is a function of. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
+import type { PromptLimits } from '../jobs/prompts.ts';
+import type { GenerateQueue } from '../jobs/queue.ts';
+import type { ModelRegistry } from '../models/registry.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { Metrics } from '../observability/metrics.ts';
+import type { AdapterStore } from '../store/store.ts';
+
+/** Bounds on requests; each has a problem code of its own. */
+export type HttpLimits = PromptLimits & {
+  /** Bytes of a request body, and of all files of a form together. */
+  readonly maxBodyBytes: number;
+  /** Adapters from one request. */
+  readonly maxCount: number;
+  /** Longest a request is held open for its result. */
+  readonly maxWaitSeconds: number;
+  readonly maxDeadlineSeconds: number;
+  readonly defaultRetentionSeconds: number;
+  readonly maxRetentionSeconds: number;
+};
+
+/** One thing the service cannot do without. */
+export type ReadinessPart = { readonly ready: boolean /** Safe to show. */; readonly detail?: string };
+
+/** Whether requests should be sent here, and if not, for want of what. */
+export type Readiness = {
+  readonly ready: boolean;
+  /** `queue`, `store`, `models`, `engine` … where the process has them. */
+  readonly parts: Readonly<Record<string, ReadinessPart>>;
+  /** Where inference runs; absent in a process without a worker. */
+  readonly device?: { readonly name: string; readonly provider: string; readonly threads: number };
+};
+
+/** What the probe addresses need: all that a worker without an API serves. */
+export type ProbeServices = {
+  /** Never rejects: what does not answer is a part that is not ready. */
+  readonly readiness: () => Promise<Readiness>;
+  readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest'>;
+  readonly logger: Logger;
+  /** Aborted when the process begins to stop: `/readyz` says 503 and new jobs are refused, all else goes on. */
+  readonly draining?: AbortSignal;
+};
+
+/** Everything the API needs. */
+export type HttpServices = ProbeServices & {
+  readonly queue: Pick<GenerateQueue, 'submit' | 'find' | 'list' | 'cancel' | 'watch'>;
+  readonly models: ModelRegistry;
+  readonly store: Pick<AdapterStore, 'find' | 'read' | 'remove' | 'location'>;
+  readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest' | 'accepted'>;
+  readonly limits: HttpLimits;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+  readonly random?: (bytes: number) => Uint8Array;
+  /** Pause after which an event stream without news sends a comment, so that proxies keep it open. */
+  readonly heartbeatMs?: number;
+};
+
+/** The application with schema types. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;

@@ -1,0 +1,197 @@
+/** A real API for tests: embedded queue, local store, the untrained bundle; only the decoder's numbers are replaced. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import type { Test } from 'tap';
+import { peftConfig } from '../../src/adapter/peft-config.ts';
+import { writeSafetensors } from '../../src/adapter/safetensors.ts';
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../../src/adapter/verify.ts';
+import { sha256, sha256Json } from '../../src/base/digest.ts';
+import { buildApp } from '../../src/http/app.ts';
+import { DOCUMENTED_LIMITS } from '../../src/http/openapi.ts';
+import type { HttpLimits, HttpServices, Readiness } from '../../src/http/services.ts';
+import { createExpireHandler } from '../../src/jobs/expire.ts';
+import { createGenerateQueue } from '../../src/jobs/generate-queue.ts';
+import { openQueueBackend } from '../../src/jobs/open-queue-backend.ts';
+import type { GenerateQueue, JobResult } from '../../src/jobs/queue.ts';
+import { createWorkers, type JobContext } from '../../src/jobs/workers.ts';
+import { loraErrors } from '../../src/lora/errors.ts';
+import { openModelRegistry } from '../../src/models/registry.ts';
+import { buildUntrainedBundle } from '../../src/models/untrained.ts';
+import { createMetrics } from '../../src/observability/metrics.ts';
+import { openLocalStore } from '../../src/store/local.ts';
+import type { AdapterStore } from '../../src/store/store.ts';
+
+/** What a test gets. */
+export type TestApi = {
+  readonly app: FastifyInstance;
+  /** Listens on a free port on first use. */
+  listen(): Promise<string>;
+  readonly queue: GenerateQueue;
+  readonly store: AdapterStore;
+  /** Everything that was logged, as text. */
+  logged(): string;
+  /** Lets the job named `held` go on (jobs with this name stop in the middle of decoding). */
+  release(): void;
+  /** What `/readyz` is told. */
+  readiness: Readiness;
+  /** Begins to stop, as on SIGTERM. */
+  drain(): void;
+};
+
+/** Options of {@link startApi}. */
+export type TestApiOptions = {
+  readonly limits?: Partial<HttpLimits>;
+  readonly heartbeatMs?: number;
+  readonly maxWaiting?: number;
+  /** False leaves accepted jobs waiting. */
+  readonly work?: boolean;
+  readonly services?: Partial<HttpServices>;
+};
+
+/** Starts an API and closes all of it at the end of the test. */
+export async function startApi(t: Test, options: TestApiOptions = {}): Promise<TestApi> {
+  const { limits, heartbeatMs, maxWaiting = 1000, work = true, services = {} } = options;
+  const directory = await mkdtemp(join(tmpdir(), 'loradrop-http-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const lines: string[] = [];
+  const sink = new Writable({
+    write(chunk, _encoding, done) {
+      lines.push(String(chunk));
+      done();
+    },
+  });
+  const logger = pino({ level: 'trace' }, sink);
+  const bundles = join(directory, 'bundles');
+  await buildUntrainedBundle({ out: join(bundles, 'untrained'), seed: 0 });
+  const models = await openModelRegistry({ directory: bundles });
+  const store = await openLocalStore({ directory: join(directory, 'store') });
+  const backend = await openQueueBackend({ dataDirectory: join(directory, 'data'), logger });
+  const queue = await createGenerateQueue({ backend, maxWaiting, logger });
+  const metrics = createMetrics({ queue: () => queue.counts() });
+  const draining = new AbortController();
+  const gate = Promise.withResolvers<void>();
+  const api = { readiness: { ready: true, parts: { queue: { ready: true } } } as Readiness };
+  const app = await buildApp({
+    queue,
+    models,
+    store,
+    metrics,
+    logger,
+    readiness: async () => api.readiness,
+    limits: { ...DOCUMENTED_LIMITS, ...limits },
+    draining: draining.signal,
+    ...(heartbeatMs !== undefined && { heartbeatMs }),
+    ...services,
+  });
+  const workers = work
+    ? await createWorkers({
+        backend,
+        handlers: {
+          generate: (context) => makeSmallAdapters(context, { store, gate: gate.promise }),
+          expire: createExpireHandler({ queue, store, logger }),
+        },
+        concurrency: 4,
+        logger,
+        metrics,
+      })
+    : undefined;
+  t.teardown(async () => {
+    gate.resolve();
+    await app.close();
+    await workers?.close({ drainMs: 0 });
+    await queue.close();
+    await backend.close();
+    await store.close();
+  });
+  return Object.assign(api, {
+    app,
+    async listen() {
+      if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 });
+      return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+    },
+    queue,
+    store,
+    logged: () => lines.join(''),
+    release: () => gate.resolve(),
+    drain: () => draining.abort(),
+  });
+}
+
+/** Does a generation's work with two tiny tensors in place of a decode; everything around them is the real thing. */
+async function makeSmallAdapters(
+  { id: jobId, payload, report, signal }: JobContext<'generate'>,
+  { store, gate }: { store: AdapterStore; gate: Promise<void> },
+): Promise<JobResult> {
+  const layout = {
+    rank: 2,
+    alpha: 4,
+    chunkWidth: 2,
+    layers: 1,
+    layerPath: 'model.layers',
+    modules: [{ path: 'self_attn.q_proj', in: 4, out: 4 }],
+  };
+  const names = ['A', 'B'].map(
+    (side) => `base_model.model.model.layers.0.self_attn.q_proj.lora_${side}.weight`,
+  );
+  const adapters: JobResult['adapters'][number][] = [];
+  for (const [index, id] of payload.adapterIds.entries()) {
+    report({ stage: 'embedding', fraction: 0.1, adapter: index });
+    if (payload.name === 'fails') throw loraErrors.notFinite('A tensor of the adapter has a NaN.');
+    report({ stage: 'decoding', fraction: 0.5, adapter: index });
+    if (payload.name === 'held') {
+      const canceled = new Promise<never>((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      });
+      await Promise.race([gate, canceled]);
+    }
+    const prompts = payload.draws[index]!.map((place) => payload.prompts[place]!);
+    const promptDigests = prompts.map((prompt) => sha256(prompt));
+    const seed = Number.parseInt(sha256Json(promptDigests).slice(0, 6), 16);
+    const draft = await store.draft(id);
+    const tensors = names.map((name, side) => ({ name, shape: side === 0 ? [2, 4] : [4, 2] }));
+    const values = tensors.map(() => Float32Array.from({ length: 8 }, (_, place) => (seed % 97) + place));
+    const weights = await draft.write(
+      ADAPTER_WEIGHTS_FILE,
+      writeSafetensors(tensors, values, { dtype: payload.dtype }),
+    );
+    await draft.write(ADAPTER_CONFIG_FILE, [peftConfig({ id: 'test/base', architecture: 'llama' }, layout)]);
+    await draft.publish({
+      createdAt: Date.now(),
+      expiresAt: Date.now() + payload.retentionSeconds * 1000,
+      contentKey: sha256Json({ promptDigests, dtype: payload.dtype }),
+      info: {
+        jobId,
+        index,
+        model: payload.model,
+        bundleDigest: payload.bundleDigest,
+        trained: false,
+        baseModel: 'test/base',
+        dtype: payload.dtype,
+        rank: layout.rank,
+        alpha: layout.alpha,
+        device: 'cpu',
+        seed: payload.seed,
+        tensors: 2,
+        parameters: 16,
+        promptDigests,
+      },
+    });
+    const { bytes, sha256: digest } = weights;
+    adapters.push({ id, bytes, sha256: digest, tensors: 2, parameters: 16, promptDigests, fromStore: false });
+  }
+  const timings = {
+    queuedMs: 1,
+    loadingMs: 0,
+    batchingMs: 0,
+    embeddingMs: 0,
+    decodingMs: 0,
+    writingMs: 0,
+    totalMs: 1,
+  };
+  return { adapters, timings, device: 'cpu', promptsEncoded: payload.prompts.length, promptsCached: 0 };
+}
