@@ -5,8 +5,10 @@ import type { LoraLayout, LoraTensor } from './layout.ts';
 import { tokenShape } from './tensors.ts';
 
 /**
- * Arithmetic of {@link detokenize}: `float32` is exact to the last bits; `bf16-official` rounds after every step as the
- * paper's code does, which quantises small amplitudes (spec §3.6), for comparison with published adapters.
+ * Arithmetic of {@link detokenize}. `float32` is exact to the last bits. `bf16-official` rounds after every step as the
+ * paper's code does, which quantises small amplitudes (spec §3.6): it gives the bits of that code run by PyTorch on a CPU.
+ * A GPU rounds an average once instead of twice and keeps the constants of sums unrounded, so that there a chunk's
+ * amplitude may come out one quantum apart.
  */
 export const PRECISIONS = ['float32', 'bf16-official'] as const;
 /** One of {@link PRECISIONS}. */
@@ -85,12 +87,16 @@ function readScale(
       let columnSum = 0;
       const column = first + a * width + width - 2 + c;
       for (let i = 0; i < height; i += 2) columnSum += tokens[column + i * width]!;
-      const sum = round(round(rowSum / (width / 2)) + round(columnSum / (height / 2)));
+      const rowAverage = round(round(rowSum) / (width / 2));
+      const columnAverage = round(round(columnSum) / (height / 2));
+      const sum = round(rowAverage + columnAverage);
       averages[a * 2 + c] = round(sum * 0.5);
     }
   }
   const mean = (average: number) => round(average / 8);
-  const deviation = (average: number) => round(round(round(Math.exp(round(average - 1.6))) - 0.1) / 0.9);
+  // PyTorch rounds the constant of a difference to the tensor's format and keeps that of a quotient.
+  const deviation = (average: number) =>
+    round(round(round(Math.exp(round(average - round(1.6)))) - round(0.1)) / 0.9);
   return {
     mean: round(round(mean(averages[0]!) + mean(averages[2]!)) / 2),
     deviation: round(round(deviation(averages[1]!) + deviation(averages[3]!)) / 2),

@@ -43,7 +43,7 @@ export function tokenize(
     let squares = 0;
     for (const value of chunk) squares += (value - mean) ** 2;
     const deviation = round(Math.sqrt(squares / (chunkSize - 1)));
-    const center = round(mean);
+    const center = round(round(sum) / chunkSize);
     const first = index * height * width;
     for (let row = 0; row < rank; row++) {
       for (let column = 0; column < chunkWidth; column++) {
@@ -53,7 +53,7 @@ export function tokenize(
       }
     }
     const meanCell = round(center * 8);
-    const deviationCell = round(round(Math.log(round(round(deviation * 0.9) + 0.1))) + 1.6);
+    const deviationCell = round(round(Math.log(round(round(deviation * 0.9) + round(0.1)))) + round(1.6));
     for (let row = rank; row < height; row++) {
       for (let column = 0; column < width; column++) {
         tokens[first + row * width + column] = column % 2 === 0 ? meanCell : deviationCell;
