@@ -7,6 +7,7 @@
  */
 import { join } from 'node:path';
 import { setImmediate as nextImmediate } from 'node:timers/promises';
+import { env } from 'onnxruntime-node';
 import { type ByteLru, createByteLru } from '../base/lru.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { type ConditionMaker, createConditionMaker } from './conditions.ts';
@@ -25,6 +26,9 @@ type Opened = {
   readonly encodeTokenBudget: number;
   readonly promptCache: ByteLru<Float32Array>;
 };
+
+// What it would print comes as an exception as well, which is told where it matters.
+env.logLevel = 'fatal';
 
 let opened: Opened | undefined;
 const bundles = new Map<string, Loaded>();

@@ -76,9 +76,9 @@ export function createConditionMaker(options: {
     }
     const queue = [...missing.values()];
     for (let done = 0; done < queue.length; done += maxSlices) {
-      onProgress(done / queue.length);
       await turn();
       signal.throwIfAborted();
+      onProgress(done / queue.length);
       const batch = queue.slice(done, done + maxSlices);
       for (const [index, hidden] of (await encoder.encode(batch)).entries()) {
         embedded.set(batch[index]!.key, hidden);

@@ -69,7 +69,9 @@ type Pending = {
   losses: number;
   /** Rejected already: whatever the child still says of it is of no interest. */
   canceled: boolean;
-  killTimer?: NodeJS.Timeout;
+  graceTimer?: NodeJS.Timeout;
+  /** Canceled, and not stopped within its grace. */
+  overdue: boolean;
 };
 
 /** A bundle that has been asked for and is not loaded. */
@@ -160,6 +162,7 @@ class ChildEngine implements Engine {
       onProgress: neverFalling(onProgress),
       losses: 0,
       canceled: false,
+      overdue: false,
     };
     this.#queue.push(pending);
     this.#pump();
@@ -228,6 +231,10 @@ class ChildEngine implements Engine {
     const [loading] = this.#loading.values();
     if (loading) {
       this.#task = { kind: 'load', loading };
+      this.#options.logger.debug(
+        { model: loading.bundle.manifest.id, digest: loading.bundle.digest },
+        'loading',
+      );
       this.#child.send({ type: 'load', bundle: loading.bundle });
       return;
     }
@@ -257,18 +264,21 @@ class ChildEngine implements Engine {
     this.#queue = this.#queue.filter((other) => other !== pending);
     if (this.#task?.kind !== 'batch' || !this.#task.requests.has(pending.id)) return;
     this.#child!.send({ type: 'cancel', id: pending.id });
-    pending.killTimer = setTimeout(() => this.#killFor(pending), this.#options.cancelGraceMs);
+    pending.graceTimer = setTimeout(() => {
+      pending.overdue = true;
+      this.#endWastedWork();
+    }, this.#options.cancelGraceMs);
   }
 
-  /** Kills the child if it is stuck in work that only canceled requests wanted; work for others ends by itself. */
-  #killFor(pending: Pending): void {
+  /**
+   * Kills the child if it is stuck in work that nobody has wanted for a while. Finished decodes that are still being read
+   * would be lost with it, and they were more work than the rest of one run: then it goes on until they have been read.
+   */
+  #endWastedWork(): void {
     const task = this.#task;
-    if (task?.kind !== 'batch' || !task.requests.has(pending.id)) return;
-    const wasted =
-      task.on === 'batch'
-        ? [...task.requests.values()].every(({ canceled }) => canceled)
-        : task.on === pending.id;
-    if (!wasted) return;
+    if (task?.kind !== 'batch' || this.#readers.size > 0) return;
+    const concerned = task.on === 'batch' ? [...task.requests.values()] : [task.requests.get(task.on)];
+    if (!concerned.every((pending) => pending?.overdue)) return;
     this.#options.logger.info({ pid: this.#child?.pid }, 'canceled work did not stop: ending its process');
     this.#killing = true;
     void this.#child?.kill();
@@ -339,7 +349,7 @@ class ChildEngine implements Engine {
     if (this.#task?.kind !== 'batch') return undefined;
     const pending = this.#task.requests.get(id);
     this.#task.requests.delete(id);
-    clearTimeout(pending?.killTimer);
+    clearTimeout(pending?.graceTimer);
     return pending?.canceled ? undefined : pending;
   }
 
@@ -389,6 +399,7 @@ class ChildEngine implements Engine {
       end: () => {
         this.#readers.delete(id);
         child.send({ type: 'release', id });
+        this.#endWastedWork();
       },
     });
     this.#readers.set(id, reader);
@@ -448,7 +459,7 @@ class ChildEngine implements Engine {
   #requeue(task: Extract<Task, { kind: 'batch' }>, { blame, lost }: { blame: boolean; lost: Error }): void {
     const again: Pending[] = [];
     for (const pending of task.requests.values()) {
-      clearTimeout(pending.killTimer);
+      clearTimeout(pending.graceTimer);
       if (pending.canceled) continue;
       if (blame && (task.on === 'batch' || task.on === pending.id)) pending.losses++;
       if (pending.losses < MAX_LOSSES) again.push(pending);
@@ -460,7 +471,7 @@ class ChildEngine implements Engine {
   #rejectEverything(error: Error): void {
     const running = this.#task?.kind === 'batch' ? [...this.#task.requests.values()] : [];
     for (const pending of [...running, ...this.#queue]) {
-      clearTimeout(pending.killTimer);
+      clearTimeout(pending.graceTimer);
       pending.canceled = true;
       pending.reject(error);
     }

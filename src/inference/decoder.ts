@@ -52,9 +52,9 @@ export async function openDecoder(bundle: Bundle, device: Device): Promise<Decod
     let x = { data: values, dims: inputShape as readonly number[] };
     let done = 0;
     for (const { session, file, multiplyAdds: share } of stages) {
-      onProgress(done / multiplyAdds);
       await turn();
       signal.throwIfAborted();
+      onProgress(done / multiplyAdds);
       const feeds = { [session.inputNames[0]!]: new Tensor('float32', x.data, x.dims) };
       x = await runSession(session, feeds, { file, output: session.outputNames[0]! });
       done += share;

@@ -41,7 +41,7 @@ export class InferenceProcess {
       });
     });
     createInterface({ input: child.stderr! }).on('line', (line) => {
-      logger.debug({ line: line.slice(0, MAX_LOG_LINE_CHARS) }, 'inference process says');
+      logger.warn({ line: line.slice(0, MAX_LOG_LINE_CHARS) }, 'inference process says');
     });
   }
 

@@ -18,7 +18,8 @@ export async function openSession(bundle: Bundle, file: string, device: Device):
       intraOpNumThreads: device.threads,
       // Every session has a thread pool of its own: idle ones must not spin beside the one that works.
       extra: { session: { intra_op: { allow_spinning: '0' } } },
-      logSeverityLevel: 3,
+      // Failures come as exceptions; what it would print besides is their repetition.
+      logSeverityLevel: 4,
     });
   } catch (cause) {
     const reason = runtimeReason(cause, bundle);

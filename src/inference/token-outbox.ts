@@ -11,16 +11,16 @@ export type TokenOutbox = {
   /** Forgets a decode. */
   release(id: number): void;
   /**
-   * Resolves when no decode is being read: a blocking run would hold up its reader. A reader counts as busy until it has
-   * let {@link IDLE_MS} pass, and all of them together for {@link MAX_WAIT_MS}, so that a slow one cannot hold up the device.
+   * Resolves when no decode is being read: a blocking run would hold up its reader. A reader is waited for until it has let
+   * {@link IDLE_MS} pass, and never beyond {@link MAX_HOLD_MS} after its decode, so that a slow one cannot keep the device.
    */
   quiet(): Promise<void>;
 };
 
 /** A reader that asks for nothing this long is busy with something else, such as a slow disk. */
 const IDLE_MS = 20;
-/** Longest the device waits for readers; 1 GB at the speed of the channel. */
-const MAX_WAIT_MS = 2000;
+/** Longest a decode may hold up the next: the largest published decoder's 182 MB take less than half of it to send. */
+const MAX_HOLD_MS = 2000;
 
 type Reading = {
   readonly tokens: Float32Array;
@@ -31,7 +31,8 @@ type Reading = {
   offset: number;
   credit: number;
   sending: boolean;
-  activeAt: number;
+  readonly addedAtMs: number;
+  activeAtMs: number;
 };
 
 /** Makes an empty {@link TokenOutbox} whose chunks leave through `send`, which resolves when the channel has taken one. */
@@ -49,7 +50,7 @@ export function createTokenOutbox(options: {
     while (reading.credit > 0 && readings.get(id) === reading) {
       reading.credit--;
       await send(id, nextChunk(reading));
-      reading.activeAt = now();
+      reading.activeAtMs = now();
       if (reading.block === reading.blocks.length) remove(id);
     }
     reading.sending = false;
@@ -60,11 +61,13 @@ export function createTokenOutbox(options: {
     wake?.();
   }
 
-  /** When the last busy reader falls idle, in milliseconds from now; 0 when none is busy. */
+  /** Milliseconds until the last reader worth waiting for will have been idle too long; 0 when there is none. */
   function busyForMs(): number {
+    const nowMs = now();
     let lastMs = 0;
-    for (const { activeAt, sending } of readings.values()) {
-      lastMs = Math.max(lastMs, sending ? IDLE_MS : activeAt + IDLE_MS - now());
+    for (const { addedAtMs, activeAtMs, sending } of readings.values()) {
+      const idleAtMs = (sending ? nowMs : activeAtMs) + IDLE_MS;
+      lastMs = Math.max(lastMs, Math.min(idleAtMs, addedAtMs + MAX_HOLD_MS) - nowMs);
     }
     return lastMs;
   }
@@ -72,24 +75,29 @@ export function createTokenOutbox(options: {
   return {
     add(id, decode) {
       if (decode.blocks.some(({ count }) => count > 0)) {
-        const reading = { ...decode, block: 0, offset: 0, credit: 0, sending: false, activeAt: now() };
-        readings.set(id, reading);
+        const nowMs = now();
+        readings.set(id, {
+          ...decode,
+          block: 0,
+          offset: 0,
+          credit: 0,
+          sending: false,
+          addedAtMs: nowMs,
+          activeAtMs: nowMs,
+        });
       }
     },
     pull(id, chunks) {
       const reading = readings.get(id);
       if (!reading) return;
       reading.credit += chunks;
-      reading.activeAt = now();
+      reading.activeAtMs = now();
       // A send fails only when the parent is gone, and then this process ends.
       sendChunks(id, reading).catch(() => {});
     },
     release: remove,
     async quiet() {
-      const until = now() + MAX_WAIT_MS;
-      for (;;) {
-        const waitMs = Math.min(busyForMs(), until - now());
-        if (waitMs <= 0) return;
+      for (let waitMs = busyForMs(); waitMs > 0; waitMs = busyForMs()) {
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, waitMs);
           wake = () => {
@@ -97,7 +105,6 @@ export function createTokenOutbox(options: {
             resolve();
           };
         });
-        wake = undefined;
       }
     },
   };

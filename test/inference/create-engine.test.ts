@@ -1,6 +1,8 @@
+import { fork } from 'node:child_process';
 import { cp, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout } from 'node:timers/promises';
 import { pino } from 'pino';
 import { test } from 'tap';
 import { sha256 } from '../../src/base/digest.ts';
@@ -16,18 +18,17 @@ import {
   variant,
 } from './bundles.ts';
 
-/** Starts an engine that is closed with the test; `pids` are those of its processes so far, and `onStart` hears of each. */
+/** Starts an engine that is closed with the test; `pids` are those of its processes so far. */
 async function startEngine(t: Tap, options: Partial<EngineOptions> = {}) {
   const pids: number[] = [];
-  const started: ((pid: number) => void)[] = [];
+  const listeners: ((message: string, pid: number) => void)[] = [];
   const logger = pino(
     { level: 'debug' },
     {
       write(line: string) {
         const { msg, pid } = JSON.parse(line) as { msg: string; pid: number };
-        if (msg !== 'inference process started') return;
-        pids.push(pid);
-        for (const listener of started) listener(pid);
+        if (msg === 'inference process started') pids.push(pid);
+        for (const listener of listeners) listener(msg, pids.at(-1)!);
       },
     },
   );
@@ -41,7 +42,10 @@ async function startEngine(t: Tap, options: Partial<EngineOptions> = {}) {
     ...options,
   });
   t.teardown(() => engine.close());
-  return { engine, pids, onStart: (listener: (pid: number) => void) => void started.push(listener) };
+  /** Calls `act` with the process's id at every log line with this message. */
+  const onLog = (message: string, act: (pid: number) => void) =>
+    void listeners.push((msg, pid) => msg === message && act(pid));
+  return { engine, pids, onLog };
 }
 
 type Tap = { teardown(run: () => Promise<unknown>): void };
@@ -278,6 +282,20 @@ test('with the untrained bundle', async (t) => {
     t.notOk(isAlive(pids[0]!));
   });
 
+  t.test('a finished decode that waits to be read is not lost to a cancel', async (t) => {
+    const { engine, pids } = await startEngine(t, { cancelGraceMs: 0 });
+    const finished = await engine.infer({ bundle, prompts, blocks: allTokens(bundle) });
+    const cancel = new AbortController();
+    const work = inferAll(engine, bundle, others, {
+      signal: cancel.signal,
+      onProgress: onceDecoding(() => cancel.abort()),
+    });
+    await t.rejects(work, { name: 'AbortError' });
+    t.equal(await digestOf(finished), expected);
+    t.equal(engine.status().restarts, 0);
+    t.strictSame(pids.map(isAlive), [true]);
+  });
+
   t.test('a deadline is a signal like any other', async (t) => {
     const work = inferAll(engine, bundle, prompts, { signal: AbortSignal.timeout(40) });
     await t.rejects(work, { name: 'TimeoutError' });
@@ -309,9 +327,9 @@ test('with the untrained bundle', async (t) => {
   });
 
   t.test('until the new process has run every bundle, the engine is not ready', async (t) => {
-    const { engine, pids, onStart } = await startEngine(t);
+    const { engine, pids, onLog } = await startEngine(t);
     await engine.load(bundle);
-    const state = new Promise((resolve) => onStart(() => setImmediate(() => resolve(engine.status()))));
+    const state = new Promise((resolve) => onLog('loading', () => resolve(engine.status())));
     process.kill(pids[0]!, 'SIGKILL');
     t.match(await state, { state: 'restarting', bundles: [] });
     t.equal(await inferAll(engine, bundle, prompts), expected);
@@ -339,6 +357,18 @@ test('with the untrained bundle', async (t) => {
     t.match(engine.status(), { state: 'ready', restarts: 2 });
   });
 
+  t.test('a bundle that takes the process with it twice is given up, the others come back', async (t) => {
+    const { engine, onLog } = await startEngine(t, { restartDelayMs: 1 });
+    await engine.load(bundle);
+    let kills = 0;
+    onLog('loading', (pid) => {
+      if (kills++ < 2) process.kill(pid, 'SIGKILL');
+    });
+    await t.rejects(engine.load(stagedBundle(bundle)), { code: 'engine-lost', retryable: true });
+    t.equal(await inferAll(engine, bundle, prompts), expected);
+    t.match(engine.status(), { state: 'ready', restarts: 2, bundles: [bundle.digest] });
+  });
+
   t.test('tokens that are being read are lost with the process', async (t) => {
     const { engine, pids } = await startEngine(t);
     const blocks = Array.from({ length: 1000 }, (_, start) => ({ start, count: 1 }));
@@ -359,9 +389,9 @@ test('with the untrained bundle', async (t) => {
   });
 
   t.test('an engine whose process does not come up again gives up and says so', async (t) => {
-    const { engine, pids, onStart } = await startEngine(t, { maxRestarts: 2, restartDelayMs: 1 });
+    const { engine, pids, onLog } = await startEngine(t, { maxRestarts: 2, restartDelayMs: 1 });
     await engine.load(bundle);
-    onStart((pid) => process.kill(pid, 'SIGKILL'));
+    onLog('inference process started', (pid) => process.kill(pid, 'SIGKILL'));
     const work = inferAll(engine, bundle, prompts, {
       onProgress: onceDecoding(() => process.kill(pids[0]!, 'SIGKILL')),
     });
@@ -493,6 +523,16 @@ test('with the untrained bundle', async (t) => {
     await t.rejects(engine.load(bundle), { code: 'engine-closed' });
     await t.rejects(inferAll(engine, bundle, prompts), { code: 'engine-closed' });
   });
+});
+
+test('when the service is killed, its child ends by itself', async (t) => {
+  const service = fork(join(import.meta.dirname, 'engine-alone.ts'), { execArgv: [] });
+  const pid = await new Promise<number>((resolve) =>
+    service.once('message', (message) => resolve(Number(message))),
+  );
+  t.ok(isAlive(pid));
+  service.kill('SIGKILL');
+  while (isAlive(pid)) await setTimeout(10);
 });
 
 test('a device that does not work starts no engine', async (t) => {

@@ -1,0 +1,20 @@
+/** A process with an engine and nothing else: tells its parent the id of the engine's child, and waits to be killed. */
+import { pino } from 'pino';
+import { createEngine } from '../../src/inference/create-engine.ts';
+
+await createEngine({
+  device: 'cpu',
+  encodeTokenBudget: 8192,
+  batchWaitMs: 0,
+  promptCacheBytes: 0,
+  cancelGraceMs: 0,
+  logger: pino({
+    level: 'info',
+    hooks: {
+      streamWrite(line) {
+        process.send!(JSON.parse(line).pid);
+        return '';
+      },
+    },
+  }),
+});
