@@ -8,7 +8,7 @@ import { collectMethods } from './plugins/methods.ts';
 import { installNegotiation } from './plugins/negotiation.ts';
 import { installObservation } from './plugins/observe.ts';
 import { installDocs, installOpenapi } from './plugins/openapi-document.ts';
-import { answerClientError, installProblems, sendProblem } from './plugins/problems.ts';
+import { answerClientError, answerFrameworkError, installProblems } from './plugins/problems.ts';
 import { installValidation } from './plugins/validation.ts';
 import { registerAdapters } from './routes/adapters.ts';
 import { registerGenerate } from './routes/generate.ts';
@@ -70,7 +70,7 @@ function createApp(
     // Closing is ours to answer: with a problem, and only for what would start new work.
     return503OnClosing: false,
     genReqId: ({ headers }) => requestIdOf(headers, random),
-    frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
+    frameworkErrors: answerFrameworkError,
     clientErrorHandler: (error, socket) =>
       answerClientError(error, socket, { requestId: requestIdOf({}, random), logger }),
   }).withTypeProvider<TypeBoxTypeProvider>();

@@ -5,7 +5,8 @@ import type { GenerateQueue, JobRecord } from '../jobs/queue.ts';
 /** Aborts when the reply's connection is gone, or when `closing` does. */
 export function connectionSignal(reply: FastifyReply, closing: AbortSignal): AbortSignal {
   const gone = new AbortController();
-  reply.raw.once('close', () => gone.abort());
+  if (reply.raw.destroyed) gone.abort();
+  else reply.raw.once('close', () => gone.abort());
   return AbortSignal.any([closing, gone.signal]);
 }
 

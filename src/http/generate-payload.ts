@@ -45,7 +45,7 @@ export function makeGeneratePayload(request: GenerateRequest, context: GenerateC
     bundleDigest: digest,
     prompts: draw.prompts,
     draws: draw.draws,
-    adapterIds: count === 1 ? [id] : Array.from({ length: count }, (_, index) => `${id}-${index}`),
+    adapterIds: count === 1 ? [id] : Array.from({ length: count }, (_, index) => `${id}--${index}`),
     seed,
     dtype,
     ...(name !== undefined && { name }),

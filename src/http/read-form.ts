@@ -27,6 +27,7 @@ export async function readForm(
   const fields: Record<string, unknown> = {};
   const prompts: string[] = [];
   let bytes = 0;
+  if (Number(request.headers['content-length'] ?? 0) > limits.maxBodyBytes) throw tooLarge(limits);
   try {
     for await (const part of request.parts()) {
       if (part.type === 'field') {

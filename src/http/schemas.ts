@@ -15,8 +15,11 @@ export function refTo<T extends TSchema>(schema: T, options: { description?: str
   return Type.Unsafe<Static<T>>({ $ref: `${(schema as { $id?: string }).$id}#`, ...options });
 }
 
-/** An id that a client may choose: shorter than ids may be, since adapters of a job append `-31` and the like. */
-export const CLIENT_ID_PATTERN = ID_PATTERN.replace('{0,63}', '{0,55}');
+/**
+ * An id that a client may choose: shorter than ids may be, since the adapters of a job with several append `--31` and the
+ * like to it, and without such an ending, so that an adapter of one job never has the id of another job's.
+ */
+export const CLIENT_ID_PATTERN = ID_PATTERN.replace('{0,63}', '{0,55}').replace('^', '^(?!.*--[0-9]+$)');
 
 /** Most entries, and longest keys and values, of `metadata`: labels, not documents; every answer repeats them. */
 export const METADATA_LIMITS = { entries: 16, keyChars: 64, valueChars: 512 } as const;
@@ -38,7 +41,8 @@ export const IdParams = Type.Object({ id: Id });
 export const ClientIdParams = Type.Object({
   id: Type.String({
     pattern: CLIENT_ID_PATTERN,
-    description: 'Chosen by the client: 1–56 of `A–Z a–z 0–9 _ -`, not starting with `-`, not all digits.',
+    description:
+      'Chosen by the client: 1–56 of `A–Z a–z 0–9 _ -`, not starting with `-`, not all digits, not ending in `--` and digits.',
   }),
 });
 

@@ -24,6 +24,13 @@ function listsTag(header: string | undefined, tag: string): boolean {
   return (header ?? '').split(',').some((member) => ['*', tag, `W/${tag}`].includes(member.trim()));
 }
 
+/** The bytes as a stream that has begun: an iterator that never began would not close its file when the client is gone. */
+function bodyOf(content: AsyncIterable<Uint8Array>): Readable {
+  const body = Readable.from(content, { objectMode: false });
+  body.read(0);
+  return body;
+}
+
 /**
  * Answers GET or HEAD for one file: 304 where the client has it, 206 for a single range, else the whole. The ETag is the
  * SHA-256. Errors: `adapter-not-found`, `range-not-satisfiable`, `store-unavailable`.
@@ -36,16 +43,8 @@ export async function sendAdapterFile(
 ): Promise<FastifyReply> {
   const { bytes, sha256 } = fileOf(adapter, name);
   const tag = `"${sha256}"`;
-  reply.headers({
-    etag: tag,
-    'accept-ranges': 'bytes',
-    'cache-control': 'private, no-cache',
-    'last-modified': new Date(adapter.createdAt).toUTCString(),
-  });
-  if (listsTag(request.headers['if-none-match'], tag)) return reply.code(304).send();
-  reply
-    .type(SERVED_FILES[name])
-    .header('repr-digest', `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`);
+  const validators = { etag: tag, 'accept-ranges': 'bytes', 'cache-control': 'private, no-cache' };
+  if (listsTag(request.headers['if-none-match'], tag)) return reply.headers(validators).code(304).send();
   // A range of another version must not be glued to what the client has (and dates are too coarse to tell versions).
   const ifRange = request.headers['if-range'];
   const wanted = request.method === 'GET' && (ifRange === undefined || ifRange === tag);
@@ -54,12 +53,16 @@ export async function sendAdapterFile(
     reply.header('content-range', `bytes */${bytes}`);
     throw httpErrors.rangeNotSatisfiable(`The file has ${bytes} bytes.`);
   }
+  const content =
+    request.method === 'HEAD' ? undefined : await store.read(adapter.id, name, range ? { range } : {});
+  reply.type(SERVED_FILES[name]).headers({
+    ...validators,
+    'last-modified': new Date(adapter.createdAt).toUTCString(),
+    'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`,
+    'content-length': String(range ? range.end - range.start + 1 : bytes),
+  });
   if (range) reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${bytes}`);
-  reply.header('content-length', String(range ? range.end - range.start + 1 : bytes));
-  if (request.method === 'HEAD') return reply.send();
-  return reply.send(
-    Readable.from(await store.read(adapter.id, name, range ? { range } : {}), { objectMode: false }),
-  );
+  return reply.send(content && bodyOf(content));
 }
 
 /** Answers GET or HEAD with all files as a tar, in one folder named after the adapter. Errors: `adapter-not-found`, `store-unavailable`. */
@@ -79,5 +82,5 @@ export function sendAdapterArchive(
     .header('content-length', String(archive.bytes))
     .header('content-disposition', `attachment; filename="${adapter.id}.tar"`);
   if (request.method === 'HEAD') return reply.send();
-  return reply.send(Readable.from(archive.stream(), { objectMode: false }));
+  return reply.send(bodyOf(archive.stream()));
 }

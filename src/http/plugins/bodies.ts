@@ -35,6 +35,8 @@ export async function installBodies(app: App, limits: Pick<HttpLimits, 'maxBodyB
   app.removeAllContentTypeParsers();
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     const text = textOf(request, body);
+    // Clients send the type with requests that have no body; where one is needed, the route says so.
+    if (text === '') return done(null, undefined);
     void parseJson(request, text, (error, value) =>
       error ? done(jsonInvalid(error), undefined) : done(null, value),
     );

@@ -35,14 +35,12 @@ function translate(error: unknown): unknown {
 /** Answers a request with the problem of whatever was thrown, and logs what the client is not shown. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const { problem, retryAfterSeconds } = problemOfError(translate(error), request.id);
-  if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, 'request failed');
+  if (problem.status === 500) request.log.error({ err: error, code: problem.code }, 'request failed');
+  else if (problem.status > 500) request.log.warn({ err: error, code: problem.code }, 'request failed');
   else request.log.debug({ code: problem.code, errors: problem.errors }, 'request refused');
   if (retryAfterSeconds !== undefined) reply.header('retry-after', String(Math.ceil(retryAfterSeconds)));
   // An upload that nobody will read has to end: keeping the connection would mean reading it to its end.
   if (hasBody(request) && !request.raw.complete) reply.header('connection', 'close');
-  for (const name of ['content-length', 'content-range', 'etag']) {
-    if (problem.status !== 416 || name !== 'content-range') reply.removeHeader(name);
-  }
   void reply.code(problem.status).type(PROBLEM_MEDIA_TYPE).send(JSON.stringify(problem));
 }
 
@@ -52,10 +50,18 @@ function hasBody({ headers }: FastifyRequest): boolean {
 
 /** Makes the application answer every failure with a problem. */
 export function installProblems(app: App): void {
+  const nothing = () => httpErrors.routeNotFound('Nothing is served at this address.');
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(httpErrors.routeNotFound('Nothing is served at this address.'), request, reply),
-  );
+  // Here, so that the body of a request to nowhere is neither read nor judged; the handler is for the documents' files.
+  app.addHook('onRequest', async (request) => {
+    if (request.is404) throw nothing();
+  });
+  app.setNotFoundHandler((request, reply) => sendProblem(nothing(), request, reply));
+}
+
+/** Answers failures that come before routing, for which no hook has run. */
+export function answerFrameworkError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  sendProblem(error, request, reply.header('x-request-id', request.id).headers(SECURITY_HEADERS));
 }
 
 /**

@@ -137,7 +137,11 @@ export function registerGenerate(app: App, services: HttpServices, closing: Abor
     },
     preValidation: async (request: FastifyRequest) => {
       if (request.mediaType === FORM_TYPE) request.body = await readForm(request, { schema: Form, limits });
-      if (request.body === undefined) throw httpErrors.mediaType('There is no body.');
+      if (request.body === undefined) {
+        if (request.mediaType === undefined)
+          throw httpErrors.mediaType('There is no body and no Content-Type.');
+        throw httpErrors.jsonInvalid('The body is empty.');
+      }
       // Ahead of the schema, which would look at each of a million prompts.
       const { prompts } = Object(request.body) as { prompts?: unknown };
       if (Array.isArray(prompts) && prompts.length > limits.maxPrompts) throw tooMany(limits);
