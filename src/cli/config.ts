@@ -1,0 +1,15 @@
+/** `loradrop config`: the settings as they hold. */
+import { redactConfig } from '../config/docs.ts';
+import { environmentName } from '../config/schema.ts';
+import { formatTable } from './output.ts';
+import type { Registration } from './program.ts';
+import { addSettingOptions, configFromOptions } from './settings.ts';
+
+export const registerConfig: Registration = (program, output) => {
+  addSettingOptions(
+    program.command('config').description('Show the settings as they hold, secrets hidden.'),
+  ).action((options) => {
+    const shown = Object.entries(redactConfig(configFromOptions(options)));
+    output.line(formatTable(shown.map(([name, value]) => [environmentName(name), String(value)])));
+  });
+};

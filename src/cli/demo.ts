@@ -1,0 +1,141 @@
+/** `loradrop demo`: the whole path on real prompts, over the service's own HTTP API. */
+import { createWriteStream } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, verifyAdapter } from '../adapter/verify.ts';
+import { sha256File } from '../base/digest.ts';
+import { startService } from '../compose.ts';
+import type { Config } from '../config/schema.ts';
+import type { Adapter, Job, Model } from '../http/schemas.ts';
+import { findBase } from '../lora/bases.ts';
+import { cliErrors } from './errors.ts';
+import { formatBytes, formatCount, formatTable, type Output } from './output.ts';
+import type { Registration } from './program.ts';
+import { addSettingOptions, configFromOptions } from './settings.ts';
+
+const PROMPTS = join(import.meta.dirname, '..', '..', 'examples', 'science-prompts.jsonl');
+/** One seed, so that a second run asks for the same adapter. */
+const SEED = 42;
+const POLL_MS = 100;
+
+export const registerDemo: Registration = (program, output) => {
+  addSettingOptions(
+    program.command('demo').description('Show the main job on real prompts: start, generate, verify, stop.'),
+    ['dataDir', 'device', 'threads'],
+  ).action((options) => demo(configFromOptions(options), output));
+};
+
+async function demo(config: Config, output: Output): Promise<void> {
+  // A directory of its own: the demo must not meet a running service's, nor fill it.
+  const dataDir = join(config.dataDir, 'demo');
+  output.line('Loradrop: prompts in, LoRA adapter out.\n');
+  output.line(`starting the service, embedded, in ${dataDir} (the first start builds a small bundle)`);
+  const startedAt = performance.now();
+  const service = await startService(
+    { ...config, dataDir, host: '127.0.0.1', port: 0, logLevel: 'error' },
+    'all',
+  );
+  try {
+    output.line(`ready at ${service.url} after ${seconds(performance.now() - startedAt)}\n`);
+    await showGeneration(service.url, join(dataDir, 'adapter'), output);
+  } finally {
+    await service.close();
+  }
+}
+
+async function showGeneration(url: string, directory: string, output: Output): Promise<void> {
+  const body = await readFile(PROMPTS, 'utf8');
+  const accepted = await fetchJson<Job>(`${url}/generate?seed=${SEED}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-ndjson' },
+    body,
+  });
+  const model = await fetchJson<Model>(`${url}/models/${accepted.model}`);
+  const given = body.trim().split('\n').length;
+  output.line(`model    ${model.id}${model.trained ? '' : '   (untrained: valid files, random effect)'}`);
+  output.line(`base     ${model.base.id}`);
+  output.line(`prompts  ${given} from examples/, ${model.condition.prompts} of them drawn with seed ${SEED}`);
+  const job = await follow(`${url}${accepted.urls.self}`, output);
+  const adapter = await fetchJson<Adapter>(`${url}${job.urls.adapter}`);
+
+  await rm(directory, { recursive: true, force: true });
+  await mkdir(directory, { recursive: true });
+  await download(`${url}${adapter.urls.weights}`, join(directory, ADAPTER_WEIGHTS_FILE));
+  await download(`${url}${adapter.urls.config}`, join(directory, ADAPTER_CONFIG_FILE));
+  const { sha256 } = await sha256File(join(directory, ADAPTER_WEIGHTS_FILE));
+  if (sha256 !== job.adapters[0]?.sha256)
+    throw cliErrors.demo('The downloaded weights have another digest than the job says.');
+  const base = findBase(model.base.id);
+  if (!base) throw cliErrors.demo(`${model.base.id} is not a base whose shapes are known here.`);
+  const summary = await verifyAdapter(directory, base.layout, { finite: true });
+
+  const { timings } = job;
+  output.line(`\nadapter  ${resolve(directory)}`);
+  output.line(`verified sha256 ${sha256}`);
+  output.line(`         names, shapes and finiteness of ${summary.tensors} tensors against ${base.id}\n`);
+  const stages = job.adapters[0].fromStore
+    ? [['from the store', 'an equal adapter was there: the decoder did not run']]
+    : [
+        [
+          'embedding',
+          `${seconds(timings?.embeddingMs ?? 0)} (${job.promptsEncoded} prompts encoded, ${job.promptsCached} cached)`,
+        ],
+        ['decoding', seconds(timings?.decodingMs ?? 0)],
+        ['writing', seconds(timings?.writingMs ?? 0)],
+      ];
+  output.line(
+    formatTable([
+      ['tensors', formatCount(summary.tensors)],
+      ['parameters', formatCount(summary.parameters)],
+      ['bytes', `${formatCount(summary.bytes)} (${formatBytes(summary.bytes)}, ${summary.dtype})`],
+      ['device', job.device ?? ''],
+      ...stages,
+      ['accepted to done', seconds(timings?.totalMs ?? 0)],
+    ]),
+  );
+  output.line('\nLoad it with PEFT:');
+  output.line(
+    `  PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("${base.id}"), "${resolve(directory)}")`,
+  );
+  if (!model.trained)
+    output.line('\nThis bundle is untrained: the adapter loads and runs, and its effect is random.');
+}
+
+/** Polls the job and shows its progress until it has succeeded. Errors: `demo-failed`. */
+async function follow(url: string, output: Output): Promise<Job> {
+  const bar = output.progress('         ');
+  try {
+    for (;;) {
+      const job = await fetchJson<Job>(url);
+      bar.update(job.fraction, job.stage);
+      if (job.status === 'succeeded') return job;
+      if (job.status === 'failed' || job.status === 'canceled') {
+        throw cliErrors.demo(`The job ${job.status}: ${job.error?.detail ?? ''}`);
+      }
+      await delay(POLL_MS);
+    }
+  } finally {
+    bar.stop();
+  }
+}
+
+async function fetchJson<T>(url: string, init?: RequestInit): Promise<T> {
+  const response = await fetch(url, init);
+  if (!response.ok)
+    throw cliErrors.demo(`${new URL(url).pathname} answered ${response.status}: ${await response.text()}`);
+  return (await response.json()) as T;
+}
+
+async function download(url: string, path: string): Promise<void> {
+  const response = await fetch(url);
+  if (!response.ok || !response.body)
+    throw cliErrors.demo(`${new URL(url).pathname} answered ${response.status}.`);
+  await pipeline(Readable.fromWeb(response.body), createWriteStream(path));
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(2)} s`;
+}

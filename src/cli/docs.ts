@@ -1,0 +1,36 @@
+/** `loradrop docs`: writes the files that are made from the code. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { renderEnvExample, renderSettingsTable } from '../config/docs.ts';
+import { renderOpenapi } from '../http/openapi.ts';
+import type { Registration } from './program.ts';
+
+const TABLE = /(<!-- settings:start -->\n)[\s\S]*?(\n<!-- settings:end -->)/;
+
+/** The generated files below a repository root, path → text. A test compares them with what is committed. */
+export async function renderDocs(root: string): Promise<ReadonlyMap<string, string>> {
+  const readme = await readFile(join(root, 'README.md'), 'utf8');
+  return new Map([
+    ['openapi/openapi.json', await renderOpenapi()],
+    ['.env.example', renderEnvExample()],
+    [
+      'README.md',
+      readme.replace(TABLE, (_all, start: string, end: string) => `${start}${renderSettingsTable()}${end}`),
+    ],
+  ]);
+}
+
+export const registerDocs: Registration = (program, output) => {
+  program
+    .command('docs')
+    .description(
+      'Write openapi/openapi.json, .env.example and the README’s settings table (for contributors).',
+    )
+    .action(async () => {
+      const root = join(import.meta.dirname, '..', '..');
+      for (const [path, text] of await renderDocs(root)) {
+        await writeFile(join(root, path), text);
+        output.line(path);
+      }
+    });
+};

@@ -1,0 +1,174 @@
+/** `loradrop generate`: prompts → adapters without a server, with the same engine and the same bytes. */
+import { createWriteStream } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { Option } from 'commander';
+import { DTYPES, type Dtype } from '../base/dtype.ts';
+import { newId } from '../base/ids.ts';
+import { MAX_SEED } from '../base/random.ts';
+import type { Config } from '../config/schema.ts';
+import { createEngine } from '../inference/create-engine.ts';
+import { drawPrompts } from '../jobs/draw.ts';
+import { adapterSize, makeAdapter } from '../jobs/make-adapter.ts';
+import { decodeUtf8, parsePrompts, promptFormatOf } from '../jobs/prompts.ts';
+import type { Bundle } from '../models/bundle.ts';
+import { openBundle } from '../models/open.ts';
+import { createLogger } from '../observability/logger.ts';
+import { cliErrors } from './errors.ts';
+import { interruptible } from './interrupt.ts';
+import { formatBytes, formatCount, type Output } from './output.ts';
+import type { Registration } from './program.ts';
+import { addSettingOptions, configFromOptions } from './settings.ts';
+
+type Options = {
+  readonly bundle: string;
+  readonly prompts: string;
+  readonly out: string;
+  readonly dtype: Dtype;
+  readonly seed: number;
+  readonly count: number;
+};
+
+const ENGINE_SETTINGS = [
+  'device',
+  'threads',
+  'encodeTokenBudget',
+  'maxPrompts',
+  'maxPromptChars',
+  'maxBodyBytes',
+] as const;
+
+export const registerGenerate: Registration = (program, output) => {
+  const command = program
+    .command('generate')
+    .description('Make adapters from a bundle and a file of prompts, without a server.')
+    .requiredOption('--bundle <dir>', 'bundle directory')
+    .requiredOption('--prompts <file>', '.txt (a prompt a line), .jsonl or .json')
+    .requiredOption(
+      '--out <dir>',
+      'adapter directory to make; with --count above 1 it gets a directory an adapter: 0, 1, …',
+    )
+    .addOption(new Option('--dtype <dtype>', 'format of the weights').choices(DTYPES).default('bf16'))
+    .addOption(
+      new Option('--seed <number>', 'seed of the draw')
+        .argParser(wholeNumber('--seed', 0, MAX_SEED))
+        .default(0),
+    )
+    .addOption(
+      new Option('--count <number>', 'adapters to sample')
+        .argParser(wholeNumber('--count', 1, 10_000))
+        .default(1),
+    );
+  addSettingOptions(command, ENGINE_SETTINGS).action((options: Options) =>
+    interruptible((signal) => generate(options, configFromOptions(options), output, signal)),
+  );
+};
+
+async function generate(
+  options: Options,
+  config: Config,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const out = resolve(options.out);
+  const occupied = await readdir(out).then(
+    (names) => names.length > 0,
+    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
+  );
+  if (occupied) throw cliErrors.output(`${options.out} exists and is not an empty directory.`);
+  const given = await readPrompts(options.prompts, config);
+  const bundle = await openBundle(options.bundle, { signal });
+  const { condition, trained, id } = bundle.manifest;
+  const draw = drawPrompts({ given, wanted: condition.prompts, count: options.count, seed: options.seed });
+  output.line(
+    `${id}${trained ? '' : ' (untrained: valid files, random effect)'}: ${given.length} prompts given, ${condition.prompts} a condition`,
+  );
+  for (const warning of draw.warnings) output.line(`! ${warning}`);
+
+  const building = join(dirname(out), `.${basename(out)}.${newId('generating')}`);
+  const bar = output.progress('generating');
+  const startedAt = performance.now();
+  const engine = await createEngine({
+    device: config.device,
+    threads: config.threads,
+    encodeTokenBudget: config.encodeTokenBudget,
+    batchWaitMs: 0,
+    promptCacheBytes: config.promptCacheBytes,
+    cancelGraceMs: 0,
+    logger: createLogger({ level: 'error' }),
+  });
+  try {
+    await engine.load(bundle, { signal });
+    for (const [index, places] of draw.draws.entries()) {
+      const directory = options.count === 1 ? building : join(building, String(index));
+      await mkdir(directory, { recursive: true });
+      const prompts = places.map((place) => draw.prompts[place]!);
+      await makeAdapter(
+        engine,
+        { bundle, prompts, dtype: options.dtype },
+        (name, content) => writeFile(join(directory, name), content, signal),
+        {
+          signal,
+          onProgress: ({ stage, fraction }) =>
+            bar.update(
+              (index + fraction * STAGE_SHARE[stage].share + STAGE_SHARE[stage].from) / options.count,
+              stage,
+            ),
+        },
+      );
+    }
+    bar.update(1, 'done');
+    await rename(building, out);
+  } finally {
+    bar.stop();
+    await engine.close();
+    await rm(building, { recursive: true, force: true });
+  }
+  summarise(bundle, options, output, performance.now() - startedAt);
+}
+
+const STAGE_SHARE = {
+  embedding: { from: 0, share: 0.3 },
+  decoding: { from: 0.3, share: 0.6 },
+  writing: { from: 0.9, share: 0.1 },
+} as const;
+
+function summarise(bundle: Bundle, { out, count, dtype }: Options, output: Output, ms: number): void {
+  const { tensors, parameters } = adapterSize(bundle);
+  output.line(
+    `${out}: ${count === 1 ? 'an adapter' : `${count} adapters`} of ${tensors} tensors, ${formatCount(parameters)} parameters, ${dtype}, ${(ms / 1000).toFixed(1)} s`,
+  );
+}
+
+async function readPrompts(file: string, config: Config): Promise<string[]> {
+  const format = promptFormatOf(file);
+  if (!format) throw cliErrors.input(`${file} is neither .txt, .jsonl, .ndjson nor .json.`);
+  const facts = await stat(file).catch((cause: NodeJS.ErrnoException) => {
+    throw cliErrors.input(`${file} cannot be read (${cause.code}).`, { cause });
+  });
+  if (facts.size > config.maxBodyBytes) {
+    throw cliErrors.input(
+      `${file} has ${formatBytes(facts.size)}; MAX_BODY_BYTES allows ${formatBytes(config.maxBodyBytes)}.`,
+    );
+  }
+  return parsePrompts(decodeUtf8(await readFile(file)), format, config);
+}
+
+async function writeFile(
+  path: string,
+  content: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  await pipeline(content, createWriteStream(path, { flush: true, flags: 'wx' }), { signal });
+}
+
+function wholeNumber(name: string, minimum: number, maximum: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (!/^[0-9]+$/.test(text) || value < minimum || value > maximum) {
+      throw cliErrors.input(`${name} is a whole number from ${minimum} to ${maximum}.`);
+    }
+    return value;
+  };
+}

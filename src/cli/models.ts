@@ -1,0 +1,119 @@
+/** `loradrop models list | verify | inspect | build-untrained`: bundles on disk. */
+import { join } from 'node:path';
+import { bundlesDirectory } from '../compose.ts';
+import { openBundle } from '../models/open.ts';
+import { openModelRegistry } from '../models/registry.ts';
+import { buildUntrainedBundle } from '../models/untrained.ts';
+import { cliErrors } from './errors.ts';
+import { formatBytes, formatCount, formatTable } from './output.ts';
+import type { Registration } from './program.ts';
+import { addSettingOptions, configFromOptions } from './settings.ts';
+
+export const registerModels: Registration = (program, output) => {
+  const models = program.command('models').description('Work with the bundles on this machine.');
+
+  addSettingOptions(models.command('list').description('List the bundles of the bundles directory.'), [
+    'dataDir',
+    'bundlesDir',
+    'defaultModel',
+  ])
+    .option('--json', 'as JSON')
+    .action(async (options: { json?: true }) => {
+      const config = configFromOptions(options);
+      const registry = await openModelRegistry({
+        directory: bundlesDirectory(config),
+        ...(config.defaultModel === undefined ? {} : { defaultId: config.defaultModel }),
+      });
+      const bundles = registry.list();
+      if (options.json) {
+        output.line(
+          JSON.stringify(
+            {
+              models: bundles.map(({ manifest, digest }) => ({ digest, ...manifest })),
+              problems: registry.problems,
+            },
+            null,
+            2,
+          ),
+        );
+        return;
+      }
+      if (bundles.length === 0) output.line(`no bundle in ${bundlesDirectory(config)}`);
+      else {
+        const rows = bundles.map(({ manifest }) => [
+          manifest.id,
+          manifest.version,
+          manifest.trained ? 'trained' : 'untrained: valid files, random effect',
+          manifest.base.id,
+          `${manifest.condition.prompts} prompts`,
+          formatBytes(manifest.files.reduce((sum, { bytes }) => sum + bytes, 0)),
+        ]);
+        output.line(formatTable([['id', 'version', 'weights', 'base', 'condition', 'size'], ...rows]));
+      }
+      for (const { name, reason } of registry.problems) output.line(`! ${name}: ${reason}`);
+    });
+
+  models
+    .command('verify')
+    .description('Check every byte of a bundle.')
+    .argument('<dir>')
+    .action(async (directory: string) => {
+      const { manifest, digest } = await openBundle(directory);
+      output.line(
+        `${manifest.id} ${manifest.version}: ${manifest.files.length} files as the manifest says, digest ${digest}`,
+      );
+    });
+
+  models
+    .command('inspect')
+    .description('Show what a bundle is: its manifest, as JSON with --json.')
+    .argument('<dir>')
+    .option('--json', 'as JSON')
+    .action(async (directory: string, options: { json?: true }) => {
+      const { manifest, digest } = await openBundle(directory);
+      if (options.json) {
+        output.line(JSON.stringify(manifest, null, 2));
+        return;
+      }
+      const { base, condition, decoder, layout } = manifest;
+      output.line(
+        formatTable([
+          ['id', `${manifest.id} ${manifest.version}`],
+          ['weights', manifest.trained ? 'trained' : 'untrained: valid files, random effect'],
+          ['digest', digest],
+          ['base', `${base.id} (${base.architecture}), ${layout.layers} layers`],
+          [
+            'adapter',
+            `rank ${layout.rank}, alpha ${layout.alpha}, ${layout.modules.map(({ path }) => path.split('.').pop()).join(' ')}`,
+          ],
+          ['condition', `${condition.prompts} prompts × ${condition.tokens} tokens × ${condition.width}`],
+          [
+            'decoder',
+            `${formatCount(decoder.parameters)} parameters, kernel ${decoder.kernel}, ${formatCount(decoder.multiplyAdds)} multiply-adds`,
+          ],
+          ['cascade', decoder.features.map((feature) => `(${feature.join(',')})`).join(' → ')],
+          ['licence', manifest.licence],
+          ...manifest.provenance.map((sentence) => ['provenance', sentence]),
+          ...manifest.files.map(({ name, bytes, sha256 }) => [
+            'file',
+            `${name}  ${formatBytes(bytes)}  ${sha256}`,
+          ]),
+        ]),
+      );
+    });
+
+  addSettingOptions(
+    models
+      .command('build-untrained')
+      .description('Build the untrained bundle that `start` makes when there is none.'),
+    ['dataDir', 'bundlesDir'],
+  )
+    .option('--seed <number>', 'seed of its random weights', '0')
+    .option('--out <dir>', 'bundle directory to make (default: in the bundles directory)')
+    .action(async (options: { seed: string; out?: string }) => {
+      if (!/^[0-9]{1,10}$/.test(options.seed)) throw cliErrors.input('--seed is a whole number from 0.');
+      const out = options.out ?? join(bundlesDirectory(configFromOptions(options)), 'untrained');
+      const { manifest, digest } = await buildUntrainedBundle({ out, seed: Number(options.seed) });
+      output.line(`${manifest.id} in ${out}, digest ${digest}: untrained: valid files, random effect`);
+    });
+};

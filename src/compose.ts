@@ -1,0 +1,242 @@
+/**
+ * The parts list: settings → a running service. The only place that picks concrete parts, and the order in which they
+ * start and stop.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { toLoradropError } from './base/errors.ts';
+import { redactConfig } from './config/docs.ts';
+import { configErrors } from './config/errors.ts';
+import type { Config } from './config/schema.ts';
+import { buildApp, buildProbeApp } from './http/app.ts';
+import type { HttpLimits, Readiness, ReadinessPart } from './http/services.ts';
+import { createEngine } from './inference/create-engine.ts';
+import type { Engine } from './inference/engine.ts';
+import { createExpireHandler } from './jobs/expire.ts';
+import { createGenerateHandler } from './jobs/generate.ts';
+import { createGenerateQueue } from './jobs/generate-queue.ts';
+import { openQueueBackend } from './jobs/open-queue-backend.ts';
+import { createWorkers } from './jobs/workers.ts';
+import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
+import { buildUntrainedBundle } from './models/untrained.ts';
+import { createLogger, type Logger } from './observability/logger.ts';
+import { createMetrics } from './observability/metrics.ts';
+import { openLocalStore } from './store/local.ts';
+import type { AdapterStore } from './store/store.ts';
+
+/** What a process does: everything, the API alone, or the work alone. */
+export type Role = 'all' | 'api' | 'worker';
+
+/** A running service. */
+export type Service = {
+  /** Where it listens: `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** Stops taking requests and jobs, lets running jobs finish for `DRAIN_SECONDS`, hands the rest back. Idempotent. */
+  close(): Promise<void>;
+};
+
+/** Seed of the bundle that is built where there is none: the same one everywhere. */
+const UNTRAINED_SEED = 0;
+
+/** The bundles directory that holds for the settings. */
+export function bundlesDirectory(config: Pick<Config, 'bundlesDir' | 'dataDir'>): string {
+  return resolve(config.bundlesDir ?? join(config.dataDir, 'bundles'));
+}
+
+/** The adapter directory that holds for the settings. Errors: `settings-invalid` for a scheme there is no store for. */
+export function storeDirectory(config: Pick<Config, 'storeUrl' | 'dataDir'>): string {
+  const { storeUrl } = config;
+  if (storeUrl === undefined) return resolve(config.dataDir, 'store');
+  if (storeUrl.startsWith('file:')) return fileURLToPath(storeUrl);
+  if (/^[a-z][a-z0-9+.-]+:/i.test(storeUrl)) {
+    throw configErrors.invalid('STORE_URL is a directory or a file:// URL; there is no other store yet.');
+  }
+  return resolve(storeUrl);
+}
+
+/**
+ * Starts a service and returns once it listens; a worker is ready when `/readyz` says so, since its sessions warm up
+ * meanwhile. Errors: `settings-invalid`, `data-directory-locked`, `queue-unavailable`, `device-unavailable`, and the
+ * system's own where it cannot listen. What was opened before a failure is closed again.
+ */
+export async function startService(
+  config: Config,
+  role: Role,
+  options: { logger?: Logger; pretty?: boolean } = {},
+): Promise<Service> {
+  if (role !== 'all' && config.queueUrl === undefined) {
+    throw configErrors.invalid('QUEUE_URL is needed when the API and the workers are separate processes.');
+  }
+  const logger = options.logger ?? createLogger({ level: config.logLevel, pretty: options.pretty ?? false });
+  logger.info({ role, settings: redactConfig(config) }, 'starting');
+  const closers: (() => Promise<void>)[] = [];
+  const closeAll = async () => {
+    // Newest first: nothing is closed while something that uses it still runs.
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    const models = await openModels(config, role, logger);
+    await mkdir(config.dataDir, { recursive: true });
+    const store = await openLocalStore({ directory: storeDirectory(config) });
+    closers.push(() => store.close());
+    const backend = await openQueueBackend({
+      ...(config.queueUrl !== undefined && { url: config.queueUrl }),
+      dataDirectory: resolve(config.dataDir),
+      logger,
+    });
+    closers.push(() => backend.close());
+    const queue = await createGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
+    closers.push(() => queue.close());
+    const engine = role === 'api' ? undefined : await startEngine(config, logger);
+    if (engine) closers.push(() => engine.close());
+    const metrics = createMetrics({
+      queue: () => queue.counts(),
+      ...(engine && { engine: () => engine.status() }),
+    });
+
+    const draining = new AbortController();
+    const readiness = () => checkReadiness({ queue, store, models, engine });
+    const services = { readiness, metrics, logger, draining: draining.signal };
+    const app =
+      role === 'worker'
+        ? await buildProbeApp(services)
+        : await buildApp({ ...services, queue, models, store, limits: httpLimits(config) });
+    closers.push(() => app.close());
+    const url = await app.listen({ host: config.host, port: config.port });
+
+    if (engine) {
+      for (const bundle of models.list()) {
+        // A bundle that does not run must not stop the others: the engine says so, and so does its jobs' failure.
+        await engine
+          .load(bundle)
+          .catch((error) => logger.error({ err: error, model: bundle.manifest.id }, 'bundle does not load'));
+      }
+      const workers = await createWorkers({
+        backend,
+        handlers: {
+          generate: createGenerateHandler({
+            engine,
+            models,
+            store,
+            metrics,
+            logger,
+            logPrompts: config.logPrompts,
+          }),
+          expire: createExpireHandler({ queue, store, logger }),
+        },
+        concurrency: config.concurrency,
+        lockMs: config.jobLockMs,
+        logger,
+        metrics,
+      });
+      closers.push(() => workers.close({ drainMs: config.drainSeconds * 1000 }));
+    }
+    logger.info(
+      { url, device: engine?.device.name, models: models.list().map(({ manifest }) => manifest.id) },
+      'ready',
+    );
+
+    return {
+      url,
+      async close() {
+        if (draining.signal.aborted) return;
+        logger.info('stopping');
+        draining.abort();
+        await closeAll();
+        logger.info('stopped');
+      },
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+async function openModels(config: Config, role: Role, logger: Logger): Promise<ModelRegistry> {
+  const directory = bundlesDirectory(config);
+  const open = () =>
+    openModelRegistry({
+      directory,
+      ...(config.defaultModel !== undefined && { defaultId: config.defaultModel }),
+    });
+  let models = await open();
+  if (models.list().length === 0 && models.problems.length === 0 && role === 'all') {
+    logger.warn(
+      { seed: UNTRAINED_SEED },
+      'no bundle yet: building an untrained one (valid files, random effect)',
+    );
+    await mkdir(directory, { recursive: true });
+    await buildUntrainedBundle({ out: join(directory, 'untrained'), seed: UNTRAINED_SEED });
+    models = await open();
+  }
+  for (const problem of models.problems) logger.error(problem, 'bundle left out');
+  if (models.list().length === 0) {
+    throw configErrors.invalid(
+      'There is no usable bundle. Import one, or run `loradrop models build-untrained`.',
+    );
+  }
+  return models;
+}
+
+function startEngine(config: Config, logger: Logger): Promise<Engine> {
+  const { device, threads, encodeTokenBudget, batchWaitMs, promptCacheBytes, cancelGraceMs } = config;
+  return createEngine({
+    device,
+    threads,
+    encodeTokenBudget,
+    batchWaitMs,
+    promptCacheBytes,
+    cancelGraceMs,
+    logger,
+  });
+}
+
+/** The bounds on requests that hold for the settings. */
+export function httpLimits(config: Config): HttpLimits {
+  const { maxBodyBytes, maxPrompts, maxPromptChars, maxCount, maxWaitSeconds, maxDeadlineSeconds } = config;
+  const { retentionSeconds: defaultRetentionSeconds, maxRetentionSeconds } = config;
+  return {
+    maxBodyBytes,
+    maxPrompts,
+    maxPromptChars,
+    maxCount,
+    maxWaitSeconds,
+    maxDeadlineSeconds,
+    defaultRetentionSeconds,
+    maxRetentionSeconds,
+  };
+}
+
+type Parts = {
+  readonly queue: { ready(): Promise<void> };
+  readonly store: Pick<AdapterStore, 'ready'>;
+  readonly models: ModelRegistry;
+  readonly engine: Engine | undefined;
+};
+
+async function checkReadiness({ queue, store, models, engine }: Parts): Promise<Readiness> {
+  const answers = (promise: Promise<void>): Promise<ReadinessPart> =>
+    promise.then(
+      () => ({ ready: true }),
+      (error) => ({ ready: false, detail: toLoradropError(error).message }),
+    );
+  const parts: Record<string, ReadinessPart> = {
+    queue: await answers(queue.ready()),
+    store: await answers(store.ready()),
+    models: { ready: models.list().length > 0 },
+  };
+  if (engine) {
+    const { state, bundles, error } = engine.status();
+    const warm = models.list().every(({ digest }) => bundles.includes(digest));
+    parts['engine'] = {
+      ready: state === 'ready' && warm,
+      detail: error ?? (state === 'ready' && !warm ? 'loading' : state),
+    };
+  }
+  return {
+    ready: Object.values(parts).every(({ ready }) => ready),
+    parts,
+    ...(engine && { device: engine.device }),
+  };
+}

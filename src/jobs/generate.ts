@@ -1,0 +1,211 @@
+/** THE pipeline: a generation job's payload → conditions → weight tokens → tensors → adapters in the store. */
+import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import type { Engine, Inference } from '../inference/engine.ts';
+import type { Bundle } from '../models/bundle.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { Metrics } from '../observability/metrics.ts';
+import type { AdapterStore, StoredAdapter } from '../store/store.ts';
+import { jobErrors } from './errors.ts';
+import { type AdapterRequest, adapterSize, contentKey, makeAdapter, promptDigests } from './make-adapter.ts';
+import type { JobAdapter, JobProgress, JobResult, JobTimings } from './queue.ts';
+import type { JobContext, JobHandler } from './workers.ts';
+
+/** What the pipeline works with. */
+export type GenerateServices = {
+  readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
+  readonly models: { get(id: string): Bundle };
+  readonly store: AdapterStore;
+  readonly metrics: Pick<Metrics, 'adapters' | 'adapterBytes' | 'prompts' | 'stageSeconds'>;
+  readonly logger: Logger;
+  /** Writes prompt text to the log, at debug level. */
+  readonly logPrompts: boolean;
+  readonly now?: () => number;
+};
+
+/** What a stored adapter says of itself beside its files; `GET /adapters/{id}` shows it. */
+export type AdapterInfo = {
+  readonly jobId: string;
+  readonly index: number;
+  readonly name?: string;
+  readonly model: string;
+  readonly bundleDigest: string;
+  readonly trained: boolean;
+  readonly baseModel: string;
+  readonly dtype: string;
+  readonly rank: number;
+  readonly alpha: number;
+  readonly device: string;
+  readonly seed: number;
+  readonly tensors: number;
+  readonly parameters: number;
+  readonly promptDigests: readonly string[];
+};
+
+/** Where each stage of an adapter begins and how much of it it takes, as progress shows it. */
+const SHARE = {
+  loading: { from: 0, share: 0.02 },
+  embedding: { from: 0.02, share: 0.28 },
+  decoding: { from: 0.3, share: 0.6 },
+  writing: { from: 0.9, share: 0.1 },
+} as const;
+
+type Stage = keyof typeof SHARE;
+type Totals = { -readonly [K in keyof JobTimings]: number };
+
+/**
+ * The handler of `generate` jobs. It may run again for a job that was cut off at any point: adapters that are already
+ * published are kept, the others are made, and the bytes are the same.
+ * Errors: `bundle-changed`, `model-not-found`, those of the engine, the writer and the store.
+ */
+export function createGenerateHandler(services: GenerateServices): JobHandler<'generate'> {
+  const { engine, models, metrics, now = Date.now } = services;
+  return async (context) => {
+    const { payload } = context;
+    const startedAt = now();
+    const totals: Totals = {
+      queuedMs: startedAt - payload.acceptedAt,
+      loadingMs: 0,
+      batchingMs: 0,
+      embeddingMs: 0,
+      decodingMs: 0,
+      writingMs: 0,
+      totalMs: 0,
+    };
+    const bundle = models.get(payload.model);
+    if (bundle.digest !== payload.bundleDigest) {
+      throw jobErrors.bundleChanged(
+        'This worker has another version of the bundle than the job was accepted for.',
+      );
+    }
+    report(context, 0, 'loading', 0);
+    await engine.load(bundle, { signal: context.signal });
+    totals.loadingMs = now() - startedAt;
+
+    const made: (JobAdapter & { readonly inference?: Inference })[] = [];
+    for (let index = 0; index < payload.draws.length; index++) {
+      context.signal.throwIfAborted();
+      made.push(await provideAdapter(services, context, bundle, index, totals));
+    }
+    totals.totalMs = now() - payload.acceptedAt;
+
+    const device = engine.device.name;
+    for (const [stage, ms] of Object.entries(totals)) {
+      metrics.stageSeconds.observe(
+        { model: payload.model, stage: stage.replace(/Ms$/, ''), device },
+        ms / 1000,
+      );
+    }
+    return {
+      adapters: made.map(({ inference: _, ...adapter }) => adapter),
+      timings: totals,
+      device,
+      promptsEncoded: made.reduce((sum, { inference }) => sum + (inference?.promptsEncoded ?? 0), 0),
+      promptsCached: made.reduce((sum, { inference }) => sum + (inference?.promptsCached ?? 0), 0),
+    } satisfies JobResult;
+  };
+}
+
+/** Publishes adapter `index` of the job: kept from an earlier run, copied from an equal one, or made. */
+async function provideAdapter(
+  services: GenerateServices,
+  context: JobContext<'generate'>,
+  bundle: Bundle,
+  index: number,
+  totals: Totals,
+): Promise<JobAdapter & { readonly inference?: Inference }> {
+  const { engine, store, metrics, logger, logPrompts, now = Date.now } = services;
+  const { payload, signal, id: jobId } = context;
+  const id = payload.adapterIds[index]!;
+  const request: AdapterRequest = {
+    bundle,
+    prompts: payload.draws[index]!.map((place) => payload.prompts[place]!),
+    dtype: payload.dtype,
+  };
+  const key = contentKey(request, engine.device);
+  const { base, layout, trained } = bundle.manifest;
+  const record = {
+    createdAt: now(),
+    expiresAt: now() + payload.retentionSeconds * 1000,
+    contentKey: key,
+    info: {
+      jobId,
+      index,
+      ...(payload.name !== undefined && { name: payload.name }),
+      model: payload.model,
+      bundleDigest: bundle.digest,
+      trained,
+      baseModel: base.id,
+      dtype: payload.dtype,
+      rank: layout.rank,
+      alpha: layout.alpha,
+      device: engine.device.name,
+      seed: payload.seed,
+      ...adapterSize(bundle),
+      promptDigests: promptDigests(request.prompts),
+    } satisfies AdapterInfo,
+  };
+  if (logPrompts) logger.debug({ jobId, adapter: id, prompts: request.prompts }, 'prompts of an adapter');
+
+  const earlier = await store.find(id);
+  if (earlier?.contentKey === key) return summary(earlier, true);
+  const equal = await store.findByContent(key);
+  if (equal) {
+    const copied = await store.copy(equal, id, record);
+    metrics.adapters.inc({ model: payload.model, source: 'store' });
+    logger.info({ jobId, adapter: id, from: equal.id }, 'adapter taken from the store');
+    return summary(copied, true);
+  }
+
+  const draft = await store.draft(id);
+  try {
+    const { inference, writingMs } = await makeAdapter(
+      engine,
+      request,
+      (name, content) => draft.write(name, content, { signal }),
+      {
+        signal,
+        onProgress: ({ stage, fraction }) => report(context, index, stage, fraction),
+      },
+    );
+    const publishingAt = performance.now();
+    const published = await draft.publish(record);
+    totals.batchingMs += inference.timings.batchingMs;
+    totals.embeddingMs += inference.timings.embeddingMs;
+    totals.decodingMs += inference.timings.decodingMs;
+    totals.writingMs += writingMs + performance.now() - publishingAt;
+    const adapter = summary(published, false);
+    const { model } = payload;
+    metrics.adapters.inc({ model, source: 'decoder' });
+    metrics.adapterBytes.inc({ model }, adapter.bytes);
+    metrics.prompts.inc({ model, source: 'encoder' }, inference.promptsEncoded);
+    metrics.prompts.inc({ model, source: 'cache' }, inference.promptsCached);
+    logger.info({ jobId, adapter: id, bytes: adapter.bytes, sha256: adapter.sha256 }, 'adapter published');
+    return { ...adapter, inference };
+  } finally {
+    await draft.discard();
+  }
+}
+
+function report(context: JobContext<'generate'>, adapter: number, stage: Stage, fraction: number): void {
+  const { from, share } = SHARE[stage];
+  const progress: Omit<JobProgress, 'sequence'> = {
+    stage,
+    fraction: (adapter + from + share * fraction) / context.payload.draws.length,
+    adapter,
+  };
+  context.report(progress);
+}
+
+function summary(stored: StoredAdapter, fromStore: boolean): JobAdapter {
+  const info = stored.info as AdapterInfo;
+  const weights = stored.files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!;
+  return {
+    id: stored.id,
+    bytes: weights.bytes,
+    sha256: weights.sha256,
+    tensors: info.tensors,
+    parameters: info.parameters,
+    promptDigests: info.promptDigests,
+    fromStore,
+  };
+}

@@ -1,0 +1,106 @@
+/** One condition's prompts → one adapter's files: the part of the pipeline that the queue and the command line share. */
+import { peftConfig } from '../adapter/peft-config.ts';
+import { writeSafetensors } from '../adapter/safetensors.ts';
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { type Sha256, sha256, sha256Json } from '../base/digest.ts';
+import type { Dtype } from '../base/dtype.ts';
+import type { Device, Engine, Inference, InferenceProgress } from '../inference/engine.ts';
+import { detokenize } from '../lora/detokenize.ts';
+import { loraTensors } from '../lora/tensors.ts';
+import type { Bundle } from '../models/bundle.ts';
+
+/**
+ * Raised whenever the same prompts, bundle, dtype and provider would give other bytes than before, so that adapters made
+ * by an older version are not taken for repeats.
+ */
+const PIPELINE_VERSION = 1;
+
+/** Takes a file's bytes, in whatever way it keeps them. */
+export type FileWriter<File> = (name: string, content: AsyncIterable<Uint8Array>) => Promise<File>;
+
+/** What makes one adapter. */
+export type AdapterRequest = {
+  readonly bundle: Bundle;
+  /** Exactly N, in condition order. */
+  readonly prompts: readonly string[];
+  readonly dtype: Dtype;
+};
+
+/** A finished adapter's files and how they came about. */
+export type MadeAdapter<File> = {
+  readonly weights: File;
+  readonly config: File;
+  readonly inference: Inference;
+  readonly writingMs: number;
+};
+
+/** Tensors and numbers of every adapter of a bundle. */
+export function adapterSize(bundle: Bundle): { readonly tensors: number; readonly parameters: number } {
+  const tensors = loraTensors(bundle.manifest.layout);
+  return {
+    tensors: tensors.length,
+    parameters: tensors.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0),
+  };
+}
+
+/** SHA-256 of each prompt, in condition order: what a job shows in place of the text. */
+export function promptDigests(prompts: readonly string[]): Sha256[] {
+  return prompts.map((prompt) => sha256(prompt));
+}
+
+/** The digest of everything an adapter's bytes depend on. */
+export function contentKey(
+  { bundle, prompts, dtype }: AdapterRequest,
+  device: Pick<Device, 'provider'>,
+): Sha256 {
+  return sha256Json({
+    pipeline: PIPELINE_VERSION,
+    bundle: bundle.digest,
+    prompts: promptDigests(prompts),
+    dtype,
+    provider: device.provider,
+  });
+}
+
+/**
+ * Runs the engine and writes the adapter tensor by tensor, in the order of the file, so that memory stays bounded by the
+ * largest matrix. Errors: those of the engine, `adapter-not-finite`, those of the writer.
+ */
+export async function makeAdapter<File>(
+  engine: Pick<Engine, 'infer'>,
+  request: AdapterRequest,
+  write: FileWriter<File>,
+  options: {
+    signal?: AbortSignal;
+    onProgress?: (progress: InferenceProgress | { stage: 'writing'; fraction: number }) => void;
+  } = {},
+): Promise<MadeAdapter<File>> {
+  const { bundle, prompts, dtype } = request;
+  const { layout, base } = bundle.manifest;
+  const { signal, onProgress } = options;
+  const tensors = loraTensors(layout);
+  const inference = await engine.infer(
+    { bundle, prompts, blocks: tensors.map(({ tokens }) => tokens) },
+    options,
+  );
+
+  const startedAt = performance.now();
+  async function* matrices(): AsyncGenerator<Float32Array> {
+    let next = 0;
+    for await (const tokens of inference.tokens) {
+      yield detokenize(tokens, tensors[next]!, layout);
+      next += 1;
+      onProgress?.({ stage: 'writing', fraction: next / tensors.length });
+    }
+  }
+  const weights = await write(
+    ADAPTER_WEIGHTS_FILE,
+    writeSafetensors(tensors, matrices(), { dtype, ...(signal && { signal }) }),
+  );
+  const config = await write(ADAPTER_CONFIG_FILE, onePiece(peftConfig(base, layout)));
+  return { weights, config, inference, writingMs: performance.now() - startedAt };
+}
+
+async function* onePiece(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

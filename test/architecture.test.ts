@@ -1,0 +1,180 @@
+import { glob, readFile } from 'node:fs/promises';
+import { builtinModules } from 'node:module';
+import { dirname, join, normalize, relative } from 'node:path';
+import { test } from 'tap';
+
+const root = join(import.meta.dirname, '..', 'src');
+
+/**
+ * Who may import whom, as CONTRIBUTING.md explains. A bare name allows the whole room; `room/file` or `room/folder`
+ * narrows it.
+ */
+const ALLOWED: Record<string, readonly string[]> = {
+  base: [],
+  onnx: ['base'],
+  lora: ['base'],
+  adapter: ['base', 'lora'],
+  config: ['base'],
+  observability: ['base'],
+  models: ['base', 'lora', 'adapter'],
+  'models/import': ['base', 'lora', 'adapter', 'onnx', 'models'],
+  inference: ['base', 'observability', 'models'],
+  store: ['base'],
+  jobs: ['base', 'observability', 'lora', 'adapter', 'models', 'inference', 'store'],
+  http: [
+    'base',
+    'observability',
+    'jobs/catalog',
+    'jobs/queue',
+    'jobs/errors',
+    'jobs/draw',
+    'jobs/prompts',
+    'models',
+    'store',
+    'adapter',
+  ],
+  cli: [
+    'base',
+    'config',
+    'compose',
+    'observability',
+    'http',
+    'jobs',
+    'models',
+    'adapter',
+    'lora',
+    'inference',
+  ],
+  compose: [
+    'base',
+    'config',
+    'observability',
+    'lora',
+    'adapter',
+    'models',
+    'inference',
+    'store',
+    'jobs',
+    'http',
+  ],
+  main: ['cli'],
+};
+
+/** Packages that only one room may know, so that each can be replaced in one place. */
+const OWNERS: Record<string, readonly string[]> = {
+  bullmq: ['jobs'],
+  ioredis: ['jobs'],
+  pg: ['jobs'],
+  '@electric-sql/pglite': ['jobs'],
+  'onnxruntime-node': ['inference'],
+  '@huggingface/tokenizers': ['inference'],
+  fastify: ['http', 'compose'],
+  protobufjs: ['onnx'],
+  'prom-client': ['observability'],
+  pino: ['observability'],
+  commander: ['cli'],
+  'cli-progress': ['cli'],
+};
+
+type Import = { readonly file: string; readonly specifier: string };
+
+async function readImports(): Promise<Import[]> {
+  const found: Import[] = [];
+  for await (const file of glob('**/*.ts', { cwd: root })) {
+    const text = await readFile(join(root, file), 'utf8');
+    for (const match of text.matchAll(
+      /(?:^|\n)\s*(?:import|export)\s[^'";]*?from\s+'([^']+)'|\bimport\(\s*'([^']+)'\s*\)|new URL\(\s*'(\.[^']+\.ts)'/g,
+    )) {
+      found.push({ file, specifier: (match[1] ?? match[2] ?? match[3])! });
+    }
+  }
+  return found;
+}
+
+/** The most specific key of the table for a path below src. */
+function roomOf(path: string): string {
+  const parts = path.replace(/\.ts$/, '').split('/');
+  const nested = parts.slice(0, 2).join('/');
+  return nested in ALLOWED ? nested : parts[0]!;
+}
+
+test('every import goes the way the room table allows', async (t) => {
+  const imports = await readImports();
+  t.ok(imports.length > 100, 'the scan finds the imports');
+  for (const { file, specifier } of imports) {
+    if (!specifier.startsWith('.')) continue;
+    const target = normalize(join(dirname(file), specifier)).replace(/\.ts$/, '');
+    t.notOk(target.startsWith('..'), `${file} stays inside src`);
+    const from = roomOf(file);
+    const to = roomOf(target);
+    if (from === to) continue;
+    const allowed = ALLOWED[from];
+    t.ok(allowed, `${file} lies in a room of the table`);
+    t.ok(
+      (allowed?.some((entry) => target === entry || target.startsWith(`${entry}/`)) &&
+        to !== 'models/import') ||
+        (to === 'models/import' && ['cli', 'compose', 'models'].includes(from)),
+      `${from} may import ${relative('.', target)} (in ${file})`,
+    );
+  }
+});
+
+test('a package is known only to the room that owns it', async (t) => {
+  const { dependencies } = JSON.parse(await readFile(join(root, '..', 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
+  };
+  const used = new Set<string>();
+  for (const { file, specifier } of await readImports()) {
+    if (specifier.startsWith('.')) continue;
+    if (specifier.startsWith('node:')) {
+      t.ok(builtinModules.includes(specifier.slice(5)), `${specifier} exists (in ${file})`);
+      continue;
+    }
+    const name = specifier
+      .split('/')
+      .slice(0, specifier.startsWith('@') ? 2 : 1)
+      .join('/');
+    used.add(name);
+    t.ok(name in dependencies, `${name} is a dependency (in ${file})`);
+    const owners = OWNERS[name];
+    if (owners) t.ok(owners.includes(file.split('/')[0]!.replace(/\.ts$/, '')), `${file} may know ${name}`);
+  }
+  // pino loads its pretty-printer by name in a worker.
+  const unused = Object.keys(dependencies).filter((name) => !used.has(name) && name !== 'pino-pretty');
+  t.strictSame(unused, [], 'no dependency without a use');
+});
+
+test('the process ends, and reads its environment, in one place each', async (t) => {
+  const exits: string[] = [];
+  const environment: string[] = [];
+  for await (const file of glob('**/*.ts', { cwd: root })) {
+    const text = await readFile(join(root, file), 'utf8');
+    if (/process\.exit(Code)?\b/.test(text)) exits.push(file);
+    if (/process\.env\b/.test(text)) environment.push(file);
+  }
+  t.strictSame(
+    exits.filter((file) => file !== 'inference/child.ts'),
+    ['main.ts'],
+  );
+  t.strictSame(environment, ['config/load.ts']);
+});
+
+test('no import goes round in a circle', async (t) => {
+  const graph = new Map<string, string[]>();
+  for (const { file, specifier } of await readImports()) {
+    if (!specifier.startsWith('.')) continue;
+    graph.set(file, [...(graph.get(file) ?? []), normalize(join(dirname(file), specifier))]);
+  }
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): void => {
+    if (path.includes(file)) {
+      t.fail(`circle: ${[...path.slice(path.indexOf(file)), file].join(' → ')}`);
+      return;
+    }
+    if (done.has(file)) return;
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file]);
+    done.add(file);
+  };
+  for (const file of graph.keys()) visit(file, []);
+  t.ok(done.size > 0);
+});

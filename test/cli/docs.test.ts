@@ -1,0 +1,14 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { renderDocs } from '../../src/cli/docs.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+
+test('the generated files are those the code makes (else run `npm run docs`)', async (t) => {
+  const docs = await renderDocs(root);
+  t.strictSame([...docs.keys()], ['openapi/openapi.json', '.env.example', 'README.md']);
+  for (const [path, text] of docs) {
+    t.ok(text === (await readFile(join(root, path), 'utf8')), `${path} is up to date`);
+  }
+});

@@ -1,0 +1,155 @@
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { verifyAdapter } from '../../src/adapter/verify.ts';
+import { findBase } from '../../src/lora/bases.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+
+/** Runs `loradrop …` in a process of its own. */
+function loradrop(args: readonly string[], environment: Record<string, string> = {}) {
+  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
+    execFile(
+      process.execPath,
+      [join(root, 'src', 'main.ts'), ...args],
+      { env: { PATH: process.env['PATH'], ...environment } },
+      (error, out, err) => resolve({ code: error ? Number(error.code) : 0, out, err }),
+    );
+  });
+}
+
+test('help lists the commands, and each command its options', async (t) => {
+  const { code, out } = await loradrop(['--help']);
+  t.equal(code, 0);
+  for (const command of [
+    'start',
+    'serve',
+    'worker',
+    'demo',
+    'generate',
+    'import',
+    'models',
+    'inspect',
+    'config',
+  ]) {
+    t.match(out, new RegExp(`^\\s+${command}\\b`, 'm'));
+  }
+  const start = await loradrop(['start', '--help']);
+  t.equal(start.code, 0);
+  t.match(start.out, /--queue-url <value>[\s\S]*QUEUE_URL/);
+});
+
+test('wrong usage ends with 2 and a hint, a failure with 1 and a sentence', async (t) => {
+  t.equal((await loradrop(['nonsense'])).code, 2);
+  t.equal((await loradrop(['generate'])).code, 2);
+  const { code, err } = await loradrop(['config', '--port', 'abc']);
+  t.equal(code, 1);
+  t.match(err, /PORT/);
+  t.notMatch(err, /at .*\.ts/, 'no stack');
+  const split = await loradrop(['serve']);
+  t.equal(split.code, 1);
+  t.match(split.err, /QUEUE_URL/);
+});
+
+test('config shows what holds, secrets hidden', async (t) => {
+  const { out } = await loradrop(['config', '--port', '81'], {
+    QUEUE_URL: 'redis://:hunter2@queue',
+    MAX_QUEUED: '5',
+  });
+  t.match(out, /PORT\s+81/);
+  t.match(out, /MAX_QUEUED\s+5/);
+  t.notMatch(out, /hunter2/);
+});
+
+test('a bundle is built, listed, verified and generated from, without a server', async (t) => {
+  const dataDir = t.testdir({ 'prompts.txt': 'What is rust?\n\nWhy is the sky blue?\n', out: {} });
+  const bundle = join(dataDir, 'bundles', 'untrained');
+  const built = await loradrop(['models', 'build-untrained', '--data-dir', dataDir]);
+  t.equal(built.code, 0, built.err);
+  t.match(built.out, /untrained: valid files, random effect/);
+
+  const listed = await loradrop(['models', 'list', '--data-dir', dataDir]);
+  t.match(listed.out, /smollm2-135m-untrained.*untrained/);
+  t.match((await loradrop(['models', 'verify', bundle])).out, /digest [0-9a-f]{64}/);
+  t.match((await loradrop(['models', 'inspect', bundle])).out, /16 prompts × 64 tokens × 128/);
+
+  const prompts = join(dataDir, 'prompts.txt');
+  const run = (out: string, ...more: string[]) =>
+    loradrop(['generate', '--bundle', bundle, '--prompts', prompts, '--out', join(dataDir, out), ...more]);
+  const made = await run('one', '--dtype', 'f32', '--seed', '3');
+  t.equal(made.code, 0, made.err);
+  t.match(made.out, /! The model takes 16 prompts, the request has 2/);
+  const { layout } = findBase('smollm2-135m')!;
+  t.match(await verifyAdapter(join(dataDir, 'one'), layout, { finite: true }), {
+    tensors: 420,
+    dtype: 'f32',
+  });
+
+  t.equal((await run('two', '--count', '2', '--seed', '3', '--dtype', 'f32')).code, 0);
+  const weights = (name: string) => readFile(join(dataDir, name, 'adapter_model.safetensors'));
+  t.ok((await weights('one')).equals(await weights('two/0')), 'adapter 0 does not depend on the count');
+  t.notOk((await weights('two/0')).equals(await weights('two/1')), 'each adapter takes the next draw');
+
+  const occupied = await run('one');
+  t.equal(occupied.code, 1);
+  t.match(occupied.err, /not an empty directory/);
+  const inspected = await loradrop(['inspect', join(dataDir, 'one', 'adapter_model.safetensors')]);
+  t.match(inspected.out, /420 tensors, 2,442,240 numbers/);
+
+  // A changed byte is found and named.
+  const data = await readFile(join(bundle, 'encoder.onnx.data'));
+  data[1000]! ^= 1;
+  await writeFile(join(bundle, 'encoder.onnx.data'), data);
+  const damaged = await loradrop(['models', 'verify', bundle]);
+  t.equal(damaged.code, 1);
+  t.match(damaged.err, /encoder\.onnx\.data does not have the digest/);
+  t.match(
+    (await loradrop(['models', 'list', '--data-dir', dataDir])).out,
+    /! untrained: encoder\.onnx\.data/,
+  );
+});
+
+test('inputs that cannot be used are named, and nothing is left behind', async (t) => {
+  const dir = t.testdir({
+    'bad.jsonl': '{"prompt": 1}\n',
+    'bad.bin': 'x',
+    'bad.safetensors': 'nonsense',
+    encoder: {},
+  });
+  const before = await readdir(dir);
+  await mkdir(join(dir, 'encoder'), { recursive: true });
+  const importing = await loradrop([
+    'import',
+    '--checkpoint',
+    join(dir, 'bad.safetensors'),
+    '--encoder',
+    join(dir, 'encoder'),
+    '--base',
+    'qwen2.5-0.5b',
+    '--out',
+    join(dir, 'out'),
+  ]);
+  t.equal(importing.code, 1);
+  t.match(importing.err, /safetensors/);
+  t.equal(
+    (await loradrop(['import', '--checkpoint', 'x', '--encoder', 'y', '--out', 'z'])).code,
+    1,
+    'neither base nor layout',
+  );
+  t.equal(
+    (
+      await loradrop([
+        'generate',
+        '--bundle',
+        dir,
+        '--prompts',
+        join(dir, 'bad.bin'),
+        '--out',
+        join(dir, 'out'),
+      ])
+    ).code,
+    1,
+  );
+  t.strictSame(await readdir(dir), before);
+});
