@@ -12,7 +12,7 @@ const SIGMA = { A: 1e-2, B: 1e-3 } as const;
 const OFF_CENTRE = 0.05;
 
 /** Fills the array with independent numbers of mean 0 and the given standard deviation, uniformly: exact on every machine. */
-export function fillUniform(random: RandomGenerator, values: Float32Array, deviation: number): void {
+function fillUniform(random: RandomGenerator, values: Float32Array, deviation: number): void {
   const scale = (deviation * Math.sqrt(3)) / 2 ** 31;
   for (let i = 0; i < values.length; i++) values[i] = random.next() * scale;
 }

@@ -14,8 +14,8 @@ import { type BertShape, type BertWeight, writeBertEncoder } from './import/bert
 import { importCheckpoint } from './import/import-checkpoint.ts';
 import { uniformNumbers, untrainedDecoderNumbers } from './untrained-decoder.ts';
 
-/** Id of the bundle that {@link buildUntrainedBundle} makes. */
-export const UNTRAINED_BUNDLE_ID = 'smollm2-135m-untrained';
+/** What clients name in `model`. */
+const UNTRAINED_BUNDLE_ID = 'smollm2-135m-untrained';
 
 const BASE = 'HuggingFaceTB/SmolLM2-135M-Instruct';
 /** Prompts, positions and width of the condition: small, so that a decode takes well under a second on two cores. */

@@ -15,7 +15,7 @@ import {
 } from './schema.ts';
 
 /** Largest model file: protobuf itself cannot hold a longer message. Larger weights lie in external data files. */
-export const MAX_MODEL_BYTES = 2 ** 31 - 1;
+const MAX_MODEL_BYTES = 2 ** 31 - 1;
 /** Deepest nesting of graphs in attributes (If, Loop, Scan). Real exports stay below four. */
 const MAX_GRAPH_DEPTH = 8;
 /** Most sides of a declared shape; no operator in use has more than eight. */

@@ -46,7 +46,7 @@ const MAX_WEIGHT_ELEMENTS = 2 ** 32;
 const refuse = modelErrors.checkpoint;
 
 /** The weights of layer `index`, in the order they are stored: names and shapes of spec §2.5. */
-export function layerWeights(architecture: DecoderArchitecture, index: number): DecoderWeight[] {
+function layerWeights(architecture: DecoderArchitecture, index: number): DecoderWeight[] {
   const k = architecture.kernel;
   const [n, l, c] = architecture.features[index]!;
   const [nextN, nextL, nextC] = architecture.features[index + 1]!;
@@ -69,7 +69,7 @@ export function layerWeights(architecture: DecoderArchitecture, index: number): 
 }
 
 /** The weights of the length projection (spec §2.5); empty where there is none. */
-export function projectionWeights({ projection }: DecoderArchitecture): DecoderWeight[] {
+function projectionWeights({ projection }: DecoderArchitecture): DecoderWeight[] {
   if (!projection) return [];
   const { tokens, positions } = projection;
   return [

@@ -24,7 +24,7 @@ const MASKED = -3.4028234663852886e38;
 const FLOAT = 1;
 
 /** The weights of a BERT body in the order they are stored. */
-export function bertWeights({ vocabulary, positions, width, layers, feedForward }: BertShape): BertWeight[] {
+function bertWeights({ vocabulary, positions, width, layers, feedForward }: BertShape): BertWeight[] {
   const norm = (name: string): BertWeight[] => [
     { name: `${name}.weight`, shape: [width] },
     { name: `${name}.bias`, shape: [width] },

@@ -25,8 +25,8 @@ type ConvolutionName = keyof typeof CONVOLUTIONS;
 
 /**
  * The spatial axes of a convolution in the order the graph has them: the longer one last, because CPU kernels run along
- * the last axis (measured 15–40 % faster than the other way round). Where that differs from the stored order, the stored
- * kernel is transposed on import.
+ * the last axis (a wide layer of 16 prompts takes a fifth less CPU time so, one of 512 prompts the same). Where that
+ * differs from the stored order, the stored kernel is transposed on import.
  */
 function spatialAxes(
   name: ConvolutionName,

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { newId } from '../../base/ids.ts';
 import { checkLayout, findBase, KNOWN_BASES } from '../../lora/bases.ts';
@@ -55,7 +55,12 @@ export type ImportOptions = {
   fullyMaskedAttention?: 'zero' | 'uniform';
   onProgress?: (progress: ImportProgress) => void;
   signal?: AbortSignal;
+  /** Milliseconds since the epoch; decides which abandoned imports are old enough to remove. */
+  now?: () => number;
 };
+
+/** Age from which a half-made directory counts as left by a killed process: no import takes a day. */
+const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 const DECODER_FILE = 'decoder.onnx';
 const DECODER_DATA_FILE = 'decoder.onnx.data';
@@ -64,14 +69,17 @@ const TOKENIZER_FILE = 'tokenizer.json';
 
 /**
  * Makes a bundle from a checkpoint and an encoder. Everything is built in a hidden directory beside `out`, verified as
- * opening would, flushed, and renamed in one step: an import that fails or is aborted leaves nothing at `out`.
+ * opening would, flushed, and renamed in one step: an import that fails or is aborted leaves nothing, and what one leaves
+ * whose process is killed is never at `out` and goes with a later import to the same place.
  * Errors: `checkpoint-invalid`, `encoder-invalid`, `layout-invalid`; `bundle-invalid` for an id or text out of its limits.
  */
 export async function importCheckpoint(options: ImportOptions): Promise<Bundle> {
   const out = resolve(options.out);
   await refuseOccupied(out);
   await mkdir(dirname(out), { recursive: true });
-  const building = join(dirname(out), `.${basename(out)}.${newId('importing')}`);
+  const prefix = `.${basename(out)}.importing`;
+  await removeStale(dirname(out), prefix, (options.now ?? Date.now)());
+  const building = join(dirname(out), newId(prefix));
   await mkdir(building);
   try {
     await buildBundle(building, options);
@@ -241,6 +249,17 @@ async function refuseOccupied(out: string): Promise<void> {
     });
   });
   if (entries.length > 0) throw modelErrors.checkpoint('The bundle directory to make is not empty.');
+}
+
+/** Removes what imports to the same place left behind when their process was killed. */
+async function removeStale(parent: string, prefix: string, now: number): Promise<void> {
+  for (const name of await readdir(parent)) {
+    if (!name.startsWith(`${prefix}_`)) continue;
+    const path = join(parent, name);
+    // An import that ends meanwhile takes its directory away.
+    const status = await stat(path).catch(() => undefined);
+    if (status && now - status.mtimeMs > STALE_AFTER_MS) await rm(path, { recursive: true, force: true });
+  }
 }
 
 /** Makes the finished directory visible under its name, in one step that survives a power cut. */

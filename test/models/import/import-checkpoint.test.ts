@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { test } from 'tap';
@@ -227,6 +227,18 @@ test('an import that cannot end well leaves nothing behind', async (t) => {
   }
   t.same(await readdir(join(root, 'failed')), []);
   t.same(await readdir(occupied), before);
+});
+
+test('what a killed import left goes a day later, with the next import to the same place', async (t) => {
+  const root = t.testdir({ '.a.importing_1': { part: '' }, '.ab.importing_1': {}, other: {} });
+  const { options } = await importSmallBundle(join(root, 'other'));
+  const importAt = (hours: number) =>
+    importCheckpoint({ ...options, out: join(root, 'a'), now: () => Date.now() + hours * 3_600_000 });
+  await importAt(23);
+  t.same((await readdir(root)).sort(), ['.a.importing_1', '.ab.importing_1', 'a', 'other']);
+  await rm(join(root, 'a'), { recursive: true });
+  await importAt(25);
+  t.same((await readdir(root)).sort(), ['.ab.importing_1', 'a', 'other']);
 });
 
 test('of two imports to one place the first wins whole, and the other says so', async (t) => {
