@@ -2,7 +2,7 @@
 import { redactConfig } from '../config/docs.ts';
 import { environmentName } from '../config/schema.ts';
 import { formatTable } from './output.ts';
-import type { Registration } from './program.ts';
+import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
 export const registerConfig: Registration = (program, output) => {

@@ -13,7 +13,7 @@ import type { Adapter, Job, Model } from '../http/schemas.ts';
 import { findBase } from '../lora/bases.ts';
 import { cliErrors } from './errors.ts';
 import { formatBytes, formatCount, formatTable, type Output } from './output.ts';
-import type { Registration } from './program.ts';
+import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
 const PROMPTS = join(import.meta.dirname, '..', '..', 'examples', 'science-prompts.jsonl');

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { renderEnvExample, renderSettingsTable } from '../config/docs.ts';
 import { renderOpenapi } from '../http/openapi.ts';
-import type { Registration } from './program.ts';
+import type { Registration } from './registration.ts';
 
 const TABLE = /(<!-- settings:start -->\n)[\s\S]*?(\n<!-- settings:end -->)/;
 

@@ -18,7 +18,7 @@ import { createLogger } from '../observability/logger.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { formatBytes, formatCount, type Output } from './output.ts';
-import type { Registration } from './program.ts';
+import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
 type Options = {

@@ -8,7 +8,7 @@ import { importCheckpoint } from '../models/import/import-checkpoint.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { formatBytes, formatCount } from './output.ts';
-import type { Registration } from './program.ts';
+import type { Registration } from './registration.ts';
 
 type Options = {
   readonly checkpoint: string;

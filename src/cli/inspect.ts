@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { openSafetensors } from '../adapter/safetensors.ts';
 import { formatBytes, formatCount, formatTable } from './output.ts';
-import type { Registration } from './program.ts';
+import type { Registration } from './registration.ts';
 
 export const registerInspect: Registration = (program, output) => {
   program

@@ -6,7 +6,7 @@ import { openModelRegistry } from '../models/registry.ts';
 import { buildUntrainedBundle } from '../models/untrained.ts';
 import { cliErrors } from './errors.ts';
 import { formatBytes, formatCount, formatTable } from './output.ts';
-import type { Registration } from './program.ts';
+import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
 export const registerModels: Registration = (program, output) => {

@@ -9,10 +9,8 @@ import { registerImport } from './import.ts';
 import { registerInspect } from './inspect.ts';
 import { registerModels } from './models.ts';
 import { createOutput, type Output } from './output.ts';
+import type { Registration } from './registration.ts';
 import { registerService } from './service.ts';
-
-/** Adds a command to the program. */
-export type Registration = (program: Command, output: Output) => void;
 
 const REGISTRATIONS: readonly Registration[] = [
   registerService,

@@ -1,7 +1,7 @@
 /** `loradrop start | serve | worker`: the long-running roles. */
 import { once } from 'node:events';
 import { type Role, startService } from '../compose.ts';
-import type { Registration } from './program.ts';
+import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
 const ROLES: readonly { command: string; role: Role; description: string }[] = [
