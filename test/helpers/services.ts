@@ -1,0 +1,139 @@
+/** Real servers for tests: where their programs are, and what a test does without them. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { accessSync, constants, readdirSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import type { Test } from 'tap';
+import { until } from './loradrop-process.ts';
+
+/** A server that runs until it is stopped. */
+export type TestServer = {
+  /** What `QUEUE_URL` would be. */
+  readonly url: string;
+  readonly port: number;
+  /** Ends it at once, as a crash would. */
+  kill(): Promise<void>;
+  /** Starts it again after {@link kill}, on the same files and port. */
+  restart(): Promise<void>;
+  /** Ends it and removes its files. Idempotent. */
+  stop(): Promise<void>;
+};
+
+/** Debian keeps PostgreSQL's server programs out of the path, a directory a version. */
+const POSTGRES_ROOT = '/usr/lib/postgresql';
+
+function directories(): string[] {
+  let versions: string[] = [];
+  try {
+    versions = readdirSync(POSTGRES_ROOT).sort((a, b) => Number(b) - Number(a));
+  } catch {
+    // Not Debian, or not installed.
+  }
+  return [
+    ...(process.env['PATH'] ?? '').split(delimiter),
+    ...versions.map((version) => join(POSTGRES_ROOT, version, 'bin')),
+  ];
+}
+
+/** Where a server program lies, or undefined. */
+export function findProgram(name: string): string | undefined {
+  return directories()
+    .map((directory) => join(directory, name))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** Where a server program lies. Fails when it is missing, saying how to get it. */
+export function requireProgram(name: string): string {
+  const path = findProgram(name);
+  if (!path) throw new Error(`${name} is not installed; run: node test/setup-services.ts`);
+  return path;
+}
+
+/**
+ * Starts a server for a test, stopped at its end. Without the program the test is skipped, in a loud line, and undefined
+ * comes back; in CI it fails.
+ */
+export async function startForTest<S extends { stop(): Promise<void> }>(
+  t: Test,
+  program: string,
+  start: () => Promise<S>,
+): Promise<S | undefined> {
+  if (!findProgram(program)) {
+    const reason = `${program} is not installed; run: node test/setup-services.ts`;
+    if (process.env['CI']) t.fail(reason);
+    else t.pass('a real server', { skip: `NOT TESTED: ${reason}` });
+    return undefined;
+  }
+  const server = await start();
+  t.teardown(() => server.stop());
+  return server;
+}
+
+/** An account that servers run as; PostgreSQL refuses to be root. */
+export type Account = { readonly uid: number; readonly gid: number };
+
+/** The account of that name, or undefined. */
+export function findAccount(name: string): Account | undefined {
+  const [uid, gid] = ['-u', '-g'].map((flag) => spawnSync('id', [flag, name], { encoding: 'utf8' }).stdout);
+  return uid && gid ? { uid: Number(uid), gid: Number(gid) } : undefined;
+}
+
+/** A directory of its own for a server's files. */
+export function serverDirectory(name: string): Promise<string> {
+  return mkdtemp(join(tmpdir(), `loradrop-${name}-`));
+}
+
+/**
+ * Keeps one server process: starts it with `command`, waits until `answers`, and can end and start it again. `directory`
+ * is removed in the end.
+ */
+export async function keepServer(options: {
+  readonly url: string;
+  readonly port: number;
+  readonly directory: string;
+  readonly command: readonly [program: string, ...args: string[]];
+  readonly account?: Account | undefined;
+  readonly killSignal: NodeJS.Signals;
+  readonly answers: () => Promise<boolean>;
+}): Promise<TestServer> {
+  const { url, port, directory, account, killSignal, answers } = options;
+  const [program, ...args] = options.command;
+  let child: ChildProcess | undefined;
+  let ended: Promise<unknown> = Promise.resolve();
+
+  async function start(): Promise<void> {
+    const started = spawn(program, args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], ...account });
+    let printed = '';
+    for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk) => (printed += chunk));
+    child = started;
+    ended = new Promise((resolve) => started.once('exit', resolve));
+    await until(async () => {
+      if (started.exitCode !== null)
+        throw new Error(`${program} ended with ${started.exitCode}:\n${printed}`);
+      return answers();
+    });
+  }
+  async function end(signal: NodeJS.Signals): Promise<void> {
+    child?.kill(signal);
+    await ended;
+  }
+  const stop = async () => {
+    await end(killSignal);
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { url, port, kill: () => end(killSignal), restart: start, stop };
+}

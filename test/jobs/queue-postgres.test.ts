@@ -1,0 +1,16 @@
+import { openQueueBackend } from '../../src/jobs/open-queue-backend.ts';
+import { startPostgres } from '../helpers/postgres.ts';
+import { logger, queueSuite } from '../suites/queue.ts';
+
+queueSuite('PostgreSQL', async (t) => {
+  const server = await startPostgres(t);
+  return (
+    server && {
+      async connect() {
+        const backend = await openQueueBackend({ url: server.url, dataDirectory: '', logger });
+        t.teardown(() => backend.close());
+        return backend;
+      },
+    }
+  );
+});

@@ -1,0 +1,16 @@
+import { openQueueBackend } from '../../src/jobs/open-queue-backend.ts';
+import { startRedis } from '../helpers/redis.ts';
+import { logger, queueSuite } from '../suites/queue.ts';
+
+queueSuite('Redis', async (t) => {
+  const server = await startRedis(t);
+  return (
+    server && {
+      async connect() {
+        const backend = await openQueueBackend({ url: server.url, dataDirectory: '', logger });
+        t.teardown(() => backend.close());
+        return backend;
+      },
+    }
+  );
+});
