@@ -410,6 +410,7 @@ class ChildEngine implements Engine {
       promptsEncoded,
       device: this.device,
       tokens: reader.tokens,
+      release: () => reader.release(),
     });
   }
 

@@ -44,10 +44,13 @@ export type Inference = {
   readonly promptsEncoded: number;
   readonly device: Device;
   /**
-   * The asked blocks in the asked order, each `[count, H, W]` float32. Must be read to its end or returned early
-   * (`break`), or the engine keeps the decode's memory. Ends with `engine-lost` when the child dies meanwhile.
+   * The asked blocks in the asked order, each `[count, H, W]` float32; can be read once. Reading to the end, or leaving the
+   * loop early, gives the decode's memory back; whoever may fail before the first step calls {@link release}.
+   * Ends with `engine-lost` when the child dies meanwhile.
    */
   readonly tokens: AsyncIterable<Float32Array>;
+  /** Gives back what the engine keeps of the decode, read or not. Idempotent. */
+  release(): void;
 };
 
 /** What readiness and metrics show of the engine. */

@@ -13,6 +13,8 @@ export type TokenReader = {
   push(values: Float32Array): void;
   /** Makes the reader's next step throw, unless it has all it needs. */
   fail(error: unknown): void;
+  /** Gives up reading, begun or not. Idempotent. */
+  release(): void;
 };
 
 /**
@@ -31,6 +33,13 @@ export function createTokenReader(options: {
   let failure: { error: unknown } | undefined;
   let wake: (() => void) | undefined;
   let unasked = Math.ceil(totalFloats / CHUNK_FLOATS);
+  let ended = false;
+
+  function endOnce(): void {
+    if (ended) return;
+    ended = true;
+    end();
+  }
 
   function ask(count: number): void {
     const asked = Math.min(count, unasked);
@@ -68,12 +77,16 @@ export function createTokenReader(options: {
         yield block;
       }
     } finally {
-      end();
+      endOnce();
     }
   }
 
   return {
     tokens: read(),
+    release() {
+      this.fail(new Error('the tokens were released before they were read'));
+      endOnce();
+    },
     push(values) {
       chunks.push(values);
       wake?.();

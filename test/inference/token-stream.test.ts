@@ -100,6 +100,18 @@ test('a failure reaches a reader that waits', async (t) => {
   await t.rejects(reader.tokens[Symbol.asyncIterator]().next(), { message: 'lost' });
 });
 
+test('a decode that is never read is given back once, and reading it then fails', async (t) => {
+  const { reader, seen, outbox } = connect([{ start: 0, count: 3000 }]);
+  reader.release();
+  reader.release();
+  t.equal(seen.ended, 1);
+  outbox.pull(1, 1);
+  await outbox.quiet();
+  t.equal(seen.chunks, 0);
+  await t.rejects(reader.tokens[Symbol.asyncIterator]().next(), { message: /released/ });
+  t.equal(seen.ended, 1);
+});
+
 test('the device waits for a reader that reads, and not for one that does not', async (t) => {
   const { reader, outbox, seen } = connect([{ start: 0, count: 3000 }]);
   const chunksWhenQuiet = outbox.quiet().then(() => seen.chunks);
