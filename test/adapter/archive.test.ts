@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { test } from 'tap';
-import { extract, type Headers } from 'tar-stream';
+import { extract, type Header } from 'tar-stream';
 import { type ArchiveFile, adapterArchive } from '../../src/adapter/archive.ts';
 
 /** A file of `bytes` pattern bytes in chunks, that counts how often it is open. */
@@ -43,7 +43,7 @@ test('an archive has the foretold length, the same bytes every time, and its fil
 
   const found: [string, number][] = [];
   for await (const entry of Readable.from([bytes]).pipe(extract()) as AsyncIterable<
-    AsyncIterable<Uint8Array> & { header: Headers }
+    AsyncIterable<Uint8Array> & { header: Header }
   >) {
     const content = await collect(entry);
     found.push([entry.header.name, content.length]);
