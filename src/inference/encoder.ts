@@ -29,9 +29,10 @@ export type Encoder = {
  *   a bit, every run is given one fixed shape; on CUDA always, since kernels are chosen by shape there. On the CPU the
  *   encoders seen so far give equal bits in every shape.
  * - **Attention where every key is masked** (spec §1.3) is a property of the graph, and this room takes graphs as they are:
- *   a mask of zeros is fed as it is. A graph that adds the most negative finite number gives `uniform`; `zero` needs a graph
- *   made for it. The manifest's word is tested by changing one masked token: under `zero` no other position may notice,
- *   under `uniform` all must. Only bundles whose prompts are longer than one slice ever meet the case.
+ *   a mask of zeros is fed as it is. A BERT exported from PyTorch gives `uniform` with eager attention, which adds the most
+ *   negative finite number, and `zero` with scaled dot-product attention, which is guarded against empty rows. The
+ *   manifest's word is tested by changing one masked token: under `zero` the first position must not notice, under `uniform`
+ *   it must. Only bundles whose prompts are longer than one slice ever meet the case.
  *
  * Errors: `bundle-unloadable`.
  */
