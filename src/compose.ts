@@ -56,36 +56,39 @@ export function storeDirectory(config: Pick<Config, 'storeUrl' | 'dataDir'>): st
 }
 
 /**
- * Starts a service and returns once it listens; a worker is ready when `/readyz` says so, since its sessions warm up
- * meanwhile. Errors: `settings-invalid`, `data-directory-locked`, `queue-unavailable`, `device-unavailable`, and the
+ * Starts a service and returns once it takes jobs; it answers probes before that, while its sessions warm up. `signal`
+ * abandons the start. Errors: `settings-invalid`, `data-directory-locked`, `queue-unavailable`, `device-unavailable`, and the
  * system's own where it cannot listen. What was opened before a failure is closed again.
  */
 export async function startService(
   config: Config,
   role: Role,
-  options: { logger?: Logger; pretty?: boolean } = {},
+  options: { logger?: Logger; pretty?: boolean; signal?: AbortSignal } = {},
 ): Promise<Service> {
   if (role !== 'all' && config.queueUrl === undefined) {
     throw configErrors.invalid('QUEUE_URL is needed when the API and the workers are separate processes.');
   }
   const logger = options.logger ?? createLogger({ level: config.logLevel, pretty: options.pretty ?? false });
   logger.info({ role, settings: redactConfig(config) }, 'starting');
+  const { signal } = options;
   const closers: (() => Promise<void>)[] = [];
   const closeAll = async () => {
     // Newest first: nothing is closed while something that uses it still runs.
     for (const close of closers.splice(0).reverse()) await close();
   };
   try {
-    const models = await openModels(config, role, logger);
     await mkdir(config.dataDir, { recursive: true });
-    const store = await openLocalStore({ directory: storeDirectory(config) });
-    closers.push(() => store.close());
+    // The queue first: it holds the data directory's lock, so a second process ends here, before it builds or moves anything.
     const backend = await openQueueBackend({
       ...(config.queueUrl !== undefined && { url: config.queueUrl }),
       dataDirectory: resolve(config.dataDir),
       logger,
     });
     closers.push(() => backend.close());
+    const store = await openLocalStore({ directory: storeDirectory(config) });
+    closers.push(() => store.close());
+    const models = await openModels(config, role, logger, signal);
+    signal?.throwIfAborted();
     const queue = await createGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
     closers.push(() => queue.close());
     const engine = role === 'api' ? undefined : await startEngine(config, logger);
@@ -108,9 +111,10 @@ export async function startService(
     if (engine) {
       for (const bundle of models.list()) {
         // A bundle that does not run must not stop the others: the engine says so, and so does its jobs' failure.
-        await engine
-          .load(bundle)
-          .catch((error) => logger.error({ err: error, model: bundle.manifest.id }, 'bundle does not load'));
+        await engine.load(bundle, signal ? { signal } : {}).catch((error) => {
+          signal?.throwIfAborted();
+          logger.error({ err: error, model: bundle.manifest.id }, 'bundle does not load');
+        });
       }
       const workers = await createWorkers({
         backend,
@@ -153,11 +157,18 @@ export async function startService(
   }
 }
 
-async function openModels(config: Config, role: Role, logger: Logger): Promise<ModelRegistry> {
+async function openModels(
+  config: Config,
+  role: Role,
+  logger: Logger,
+  signal: AbortSignal | undefined,
+): Promise<ModelRegistry> {
+  const aborting = signal ? { signal } : {};
   const directory = bundlesDirectory(config);
   const open = () =>
     openModelRegistry({
       directory,
+      ...aborting,
       ...(config.defaultModel !== undefined && { defaultId: config.defaultModel }),
     });
   let models = await open();
@@ -167,7 +178,7 @@ async function openModels(config: Config, role: Role, logger: Logger): Promise<M
       'no bundle yet: building an untrained one (valid files, random effect)',
     );
     await mkdir(directory, { recursive: true });
-    await buildUntrainedBundle({ out: join(directory, 'untrained'), seed: UNTRAINED_SEED });
+    await buildUntrainedBundle({ out: join(directory, 'untrained'), seed: UNTRAINED_SEED, ...aborting });
     models = await open();
   }
   for (const problem of models.problems) logger.error(problem, 'bundle left out');

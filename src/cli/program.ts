@@ -1,5 +1,6 @@
 /** The command line: argv → a command → an exit status. */
 import { Command, CommanderError } from 'commander';
+import packageJson from '../../package.json' with { type: 'json' };
 import { LoradropError } from '../base/errors.ts';
 import { registerConfig } from './config.ts';
 import { registerDemo } from './demo.ts';
@@ -30,6 +31,7 @@ const REGISTRATIONS: readonly Registration[] = [
 export async function runCli(argv: readonly string[], output: Output = createOutput()): Promise<number> {
   const program = new Command('loradrop')
     .description('Prompts in, LoRA adapter out: serves Drag-and-Drop LLM generators.')
+    .version(packageJson.version)
     .exitOverride()
     .showHelpAfterError('(add --help for the options)')
     .configureHelp({ showGlobalOptions: true });

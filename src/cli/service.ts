@@ -21,10 +21,19 @@ const ROLES: readonly { command: string; role: Role; description: string }[] = [
 export const registerService: Registration = (program) => {
   for (const { command, role, description } of ROLES) {
     addSettingOptions(program.command(command).description(description)).action(async (options) => {
-      const service = await startService(configFromOptions(options), role, { pretty: process.stdout.isTTY });
-      // A second signal while draining ends the process the default way.
-      await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-      await service.close();
+      const config = configFromOptions(options);
+      const stop = new AbortController();
+      // Once each: a second signal while draining ends the process the default way.
+      for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+      const { signal } = stop;
+      const service = await startService(config, role, { pretty: process.stdout.isTTY, signal }).catch(
+        (error) => {
+          if (signal.aborted) return undefined;
+          throw error;
+        },
+      );
+      if (!signal.aborted) await once(signal, 'abort');
+      await service?.close();
     });
   }
 };
