@@ -279,7 +279,10 @@ class ChildEngine implements Engine {
     if (task?.kind !== 'batch' || this.#readers.size > 0) return;
     const concerned = task.on === 'batch' ? [...task.requests.values()] : [task.requests.get(task.on)];
     if (!concerned.every((pending) => pending?.overdue)) return;
-    this.#options.logger.info({ pid: this.#child?.pid }, 'canceled work did not stop: ending its process');
+    this.#options.logger.info(
+      { childPid: this.#child?.pid },
+      'canceled work did not stop: ending its process',
+    );
     this.#killing = true;
     void this.#child?.kill();
   }
@@ -299,7 +302,7 @@ class ChildEngine implements Engine {
     switch (message.type) {
       case 'opened':
         if (message.note) logger.warn({ reason: message.note }, 'no CUDA device: running on the CPU');
-        logger.info({ device: message.device, pid: this.#child?.pid }, 'inference process started');
+        logger.info({ device: message.device, childPid: this.#child?.pid }, 'inference process started');
         this.#device = message.device;
         break;
       case 'refused':

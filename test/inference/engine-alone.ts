@@ -12,7 +12,7 @@ await createEngine({
     level: 'info',
     hooks: {
       streamWrite(line) {
-        process.send!(JSON.parse(line).pid);
+        process.send!(JSON.parse(line).childPid);
         return '';
       },
     },

@@ -13,8 +13,8 @@ export async function startEngine(t: Tap, options: Partial<EngineOptions> = {}) 
     { level: 'debug' },
     {
       write(line: string) {
-        const { msg, pid } = JSON.parse(line) as { msg: string; pid: number };
-        if (msg === 'inference process started') pids.push(pid);
+        const { msg, childPid } = JSON.parse(line) as { msg: string; childPid: number };
+        if (msg === 'inference process started') pids.push(childPid);
         for (const listener of listeners) listener(msg, pids.at(-1)!);
       },
     },
