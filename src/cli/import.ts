@@ -44,10 +44,10 @@ export const registerImport: Registration = (program, output) => {
     .option('--licence <text>', 'licence of the weights', 'not stated at import')
     .option('--untrained', 'the weights are random: mark everything made with them as untrained')
     .addOption(
-      new Option('--fully-masked <mode>', 'attention of slices that are all padding').choices([
-        'zero',
-        'uniform',
-      ]),
+      new Option(
+        '--fully-masked <mode>',
+        'what the encoder’s attention gives where every key is masked, for prompts longer than one slice: zero (PyTorch SDPA exports) or uniform (eager exports); default zero',
+      ).choices(['zero', 'uniform']),
     )
     .action(async (options: Options) => {
       if ((options.base === undefined) === (options.layout === undefined)) {

@@ -93,12 +93,17 @@ export async function makeAdapter<File>(
       onProgress?.({ stage: 'writing', fraction: next / tensors.length });
     }
   }
-  const weights = await write(
-    ADAPTER_WEIGHTS_FILE,
-    writeSafetensors(tensors, matrices(), { dtype, ...(signal && { signal }) }),
-  );
-  const config = await write(ADAPTER_CONFIG_FILE, onePiece(peftConfig(base, layout)));
-  return { weights, config, inference, writingMs: performance.now() - startedAt };
+  try {
+    const weights = await write(
+      ADAPTER_WEIGHTS_FILE,
+      writeSafetensors(tensors, matrices(), { dtype, ...(signal && { signal }) }),
+    );
+    const config = await write(ADAPTER_CONFIG_FILE, onePiece(peftConfig(base, layout)));
+    return { weights, config, inference, writingMs: performance.now() - startedAt };
+  } finally {
+    // A writer that fails before its first byte has not begun to read.
+    inference.release();
+  }
 }
 
 async function* onePiece(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
