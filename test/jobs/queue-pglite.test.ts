@@ -1,5 +1,6 @@
 import { openQueueBackend } from '../../src/jobs/open-queue-backend.ts';
-import { logger, queueSuite } from '../suites/queue.ts';
+import { logger } from '../helpers/generate-job.ts';
+import { queueSuite } from '../suites/queue.ts';
 
 queueSuite('PGlite', async (t) => {
   const backend = await openQueueBackend({ dataDirectory: t.testdir({}), logger });

@@ -1,6 +1,7 @@
 import { openQueueBackend } from '../../src/jobs/open-queue-backend.ts';
+import { logger } from '../helpers/generate-job.ts';
 import { startPostgres } from '../helpers/postgres.ts';
-import { logger, queueSuite } from '../suites/queue.ts';
+import { queueSuite } from '../suites/queue.ts';
 
 queueSuite('PostgreSQL', async (t) => {
   const server = await startPostgres(t);

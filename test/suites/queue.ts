@@ -1,5 +1,4 @@
 /** What every queue backend must do. Called once a backend, against a real one. */
-import { randomBytes } from 'node:crypto';
 import { type Test, test } from 'tap';
 import { newId } from '../../src/base/ids.ts';
 import type { QueueBackend } from '../../src/jobs/backend.ts';
@@ -7,10 +6,10 @@ import type { GeneratePayload } from '../../src/jobs/catalog.ts';
 import { jobErrors } from '../../src/jobs/errors.ts';
 import { createExpireHandler } from '../../src/jobs/expire.ts';
 import { createGenerateQueue, type GenerateQueueOptions } from '../../src/jobs/generate-queue.ts';
-import type { GenerateQueue, JobRecord, JobResult } from '../../src/jobs/queue.ts';
+import type { GenerateQueue, JobRecord } from '../../src/jobs/queue.ts';
 import { toQueueId } from '../../src/jobs/stored-job.ts';
 import { createWorkers, type JobHandler, type WorkersOptions } from '../../src/jobs/workers.ts';
-import { createLogger } from '../../src/observability/logger.ts';
+import { logger, QUICK, somePayload, someResult, watchUntil } from '../helpers/generate-job.ts';
 import { until } from '../helpers/loradrop-process.ts';
 
 /** A backend under test. */
@@ -18,61 +17,6 @@ export type QueueSuiteBackend = {
   /** A connection as another process would have one; the embedded queue has one connection for all. */
   connect(): Promise<QueueBackend>;
 };
-
-export const logger = createLogger({ level: 'silent' });
-
-/** Short times, so that a test sees in moments what a fleet sees in seconds. */
-export const QUICK = { lockMs: 1500, stalledMs: 300, pollCancelMs: 50, letGoMs: 2000 };
-
-/** A payload that the catalogue accepts. */
-export function somePayload(changes: Partial<GeneratePayload> = {}): GeneratePayload {
-  return {
-    model: 'tiny',
-    bundleDigest: 'd'.repeat(64),
-    prompts: ['What is 2+2?', 'NUL \u0000, half a pair \ud800, ☃'],
-    draws: [[0, 1]],
-    adapterIds: [newId('ad')],
-    seed: 1,
-    dtype: 'bf16',
-    warnings: [],
-    acceptedAt: Date.now(),
-    retentionSeconds: 3600,
-    priority: 5,
-    fingerprint: randomBytes(32).toString('hex'),
-    ...changes,
-  };
-}
-
-/** A result that says which job it belongs to. */
-export function someResult(id: string): JobResult {
-  return {
-    adapters: [{ id, bytes: 1, sha256: 'a', tensors: 1, parameters: 1, promptDigests: [], fromStore: false }],
-    timings: {
-      queuedMs: 0,
-      loadingMs: 0,
-      batchingMs: 0,
-      embeddingMs: 0,
-      decodingMs: 0,
-      writingMs: 0,
-      totalMs: 1,
-    },
-    device: 'none',
-    promptsEncoded: 0,
-    promptsCached: 0,
-  };
-}
-
-/** The first record of a job that satisfies the condition, as a watcher sees it. */
-export async function watchUntil(
-  queue: GenerateQueue,
-  id: string,
-  condition: (record: JobRecord) => boolean,
-): Promise<JobRecord> {
-  for await (const record of queue.watch(id, { signal: AbortSignal.timeout(30_000) })) {
-    if (condition(record)) return record;
-  }
-  throw new Error(`${id} ended without reaching the wanted state`);
-}
 
 const ended = (queue: GenerateQueue, id: string) =>
   watchUntil(queue, id, ({ status }) => status !== 'queued' && status !== 'processing');

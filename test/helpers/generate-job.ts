@@ -1,0 +1,62 @@
+/** Jobs for tests of the queue. Imports no test runner, so that processes of a test can use it. */
+import { randomBytes } from 'node:crypto';
+import { newId } from '../../src/base/ids.ts';
+import type { GeneratePayload } from '../../src/jobs/catalog.ts';
+import type { GenerateQueue, JobRecord, JobResult } from '../../src/jobs/queue.ts';
+import { createLogger } from '../../src/observability/logger.ts';
+
+/** Says nothing. */
+export const logger = createLogger({ level: 'silent' });
+
+/** Short times, so that a test sees in moments what a fleet sees in seconds. */
+export const QUICK = { lockMs: 1500, stalledMs: 300, pollCancelMs: 50, letGoMs: 2000 };
+
+/** A payload that the catalogue accepts. */
+export function somePayload(changes: Partial<GeneratePayload> = {}): GeneratePayload {
+  return {
+    model: 'tiny',
+    bundleDigest: 'd'.repeat(64),
+    prompts: ['What is 2+2?', 'NUL \u0000, half a pair \ud800, ☃'],
+    draws: [[0, 1]],
+    adapterIds: [newId('ad')],
+    seed: 1,
+    dtype: 'bf16',
+    warnings: [],
+    acceptedAt: Date.now(),
+    retentionSeconds: 3600,
+    priority: 5,
+    fingerprint: randomBytes(32).toString('hex'),
+    ...changes,
+  };
+}
+
+/** A result that says which job it belongs to. */
+export function someResult(id: string): JobResult {
+  return {
+    adapters: [{ id, bytes: 1, sha256: 'a', tensors: 1, parameters: 1, promptDigests: [], fromStore: false }],
+    timings: {
+      queuedMs: 0,
+      loadingMs: 0,
+      batchingMs: 0,
+      embeddingMs: 0,
+      decodingMs: 0,
+      writingMs: 0,
+      totalMs: 1,
+    },
+    device: 'none',
+    promptsEncoded: 0,
+    promptsCached: 0,
+  };
+}
+
+/** The first record of a job that satisfies the condition, as a watcher sees it. */
+export async function watchUntil(
+  queue: GenerateQueue,
+  id: string,
+  condition: (record: JobRecord) => boolean,
+): Promise<JobRecord> {
+  for await (const record of queue.watch(id, { signal: AbortSignal.timeout(30_000) })) {
+    if (condition(record)) return record;
+  }
+  throw new Error(`${id} ended without reaching the wanted state`);
+}
