@@ -1,0 +1,162 @@
+"""Loads an adapter directory with PEFT onto a model of its base's shapes and compares every tensor.
+
+    python test/peft/check_adapter.py DIRECTORY [--architecture llama|qwen2] [--save DIRECTORY]
+
+Needs Python with torch, transformers, peft and safetensors (`pip install torch transformers peft`). Nothing is
+downloaded: the base is a randomly initialised model whose sizes are read off the adapter's own tensors. It checks that
+
+- PEFT reports no missing and no unexpected key, and no module was left without its pair;
+- every LoRA tensor of the loaded model equals the one in the file;
+- the scale PEFT applies is alpha / r;
+- the configuration PEFT reads back is the one it writes itself for such an adapter;
+- the adapted model's output is finite and differs from the base's;
+- saving the adapter with PEFT again gives the same tensors.
+
+It is run by hand, or where a Python with peft exists; `npm test` does not need it. Exit status 0 means all of it held.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import sys
+import tempfile
+import warnings
+
+import peft
+import torch
+import transformers
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+PREFIX = "base_model.model."
+
+
+def read_shapes(tensors):
+    """Widths of the base, from the tensors of its first layer."""
+
+    def width(module, side):
+        name = f"{PREFIX}model.layers.0.{module}.lora_{side}.weight"
+        assert name in tensors, f"missing: {name}"
+        shape = tensors[name].shape
+        return shape[1] if side == "A" else shape[0]
+
+    layers = {int(re.search(r"\.layers\.(\d+)\.", name).group(1)) for name in tensors}
+    assert layers == set(range(len(layers))), f"layers are not 0 to {len(layers) - 1}: {sorted(layers)}"
+    return {
+        "layers": len(layers),
+        "hidden": width("self_attn.q_proj", "A"),
+        "query": width("self_attn.q_proj", "B"),
+        "kv": width("self_attn.k_proj", "B"),
+        "ffn": width("mlp.up_proj", "B"),
+    }
+
+
+def build_base(architecture, shapes, dtype):
+    """A random model of these shapes in the adapter's dtype; a head of 64 numbers divides all published ones."""
+    head = 64
+    config = transformers.AutoConfig.for_model(
+        architecture,
+        num_hidden_layers=shapes["layers"],
+        hidden_size=shapes["hidden"],
+        num_attention_heads=shapes["query"] // head,
+        num_key_value_heads=shapes["kv"] // head,
+        head_dim=head,
+        intermediate_size=shapes["ffn"],
+        vocab_size=256,
+    )
+    torch.manual_seed(0)
+    return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+
+
+def same(left, right):
+    return left.shape == right.shape and left.dtype == right.dtype and torch.equal(left, right)
+
+
+def check(directory, architecture, save_to):
+    tensors = load_file(directory / WEIGHTS)
+    with safe_open(directory / WEIGHTS, "pt") as file:
+        assert file.metadata() == {"format": "pt"}, f"metadata is {file.metadata()}"
+    written = json.loads((directory / CONFIG).read_text())
+    shapes = read_shapes(tensors)
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    assert len(dtypes) == 1, f"more than one dtype: {dtypes}"
+    (dtype,) = dtypes
+    base = build_base(architecture, shapes, dtype)
+    ids = torch.arange(12).reshape(1, 12)
+    with torch.no_grad():
+        before = base(ids).logits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = peft.PeftModel.from_pretrained(base, str(directory), autocast_adapter_dtype=False)
+    # from_pretrained only warns of missing keys; loading once more returns both lists.
+    again = peft.set_peft_model_state_dict(model, dict(tensors))
+    assert not again.unexpected_keys, f"unexpected: {again.unexpected_keys[:5]}"
+    missing = [key for key in again.missing_keys if "lora_" in key]
+    assert not missing, f"missing: {missing[:5]}"
+
+    loaded = {
+        name.replace(".default.", "."): parameter.data
+        for name, parameter in model.named_parameters()
+        if "lora_" in name
+    }
+    assert loaded.keys() == tensors.keys(), f"differ: {sorted(loaded.keys() ^ tensors.keys())[:5]}"
+    wrong = [name for name, tensor in tensors.items() if not same(tensor, loaded[name])]
+    assert not wrong, f"loaded with other numbers: {wrong[:5]}"
+
+    scales = {
+        module.scaling["default"]
+        for module in model.modules()
+        if isinstance(module, peft.tuners.lora.LoraLayer)
+    }
+    assert scales == {written["lora_alpha"] / written["r"]}, f"scales are {scales}"
+
+    reference = peft.LoraConfig(
+        r=written["r"],
+        lora_alpha=written["lora_alpha"],
+        target_modules=written["target_modules"],
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=written["base_model_name_or_path"],
+        inference_mode=True,
+    ).to_dict()
+    read = peft.LoraConfig.from_pretrained(str(directory)).to_dict()
+    differing = [key for key in reference if key != "peft_version" and reference[key] != read[key]]
+    assert not differing, f"configuration differs from PEFT's own in {differing}"
+
+    with torch.no_grad():
+        after = model(ids).logits
+    assert torch.isfinite(after).all(), "the adapted model's output is not finite"
+    change = (after - before).abs().max().item()
+    assert change > 0, "the adapter changes nothing"
+
+    target = pathlib.Path(save_to)
+    model.save_pretrained(target, save_embedding_layers=False)
+    saved = load_file(target / WEIGHTS)
+    assert saved.keys() == tensors.keys(), "PEFT saves other names"
+    assert all(same(saved[name], tensor) for name, tensor in tensors.items()), "PEFT saves other numbers"
+    identical = (target / WEIGHTS).read_bytes() == (directory / WEIGHTS).read_bytes()
+
+    print(f"PEFT {peft.__version__}, transformers {transformers.__version__}, torch {torch.__version__}")
+    print(f"base: random {architecture}, {shapes}")
+    print(f"{len(tensors)} tensors of {str(dtype).removeprefix('torch.')}: no key missing or unexpected, all equal, scale {scales.pop()}")
+    print(f"largest change of a logit: {change:.3g}; saved again by PEFT: {'same bytes' if identical else 'same tensors'}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=pathlib.Path, help=f"holds {WEIGHTS} and {CONFIG}")
+    parser.add_argument("--architecture", default="llama", help="type of the base: llama (default) or qwen2")
+    parser.add_argument("--save", type=pathlib.Path, help="keep what PEFT saves again; a temporary place if absent")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            check(options.directory, options.architecture, options.save or scratch)
+        except AssertionError as failure:
+            sys.exit(f"FAILED: {failure}")
+
+
+if __name__ == "__main__":
+    main()
