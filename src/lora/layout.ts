@@ -14,6 +14,7 @@ export const LoraModule = Type.Object(
   },
   { additionalProperties: false },
 );
+/** See the schema of the same name. */
 export type LoraModule = Static<typeof LoraModule>;
 
 /**
@@ -33,6 +34,7 @@ export const LoraLayout = Type.Object(
   },
   { additionalProperties: false },
 );
+/** See the schema of the same name. */
 export type LoraLayout = Static<typeof LoraLayout>;
 
 /** A run of consecutive weight tokens. */

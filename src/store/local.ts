@@ -125,7 +125,10 @@ class LocalStore implements AdapterStore {
     await writeFile(join(draft, RECORD_FILE), RECORD_FILE, [encodeRecord(record)]);
     await onFileSystem(() => sync(draft));
     // Before the adapter shows, so that no crash leaves one that never expires.
-    await onFileSystem(() => touch(join(this.#expiry, expiryName(record.expiresAt, record.id))));
+    await onFileSystem(async () => {
+      await touch(join(this.#expiry, expiryName(record.expiresAt, record.id)));
+      await sync(this.#expiry);
+    });
     for (let round = 0; round < MAX_PUBLISH_ROUNDS; round++) {
       const moved = await onFileSystem(() => move(draft, this.#path(record.id)));
       if (moved) {
