@@ -1,5 +1,6 @@
 /** Random weights for an untrained decoder: the amplitudes of a real adapter, without any of its knowledge. */
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
+import { fillUniform } from '../base/random.ts';
 import type { LoraLayout } from '../lora/layout.ts';
 import { loraTensors } from '../lora/tensors.ts';
 import type { DecoderWeight } from './import/architecture.ts';
@@ -10,12 +11,6 @@ const CHUNK_ELEMENTS = 1 << 16;
 const SIGMA = { A: 1e-2, B: 1e-3 } as const;
 /** How much of a last-layer kernel's strength its off-centre taps have: little, so that cells do not leak into scale cells. */
 const OFF_CENTRE = 0.05;
-
-/** Fills the array with independent numbers of mean 0 and the given standard deviation, uniformly: exact on every machine. */
-function fillUniform(random: RandomGenerator, values: Float32Array, deviation: number): void {
-  const scale = (deviation * Math.sqrt(3)) / 2 ** 31;
-  for (let i = 0; i < values.length; i++) values[i] = random.next() * scale;
-}
 
 /** A row-major stream of `elements` numbers, uniform around 0. */
 export function* uniformNumbers(

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeSafetensors } from '../../src/adapter/safetensors.ts';
 import type { Dtype } from '../../src/base/dtype.ts';
-import { fillNormal, seededRandom } from '../../src/base/random.ts';
+import { fillUniform, seededRandom } from '../../src/base/random.ts';
 import { writeBertEncoder } from '../../src/models/import/bert-graph.ts';
 import {
   type BaseLayout,
@@ -52,7 +52,7 @@ export function randomStateDict(shape: DecoderShape, seed: number): Map<string, 
   const tensors = new Map<string, Numbers>();
   const add = (name: string, sides: readonly number[], deviation: number, mean = 0) => {
     const values = new Float32Array(sides.reduce((a, b) => a * b));
-    fillNormal(random, values, deviation);
+    fillUniform(random, values, deviation);
     tensors.set(name, { shape: sides, values: values.map((value) => value + mean) });
   };
   const { features, kernel: k, projection } = shape;
@@ -100,7 +100,7 @@ export async function writeEncoder(directory: string, width: number, positions =
     shape,
     (weight) => {
       const values = new Float32Array(weight.shape.reduce((a, b) => a * b));
-      fillNormal(random, values, 0.1);
+      fillUniform(random, values, 0.1);
       return [values];
     },
     { model: join(directory, 'model.onnx'), data: join(directory, 'encoder.onnx.data') },

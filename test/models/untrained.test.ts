@@ -20,8 +20,8 @@ test('the untrained bundle is the same for a seed, says what it is, and makes ad
   t.match(
     manifest.files.filter(({ name }) => name.endsWith('.data')).map(({ sha256 }) => sha256),
     [
-      'e8dcefeb7bebc2a8e67cfd5e9fb0eabbf05535e1203131bb353efdccb938afab',
-      '171f50cde1420d56ba38c53884ab4533285b3b9275f859b468da08d1675d2b41',
+      '3a10ef8e018e533e4969487e3319541e6fb4b96e6f50bfc51f65f8b446a6c300',
+      '0e30df7822bd047c45efdc211e2c73176895ba29c141f87457d0b7ea6909f293',
     ],
   );
   t.match(manifest, {

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { test } from 'tap';
 import { openSafetensors } from '../../../src/adapter/safetensors.ts';
-import { fillNormal, seededRandom } from '../../../src/base/random.ts';
+import { fillUniform, seededRandom } from '../../../src/base/random.ts';
 import { KNOWN_BASES } from '../../../src/lora/bases.ts';
 import { tokenCount, tokenShape } from '../../../src/lora/tensors.ts';
 import { inferArchitecture } from '../../../src/models/import/architecture.ts';
@@ -163,7 +163,7 @@ for (const { alias, layout } of KNOWN_BASES.filter(({ alias }) => alias in trunk
     const [n, l, c] = shape.features[0]!;
     const sides = [1, n, shape.projection?.[0] ?? l, c];
     const condition = new Float32Array(sides.reduce((a, b) => a * b));
-    fillNormal(seededRandom(4), condition, 0.7);
+    fillUniform(seededRandom(4), condition, 0.7);
     const directory = t.testdir();
     const { architecture, stages } = await writeGraphs(directory, tensors);
     t.same(architecture.features, shape.features);
@@ -189,7 +189,7 @@ test('two conditions in one batch give what each gives alone', async (t) => {
   const directory = t.testdir();
   const { stages } = await writeGraphs(directory, randomStateDict(shape, 5));
   const both = new Float32Array(2 * 3 * 10 * 5);
-  fillNormal(seededRandom(6), both, 1);
+  fillUniform(seededRandom(6), both, 1);
   const path = join(directory, 'decoder.onnx');
   const batch = await run(path, 'condition', both, [2, 3, 10, 5]);
   t.same(batch.shape, [2, 9, 4, 6]);
