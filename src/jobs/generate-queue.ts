@@ -228,7 +228,10 @@ export async function createGenerateQueue(options: GenerateQueueOptions): Promis
     close() {
       closed ??= (async () => {
         watch.close();
-        await events.close();
+        // On Redis this waits for the end of a connection that may be down and then never comes.
+        await answer(events.close()).catch((error) =>
+          logger.debug({ err: error }, 'event stream not closed'),
+        );
         await queue.close();
       })();
       return closed;

@@ -85,7 +85,7 @@ export function createJobWatch({ read, pollMs, logger }: JobWatchOptions): JobWa
           fail(error instanceof LoradropError ? error : jobErrors.unavailable('The job could not be read.'));
       } finally {
         reading = false;
-        if (job.readers > 0) timer = setTimeout(refresh, pollMs);
+        if (job.readers > 0 && !closing.signal.aborted) timer = setTimeout(refresh, pollMs);
       }
     };
     followed.set(id, job);
@@ -118,6 +118,10 @@ export function createJobWatch({ read, pollMs, logger }: JobWatchOptions): JobWa
       }
     },
     hint: (id) => followed.get(id)?.hint(),
-    close: () => closing.abort(jobErrors.unavailable('The queue is closed.')),
+    close() {
+      closing.abort(jobErrors.unavailable('The queue is closed.'));
+      // Also those of readers that were left in mid-iteration, who will never come to see it.
+      for (const job of followed.values()) job.stop();
+    },
   };
 }

@@ -209,19 +209,27 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
 
   async function stop(drainMs: number): Promise<void> {
     closing = true;
-    const drained = new AbortController();
-    const handBack = setTimeout(() => {
+    const handBack = () => {
       for (const controller of runs.values()) controller.abort(HAND_BACK);
-    }, drainMs);
-    // A queue that does not answer must not keep the process: what it holds is done again by another.
-    const patience = drainMs + letGoMs + backend.answerTimeoutMs;
+    };
+    // BullMQ's orderly end waits for a connection that is down, so there it is not tried: the holds run out by themselves.
+    const reachable = await backend.ready().then(
+      () => true,
+      () => false,
+    );
+    const timer = setTimeout(handBack, reachable ? drainMs : 0);
+    const patience = new AbortController();
     const outcome = await Promise.race([
-      Promise.all(workers.map((worker) => worker.close())).then(() => 'closed'),
-      delay(patience, 'stuck', { signal: drained.signal }).catch(() => 'closed'),
+      Promise.all(workers.map((worker) => worker.close(!reachable))).then(() => 'closed'),
+      delay(drainMs + letGoMs + backend.answerTimeoutMs, 'stuck', { signal: patience.signal }).catch(
+        () => 'closed',
+      ),
     ]);
-    clearTimeout(handBack);
-    drained.abort();
-    if (outcome === 'stuck') logger.warn('workers did not close; their jobs will be done again');
+    clearTimeout(timer);
+    patience.abort();
+    handBack();
+    if (outcome === 'stuck' || !reachable)
+      logger.warn('the queue does not answer; running jobs will be done again');
     await Promise.all(queues.map((queue) => queue.close()));
   }
 
