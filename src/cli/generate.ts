@@ -10,7 +10,7 @@ import { MAX_SEED } from '../base/random.ts';
 import type { Config } from '../config/schema.ts';
 import { createEngine } from '../inference/create-engine.ts';
 import { drawPrompts } from '../jobs/draw.ts';
-import { adapterSize, makeAdapter } from '../jobs/make-adapter.ts';
+import { adapterFraction, adapterSize, makeAdapter } from '../jobs/make-adapter.ts';
 import { decodeUtf8, parsePrompts, promptFormatOf } from '../jobs/prompts.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
@@ -111,10 +111,7 @@ async function generate(
         {
           signal,
           onProgress: ({ stage, fraction }) =>
-            bar.update(
-              (index + fraction * STAGE_SHARE[stage].share + STAGE_SHARE[stage].from) / options.count,
-              stage,
-            ),
+            bar.update((index + adapterFraction(stage, fraction)) / options.count, stage),
         },
       );
     }
@@ -127,12 +124,6 @@ async function generate(
   }
   summarise(bundle, options, output, performance.now() - startedAt);
 }
-
-const STAGE_SHARE = {
-  embedding: { from: 0, share: 0.3 },
-  decoding: { from: 0.3, share: 0.6 },
-  writing: { from: 0.9, share: 0.1 },
-} as const;
 
 function summarise(bundle: Bundle, { out, count, dtype }: Options, output: Output, ms: number): void {
   const { tensors, parameters } = adapterSize(bundle);

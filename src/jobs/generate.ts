@@ -1,13 +1,23 @@
 /** THE pipeline: a generation job's payload → conditions → weight tokens → tensors → adapters in the store. */
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { LoradropError } from '../base/errors.ts';
 import type { Engine, Inference } from '../inference/engine.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import { storeErrors } from '../store/errors.ts';
 import type { AdapterStore, StoredAdapter } from '../store/store.ts';
 import { jobErrors } from './errors.ts';
-import { type AdapterRequest, adapterSize, contentKey, makeAdapter, promptDigests } from './make-adapter.ts';
-import type { JobAdapter, JobProgress, JobResult, JobTimings } from './queue.ts';
+import {
+  type AdapterRequest,
+  type AdapterStage,
+  adapterFraction,
+  adapterSize,
+  contentKey,
+  makeAdapter,
+  promptDigests,
+} from './make-adapter.ts';
+import type { JobAdapter, JobResult, JobTimings } from './queue.ts';
 import type { JobContext, JobHandler } from './workers.ts';
 
 /** What the pipeline works with. */
@@ -41,15 +51,6 @@ export type AdapterInfo = {
   readonly promptDigests: readonly string[];
 };
 
-/** Where each stage of an adapter begins and how much of it it takes, as progress shows it. */
-const SHARE = {
-  loading: { from: 0, share: 0.02 },
-  embedding: { from: 0.02, share: 0.28 },
-  decoding: { from: 0.3, share: 0.6 },
-  writing: { from: 0.9, share: 0.1 },
-} as const;
-
-type Stage = keyof typeof SHARE;
 type Totals = { -readonly [K in keyof JobTimings]: number };
 
 /**
@@ -148,11 +149,10 @@ async function provideAdapter(
 
   const earlier = await store.find(id);
   if (earlier?.contentKey === key) return summary(earlier, true);
-  const equal = await store.findByContent(key);
-  if (equal) {
-    const copied = await store.copy(equal, id, record);
+  const copied = await copyEqual(store, id, record);
+  if (copied) {
     metrics.adapters.inc({ model: payload.model, source: 'store' });
-    logger.info({ jobId, adapter: id, from: equal.id }, 'adapter taken from the store');
+    logger.info({ jobId, adapter: id }, 'adapter taken from the store');
     return summary(copied, true);
   }
 
@@ -186,14 +186,31 @@ async function provideAdapter(
   }
 }
 
-function report(context: JobContext<'generate'>, adapter: number, stage: Stage, fraction: number): void {
-  const { from, share } = SHARE[stage];
-  const progress: Omit<JobProgress, 'sequence'> = {
-    stage,
-    fraction: (adapter + from + share * fraction) / context.payload.draws.length,
-    adapter,
-  };
-  context.report(progress);
+/** Publishes `id` as a copy of an adapter with the same content, if the store has one. */
+async function copyEqual(
+  store: AdapterStore,
+  id: string,
+  record: Omit<StoredAdapter, 'id' | 'files'>,
+): Promise<StoredAdapter | undefined> {
+  const equal = await store.findByContent(record.contentKey);
+  if (!equal) return undefined;
+  try {
+    return await store.copy(equal, id, record);
+  } catch (error) {
+    // Removed since it was found: the adapter is made anew.
+    if (error instanceof LoradropError && error.code === storeErrors.notFound.spec.code) return undefined;
+    throw error;
+  }
+}
+
+function report(
+  context: JobContext<'generate'>,
+  adapter: number,
+  stage: AdapterStage,
+  fraction: number,
+): void {
+  const share = (adapter + adapterFraction(stage, fraction)) / context.payload.draws.length;
+  context.report({ stage, fraction: share, adapter });
 }
 
 function summary(stored: StoredAdapter, fromStore: boolean): JobAdapter {

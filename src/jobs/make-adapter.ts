@@ -15,6 +15,23 @@ import type { Bundle } from '../models/bundle.ts';
  */
 const PIPELINE_VERSION = 1;
 
+/** What is being done for an adapter. */
+export type AdapterStage = 'loading' | 'embedding' | 'decoding' | 'writing';
+
+/** Where each stage begins and ends on the way to an adapter: binary fractions, so that no rounding makes progress fall. */
+const SPANS: Readonly<Record<AdapterStage, readonly [number, number]>> = {
+  loading: [0, 1 / 64],
+  embedding: [1 / 64, 1 / 4],
+  decoding: [1 / 4, 7 / 8],
+  writing: [7 / 8, 1],
+};
+
+/** How much of an adapter is done when this share of a stage is. */
+export function adapterFraction(stage: AdapterStage, fraction: number): number {
+  const [from, to] = SPANS[stage];
+  return from + (to - from) * fraction;
+}
+
 /** Takes a file's bytes, in whatever way it keeps them. */
 export type FileWriter<File> = (name: string, content: AsyncIterable<Uint8Array>) => Promise<File>;
 

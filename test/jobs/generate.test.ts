@@ -1,0 +1,124 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Test, test } from 'tap';
+import { sha256 } from '../../src/base/digest.ts';
+import { createEngine } from '../../src/inference/create-engine.ts';
+import type { JobPayload } from '../../src/jobs/catalog.ts';
+import { drawPrompts } from '../../src/jobs/draw.ts';
+import { createGenerateHandler } from '../../src/jobs/generate.ts';
+import type { JobProgress } from '../../src/jobs/queue.ts';
+import type { JobContext } from '../../src/jobs/workers.ts';
+import { buildUntrainedBundle } from '../../src/models/untrained.ts';
+import { createLogger } from '../../src/observability/logger.ts';
+import { createMetrics } from '../../src/observability/metrics.ts';
+import { openLocalStore } from '../../src/store/local.ts';
+
+const PROMPTS = Array.from({ length: 30 }, (_, index) => `Name ${index + 2} rivers.`);
+const logger = createLogger({ level: 'silent' });
+
+async function setUp(t: Test) {
+  const root = t.testdir({});
+  const bundle = await buildUntrainedBundle({ out: join(root, 'bundle'), seed: 0 });
+  const { id: model, condition } = { ...bundle.manifest };
+  const engine = await createEngine({
+    device: 'cpu',
+    encodeTokenBudget: 8192,
+    batchWaitMs: 0,
+    promptCacheBytes: 1 << 24,
+    cancelGraceMs: 1000,
+    logger,
+  });
+  t.teardown(() => engine.close());
+  const store = await openLocalStore({ directory: join(root, 'store') });
+  const metrics = createMetrics();
+  const models = { get: () => bundle };
+  const handler = createGenerateHandler({ engine, models, store, metrics, logger, logPrompts: false });
+
+  const payload = (count: number, seed: number, adapterIds: string[]): JobPayload<'generate'> => ({
+    model,
+    bundleDigest: bundle.digest,
+    ...drawPrompts({ given: PROMPTS, wanted: condition.prompts, count, seed }),
+    adapterIds,
+    seed,
+    dtype: 'bf16',
+    acceptedAt: Date.now(),
+    retentionSeconds: 60,
+    priority: 5,
+    fingerprint: 'x',
+  });
+  const run = (body: JobPayload<'generate'>, more: Partial<JobContext<'generate'>> = {}) =>
+    handler({
+      id: 'job',
+      payload: body,
+      attempt: 1,
+      signal: new AbortController().signal,
+      report: () => {},
+      ...more,
+    });
+  const weights = (id: string) => readFile(join(root, 'store', 'adapters', id, 'adapter_model.safetensors'));
+  return { run, payload, store, weights, metrics, bundle };
+}
+
+test('a job’s prompts become published adapters, with progress and facts', async (t) => {
+  const { run, payload, store, weights, metrics } = await setUp(t);
+  const seen: Omit<JobProgress, 'sequence'>[] = [];
+  const result = await run(payload(2, 1, ['a-0', 'a-1']), { report: (progress) => void seen.push(progress) });
+  t.match(result, {
+    adapters: [{ id: 'a-0', tensors: 420, parameters: 2_442_240, fromStore: false }, { id: 'a-1' }],
+    device: 'cpu',
+  });
+  t.equal(sha256(await weights('a-0')), result.adapters[0]?.sha256);
+  t.ok(result.timings.decodingMs > 0 && result.timings.totalMs >= result.timings.decodingMs);
+  t.match(await store.find('a-1'), { info: { index: 1, trained: false, rank: 8, seed: 1 } });
+  t.strictSame([...new Set(seen.map(({ stage }) => stage))], ['loading', 'embedding', 'decoding', 'writing']);
+  for (const [index, { fraction }] of seen.entries()) {
+    t.ok(fraction >= (seen[index - 1]?.fraction ?? 0) && fraction <= 1, 'progress never falls');
+  }
+  t.match(
+    await metrics.render(),
+    /loradrop_adapters_total\{model="smollm2-135m-untrained",source="decoder"\} 2/,
+  );
+});
+
+test('a run after one that was cut off keeps what was published and gives the same bytes', async (t) => {
+  const { run, payload, store, weights } = await setUp(t);
+  const body = payload(2, 2, ['b-0', 'b-1']);
+  const stop = new AbortController();
+  const report = ({ adapter }: { adapter: number }) => {
+    if (adapter === 1) stop.abort(new Error('cut off'));
+  };
+  await t.rejects(run(body, { signal: stop.signal, report }), { message: 'cut off' });
+  const before = await weights('b-0');
+  t.equal(await store.find('b-1'), undefined, 'the second was not published');
+  const again = await run(body, { attempt: 2 });
+  t.strictSame(
+    again.adapters.map(({ fromStore }) => fromStore),
+    [true, false],
+  );
+  t.ok(before.equals(await weights('b-0')));
+
+  // The same draw under other ids: from the store, and anew once the store has lost it.
+  const repeat = await run({ ...body, adapterIds: ['c-0', 'c-1'] });
+  t.strictSame(
+    repeat.adapters.map(({ fromStore }) => fromStore),
+    [true, true],
+  );
+  for (const id of ['b-0', 'b-1', 'c-0', 'c-1']) await store.remove(id);
+  const anew = await run({ ...body, adapterIds: ['d-0', 'd-1'] });
+  t.strictSame(
+    anew.adapters.map(({ fromStore }) => fromStore),
+    [false, false],
+  );
+  t.strictSame(
+    anew.adapters.map(({ sha256 }) => sha256),
+    again.adapters.map(({ sha256 }) => sha256),
+  );
+});
+
+test('a bundle that was replaced since acceptance is refused', async (t) => {
+  const { run, payload, store } = await setUp(t);
+  await t.rejects(run({ ...payload(1, 3, ['e-0']), bundleDigest: sha256('another') }), {
+    code: 'bundle-changed',
+  });
+  t.equal(await store.find('e-0'), undefined);
+});
