@@ -17,7 +17,7 @@ export async function redisAnswers(port: number): Promise<boolean> {
   }
 }
 
-/** A `redis-server` process with these arguments beside those every test wants. */
+/** A `redis-server` process with these arguments; a configuration file goes first. */
 export async function launchRedis(port: number, ...args: string[]): Promise<TestServer> {
   const program = requireProgram('redis-server');
   const directory = await serverDirectory('redis');
@@ -25,18 +25,7 @@ export async function launchRedis(port: number, ...args: string[]): Promise<Test
     url: `redis://127.0.0.1:${port}`,
     port,
     directory,
-    command: [
-      program,
-      '--port',
-      String(port),
-      '--bind',
-      '127.0.0.1',
-      '--save',
-      '',
-      '--dir',
-      directory,
-      ...args,
-    ],
+    command: [program, ...args, '--port', String(port), '--bind', '127.0.0.1', '--dir', directory],
     killSignal: 'SIGKILL',
     answers: () => redisAnswers(port),
   });
