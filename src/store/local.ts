@@ -23,6 +23,8 @@ import type { AdapterDraft, AdapterStore, ByteRange, StoredAdapter, StoredFile }
 
 /** Age at which a draft of another machine counts as left over: drafts live for seconds, rarely for minutes. */
 export const FOREIGN_DRAFT_MAX_AGE_MS = 24 * 60 * 60 * 1000;
+/** Bytes written at once: an adapter comes in hundreds of small matrices, and each write costs a trip to another thread. */
+const WRITE_CHUNK_BYTES = 1 << 20;
 /** Bytes a reader is handed at once. */
 const READ_CHUNK_BYTES = 1 << 18;
 /** What `ready` writes: a whole page, so that a full file system shows. */
@@ -321,7 +323,7 @@ async function writeFile(
   try {
     const hash = createHash('sha256');
     let bytes = 0;
-    for await (const chunk of content) {
+    for await (const chunk of gather(content)) {
       signal?.throwIfAborted();
       // The write runs on another thread, so that hashing costs no time of its own.
       const written = onFileSystem(() => file.writeFile(chunk));
@@ -334,6 +336,23 @@ async function writeFile(
   } finally {
     await onFileSystem(() => file.close());
   }
+}
+
+/** The same bytes in pieces of at least {@link WRITE_CHUNK_BYTES}, the last one aside. */
+async function* gather(
+  content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  let pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of content) {
+    pieces.push(piece);
+    bytes += piece.length;
+    if (bytes < WRITE_CHUNK_BYTES) continue;
+    yield Buffer.concat(pieces);
+    pieces = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield Buffer.concat(pieces);
 }
 
 /** The bytes `start`…`end` that the file has, from the handle, which is closed at the end, on `return` and on failure. */
