@@ -39,6 +39,12 @@ async function connected(redis: Redis | Cluster): Promise<void> {
   await new Promise<void>((resolve) => redis.once('ready', resolve));
 }
 
+/** Ends a connection in order where there is one, else at once. */
+async function end(redis: Redis | Cluster): Promise<void> {
+  if (redis.status === 'ready') await answering(redis.quit(), ANSWER_TIMEOUT_MS).catch(() => undefined);
+  redis.disconnect();
+}
+
 /** Says what an operator should know, once. A policy other than noeviction lets Redis drop accepted jobs. */
 async function warnOfEviction(redis: Redis | Cluster, logger: Logger): Promise<void> {
   const memory = await redis.info('memory');
@@ -64,9 +70,10 @@ export async function openRedisBackend(options: { url: string; logger: Logger })
   for (const [part, client] of Object.entries({ producer, consumer })) {
     client.on('error', (error: Error) => logger.warn({ err: error, part }, 'Redis connection error'));
   }
-  const close = async () => {
-    producer.disconnect();
-    consumer.disconnect();
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closed ??= Promise.all([producer, consumer].map(end)).then(() => undefined);
+    return closed;
   };
   try {
     await answering(

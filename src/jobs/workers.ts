@@ -51,6 +51,8 @@ export type WorkersOptions = {
   readonly pollCancelMs?: number;
   /** How long a handler may take to end after its signal has aborted before the worker goes on without it. */
   readonly letGoMs?: number;
+  /** Times a job may lose its worker before it fails as `workers-lost`. */
+  readonly maxStalled?: number;
   readonly now?: () => number;
 };
 
@@ -70,8 +72,8 @@ const POLL_CANCEL_MS = 400;
 /** The engine kills work that does not stop within seconds; what takes longer than this is stuck. */
 const LET_GO_MS = 10_000;
 /**
- * Times a job may lose its worker before it fails. One loss says little: workers are killed by deployments, by machines
- * and by memory that others took. A job that has seen ten of them end is most likely the cause.
+ * One loss says little: workers are killed by deployments, by machines and by memory that others took. A job that has
+ * seen ten of them end is most likely the cause.
  */
 const MAX_STALLED = 10;
 /** Failed runs of clean-up that are kept to look at. */
@@ -87,7 +89,7 @@ type Outcome = 'succeeded' | 'failed' | 'retried' | 'canceled' | 'handed-back' |
 export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   const { backend, handlers, concurrency, logger, metrics, now = Date.now } = options;
   const { lockMs = LOCK_MS, pollCancelMs = POLL_CANCEL_MS, letGoMs = LET_GO_MS } = options;
-  const { stalledMs = Math.ceil(lockMs * STALLED_SHARE_OF_LOCK) } = options;
+  const { stalledMs = Math.ceil(lockMs * STALLED_SHARE_OF_LOCK), maxStalled = MAX_STALLED } = options;
   const names = Object.keys(JOB_CATALOG) as JobName[];
   const missing = names.filter((name) => typeof handlers[name] !== 'function');
   if (missing.length > 0) throw jobErrors.noHandler(`There is none for ${missing.join(', ')}.`);
@@ -184,7 +186,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
       concurrency: everyMs === undefined ? concurrency : 1,
       lockMs,
       stalledMs,
-      maxStalled: MAX_STALLED,
+      maxStalled,
     });
     workers.push(worker);
     worker.on('stalled', (queueId) => {

@@ -5,11 +5,19 @@ import { keepServer, requireProgram, serverDirectory, startForTest, type TestSer
 
 /** True when the Redis at that port answers. */
 export async function redisAnswers(port: number): Promise<boolean> {
-  const client = new Redis({ port, lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+  const client = new Redis({
+    port,
+    lazyConnect: true,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+    disconnectTimeout: 1,
+  });
   client.on('error', () => {});
   try {
     await client.connect();
-    return (await client.ping()) === 'PONG';
+    const answer = await client.ping();
+    await client.quit();
+    return answer === 'PONG';
   } catch {
     return false;
   } finally {
