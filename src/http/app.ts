@@ -3,6 +3,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { installBodies } from './plugins/bodies.ts';
+import { installClosing } from './plugins/closing.ts';
 import { installHeaders, requestIdOf } from './plugins/headers.ts';
 import { collectMethods } from './plugins/methods.ts';
 import { installNegotiation } from './plugins/negotiation.ts';
@@ -74,12 +75,11 @@ function createApp(
     clientErrorHandler: (error, socket) =>
       answerClientError(error, socket, { requestId: requestIdOf({}, random), logger }),
   }).withTypeProvider<TypeBoxTypeProvider>();
-  const closing = new AbortController();
-  app.addHook('preClose', async () => closing.abort());
+  const closing = installClosing(app);
   installValidation(app);
   installHeaders(app);
   installObservation(app, services);
   installNegotiation(app);
   installProblems(app);
-  return { app, closing: closing.signal };
+  return { app, closing };
 }

@@ -1,6 +1,6 @@
 /** A job's record → what clients see of it. */
 import { sha256 } from '../base/digest.ts';
-import type { JobRecord } from '../jobs/queue.ts';
+import type { JobRecord, JobTimings } from '../jobs/queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import { adapterUrl, jobEventsUrl, jobUrl } from './links.ts';
 import { problemOf } from './problem.ts';
@@ -12,6 +12,13 @@ export function isFinal({ status }: Pick<JobRecord, 'status'>): boolean {
 }
 
 const isoTime = (ms: number) => new Date(ms).toISOString();
+/** Sums of floating-point shares look like 0.8999999999999999. */
+const inPerMille = (fraction: number) => Math.round(fraction * 1000) / 1000;
+
+function inWholeMs(timings: JobTimings): JobTimings {
+  const rounded = Object.entries(timings).map(([stage, ms]) => [stage, Math.round(ms)]);
+  return Object.fromEntries(rounded) as JobTimings;
+}
 
 /** The adapters of a job: the promised ids, and what is known of those that were made. */
 function presentAdapters({ payload, result }: JobRecord, digests: boolean): Job['adapters'] {
@@ -44,7 +51,7 @@ export function presentJob(
     id,
     status: record.status,
     stage: progress.stage,
-    fraction: progress.fraction,
+    fraction: inPerMille(progress.fraction),
     ...(record.position !== undefined && { position: record.position }),
     attempts: record.attempts,
     model: payload.model,
@@ -64,7 +71,7 @@ export function presentJob(
     retentionSeconds: payload.retentionSeconds,
     ...(result && {
       device: result.device,
-      timings: result.timings,
+      timings: inWholeMs(result.timings),
       promptsEncoded: result.promptsEncoded,
       promptsCached: result.promptsCached,
     }),
@@ -85,7 +92,7 @@ export function presentProgress(record: JobRecord): JobProgressView {
     id: record.id,
     status: record.status,
     stage: record.progress.stage,
-    fraction: record.progress.fraction,
+    fraction: inPerMille(record.progress.fraction),
     adapter: record.progress.adapter,
     attempts: record.attempts,
     ...(record.position !== undefined && { position: record.position }),

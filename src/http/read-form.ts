@@ -38,15 +38,19 @@ export async function readForm(
         continue;
       }
       const format = formatOf(part);
-      const content = await part.toBuffer();
-      bytes += content.length;
-      if (bytes > limits.maxBodyBytes) throw tooLarge(limits);
-      for (const prompt of parsePrompts(decodeUtf8(content), format, limits)) prompts.push(prompt);
+      const chunks: Buffer[] = [];
+      // Not toBuffer(), which would read an endless file to its end before it refused it.
+      for await (const chunk of part.file) {
+        bytes += chunk.length;
+        if (bytes > limits.maxBodyBytes) throw tooLarge(limits);
+        chunks.push(chunk);
+      }
+      for (const prompt of parsePrompts(decodeUtf8(Buffer.concat(chunks)), format, limits))
+        prompts.push(prompt);
       if (prompts.length > limits.maxPrompts) throw tooMany(limits);
     }
   } catch (error) {
     if (error instanceof LoradropError) throw error;
-    if ((error as { code?: string }).code === 'FST_REQ_FILE_TOO_LARGE') throw tooLarge(limits);
     throw httpErrors.formInvalid('The form is cut off, malformed or has too many parts.', { cause: error });
   }
   return { ...numbersFromText(schema, fields), ...(prompts.length > 0 && { file: prompts }) };

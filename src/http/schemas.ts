@@ -188,19 +188,19 @@ export const ProblemExplanation = Type.Object(
     status: Type.Integer(),
     meaning: Type.String(),
   },
-  { $id: 'ProblemExplanation' },
+  { $id: 'ProblemExplanation', description: 'What a failure means.' },
 );
 
 /** Milliseconds by stage. */
 export const Timings = Type.Object(
   {
-    queuedMs: Type.Number(),
-    loadingMs: Type.Number(),
-    batchingMs: Type.Number(),
-    embeddingMs: Type.Number(),
-    decodingMs: Type.Number(),
-    writingMs: Type.Number(),
-    totalMs: Type.Number(),
+    queuedMs: Type.Integer(),
+    loadingMs: Type.Integer(),
+    batchingMs: Type.Integer(),
+    embeddingMs: Type.Integer(),
+    decodingMs: Type.Integer(),
+    writingMs: Type.Integer(),
+    totalMs: Type.Integer(),
   },
   {
     $id: 'Timings',
@@ -232,7 +232,7 @@ export const JobAdapterView = Type.Object(
       }),
     ),
   },
-  { $id: 'JobAdapter' },
+  { $id: 'JobAdapter', description: 'An adapter of a job, promised or made.' },
 );
 
 /** A job as clients see it. */
@@ -279,7 +279,7 @@ export const Job = Type.Object(
       }),
     }),
   },
-  { $id: 'Job' },
+  { $id: 'Job', description: 'A generation job.' },
 );
 /** See {@link Job}. */
 export type Job = Static<typeof Job>;
@@ -376,7 +376,7 @@ export const Adapter = Type.Object(
     ),
     urls: Type.Object({ self: Url, job: Url, weights: Url, config: Url, archive: Url }),
   },
-  { $id: 'Adapter' },
+  { $id: 'Adapter', description: 'A finished adapter.' },
 );
 /** See {@link Adapter}. */
 export type Adapter = Static<typeof Adapter>;
@@ -415,7 +415,7 @@ export const Model = Type.Object(
     evaluation: Type.Optional(Type.Array(EvaluationFigure)),
     urls: Type.Object({ self: Url }),
   },
-  { $id: 'Model' },
+  { $id: 'Model', description: 'A generator: what it takes and what its adapters are for.' },
 );
 /** See {@link Model}. */
 export type Model = Static<typeof Model>;
@@ -428,14 +428,17 @@ export const ModelList = Type.Object(
       description: 'Bundles that were found and cannot be used.',
     }),
   },
-  { $id: 'ModelList' },
+  { $id: 'ModelList', description: 'The models there are.' },
 );
 
 /** The path parameter of models; any text, since an unknown id is a 404. */
 export const ModelParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) });
 
 /** The answer of `/livez`. */
-export const Liveness = Type.Object({ status: Type.Literal('alive') }, { $id: 'Liveness' });
+export const Liveness = Type.Object(
+  { status: Type.Literal('alive') },
+  { $id: 'Liveness', description: 'The process answers.' },
+);
 
 const readinessFields = {
   ready: Type.Boolean(),
@@ -454,12 +457,15 @@ const readinessFields = {
 };
 
 /** The answer of `/readyz` when it is. */
-export const ReadinessView = Type.Object(readinessFields, { $id: 'Readiness' });
+export const ReadinessView = Type.Object(readinessFields, {
+  $id: 'Readiness',
+  description: 'Requests can be sent here.',
+});
 
 /** The answer of `/readyz` when it is not: a problem with the same members besides. */
 export const UnreadinessDocument = Type.Object(
   { ...problemFields, instance: Type.String(), ...readinessFields },
-  { $id: 'Unreadiness' },
+  { $id: 'Unreadiness', description: 'Requests should be sent elsewhere.' },
 );
 
 /** Schemas that become components of the OpenAPI document. */

@@ -24,13 +24,6 @@ function listsTag(header: string | undefined, tag: string): boolean {
   return (header ?? '').split(',').some((member) => ['*', tag, `W/${tag}`].includes(member.trim()));
 }
 
-/** The bytes as a stream that has begun: an iterator that never began would not close its file when the client is gone. */
-function bodyOf(content: AsyncIterable<Uint8Array>): Readable {
-  const body = Readable.from(content, { objectMode: false });
-  body.read(0);
-  return body;
-}
-
 /**
  * Answers GET or HEAD for one file: 304 where the client has it, 206 for a single range, else the whole. The ETag is the
  * SHA-256. Errors: `adapter-not-found`, `range-not-satisfiable`, `store-unavailable`.
@@ -62,7 +55,7 @@ export async function sendAdapterFile(
     'content-length': String(range ? range.end - range.start + 1 : bytes),
   });
   if (range) reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${bytes}`);
-  return reply.send(content && bodyOf(content));
+  return reply.send(content && Readable.from(content, { objectMode: false }));
 }
 
 /** Answers GET or HEAD with all files as a tar, in one folder named after the adapter. Errors: `adapter-not-found`, `store-unavailable`. */
@@ -82,5 +75,5 @@ export function sendAdapterArchive(
     .header('content-length', String(archive.bytes))
     .header('content-disposition', `attachment; filename="${adapter.id}.tar"`);
   if (request.method === 'HEAD') return reply.send();
-  return reply.send(bodyOf(archive.stream()));
+  return reply.send(Readable.from(archive.stream(), { objectMode: false }));
 }

@@ -48,7 +48,8 @@ export async function installBodies(app: App, limits: Pick<HttpLimits, 'maxBodyB
   );
   await app.register(multipart, {
     limits: {
-      fileSize: limits.maxBodyBytes,
+      // One more than is taken, so that what is over the limit is seen by the reader instead of being cut off.
+      fileSize: limits.maxBodyBytes + 1,
       files: MAX_FORM_FILES,
       fields: MAX_FORM_FIELDS,
       fieldSize: MAX_FORM_FIELD_BYTES,

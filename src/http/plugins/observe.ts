@@ -10,9 +10,13 @@ const CLIENT_GONE = 499;
 export function installObservation(app: App, { metrics }: Pick<ProbeServices, 'metrics'>): void {
   app.addHook('onRequest', async (request, reply) => {
     // Not onResponse, which is silent about clients that leave, and event streams mostly end that way.
+    let answered = false;
+    reply.raw.once('finish', () => {
+      answered = true;
+    });
     reply.raw.once('close', () => {
       const route = request.routeOptions.url ?? 'unmatched';
-      const status = reply.raw.writableFinished ? reply.statusCode : CLIENT_GONE;
+      const status = answered ? reply.statusCode : CLIENT_GONE;
       const { method } = request;
       metrics.observeRequest({ method, route, status, seconds: reply.elapsedTime / 1000 });
       const line = { method, route, status, ms: Math.round(reply.elapsedTime) };
