@@ -1,23 +1,34 @@
-import { setInterval as every } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../observability/logger.ts';
 import type { BullQueue, StoredBullJob } from './backend.ts';
-import type { JobName, JobPayload } from './catalog.ts';
 import { jobErrors } from './errors.ts';
 import { canceledFailure } from './job-record.ts';
 import { createProgressWriter } from './progress-writer.ts';
+import type { JobProgress } from './queue.ts';
 import { fromQueueId } from './stored-job.ts';
-import type { JobHandler, JobOutput } from './workers.ts';
 
 /** Abort reason: this worker stops, and the job goes back to the queue unless it ends in time. */
 export const HAND_BACK = new Error('The worker stops; the job goes back to the queue.');
 /** Abort reason: this worker no longer holds the job, so whatever it does is for nothing. */
 export const LOST = new Error('The job was given to another worker.');
 
+/** What a handler knows of the run it carries out. */
+export type RunContext<P> = {
+  readonly id: string;
+  readonly payload: P;
+  /** 1 for the first run of the job. */
+  readonly attempt: number;
+  /** Aborts when the job is canceled, its deadline passes, the worker stops or the job was given to another worker. */
+  readonly signal: AbortSignal;
+  /** Shows how far the run is. Cheap to call often: the latest report within a short while is the one that is kept. */
+  report(progress: Omit<JobProgress, 'sequence'>): void;
+};
+
 /** Options of {@link runJob}. */
-export type RunJobOptions<N extends JobName> = {
+export type RunJobOptions<P, R> = {
   readonly job: StoredBullJob;
-  readonly payload: JobPayload<N>;
-  readonly handler: JobHandler<N>;
+  readonly payload: P;
+  readonly handler: (context: RunContext<P>) => Promise<R>;
   /** Ends the run from outside, with {@link HAND_BACK} or {@link LOST}. */
   readonly run: AbortController;
   /** Where the job's record is read to see whether it was canceled. */
@@ -35,7 +46,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  * One run of a job under its own limits: cancellation, deadline, and a handler that does not let go. Rejects with the
  * handler's failure, or with the reason when the run was aborted; a result that comes in while the worker stops counts.
  */
-export async function runJob<N extends JobName>(options: RunJobOptions<N>): Promise<JobOutput<N>> {
+export async function runJob<P, R>(options: RunJobOptions<P, R>): Promise<R> {
   const { job, payload, handler, run, queue, pollCancelMs, letGoMs, logger, now } = options;
   const queueId = job.id ?? '';
   const { signal } = run;
@@ -57,7 +68,8 @@ export async function runJob<N extends JobName>(options: RunJobOptions<N>): Prom
   const progress = createProgressWriter(job, logger);
   const watchRecord = async () => {
     // A poll needs no channel between processes and works on every backend.
-    for await (const _tick of every(pollCancelMs, undefined, { signal: ended.signal })) {
+    for (;;) {
+      await delay(pollCancelMs, undefined, { signal: ended.signal });
       const record = await queue.getJob(queueId).catch(() => 'unreadable' as const);
       if (record === undefined) run.abort(LOST);
       else if (record !== 'unreadable' && record.data.canceled) run.abort(canceledFailure());

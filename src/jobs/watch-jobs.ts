@@ -85,10 +85,12 @@ export function createJobWatch({ read, pollMs, logger }: JobWatchOptions): JobWa
           fail(error instanceof LoradropError ? error : jobErrors.unavailable('The job could not be read.'));
       } finally {
         reading = false;
-        if (job.readers > 0 && !closing.signal.aborted) timer = setTimeout(refresh, pollMs);
+        const over = job.latest !== undefined && isFinal(job.latest.status);
+        if (job.readers > 0 && !over && !closing.signal.aborted) timer = setTimeout(refresh, pollMs);
       }
     };
     followed.set(id, job);
+    job.hint();
     return job;
   }
 
@@ -98,14 +100,15 @@ export function createJobWatch({ read, pollMs, logger }: JobWatchOptions): JobWa
       const job = followed.get(id) ?? start(id);
       job.readers++;
       try {
-        if (!job.latest) job.hint();
         let seen = 0;
         for (;;) {
           ended.throwIfAborted();
           if (job.latest && job.version > seen) {
             seen = job.version;
-            yield job.latest;
-            if (isFinal(job.latest.status)) return;
+            const record = job.latest;
+            yield record;
+            // Not of `job.latest`: it may have become final while the reader was away, and is then still to be told.
+            if (isFinal(record.status)) return;
           } else if (job.failure) throw job.failure;
           else await once(job.changes, 'change', { signal: ended }).catch(() => ended.throwIfAborted());
         }

@@ -7,8 +7,8 @@ import type { BullQueue, BullWorker, QueueBackend, StoredBullJob } from './backe
 import { JOB_CATALOG, type JobName, type JobPayload, type JobTiming } from './catalog.ts';
 import { jobErrors } from './errors.ts';
 import { canceledFailure, encodeFailure } from './job-record.ts';
-import type { JobProgress, JobResult } from './queue.ts';
-import { HAND_BACK, LOST, runJob } from './run-job.ts';
+import type { JobResult } from './queue.ts';
+import { HAND_BACK, LOST, type RunContext, runJob } from './run-job.ts';
 import { fromQueueId, readPayload, storeJob } from './stored-job.ts';
 
 /** What the clean-up job did. */
@@ -17,17 +17,8 @@ export type ExpireResult = { readonly adapters: number; readonly records: number
 /** What a job's handler hands back, by name. */
 export type JobOutput<N extends JobName> = { generate: JobResult; expire: ExpireResult }[N];
 
-/** What a handler knows of the run it carries out. */
-export type JobContext<N extends JobName> = {
-  readonly id: string;
-  readonly payload: JobPayload<N>;
-  /** 1 for the first run of the job. */
-  readonly attempt: number;
-  /** Aborts when the job is canceled, its deadline passes, the worker stops or the job was given to another worker. */
-  readonly signal: AbortSignal;
-  /** Shows how far the run is. Cheap to call often: the latest report within a short while is the one that is kept. */
-  report(progress: Omit<JobProgress, 'sequence'>): void;
-};
+/** What a handler knows of the run it carries out, by the job's name. */
+export type JobContext<N extends JobName> = RunContext<JobPayload<N>>;
 
 /** Carries out one run of a job. It must be safe to repeat: a job is run at least once. */
 export type JobHandler<N extends JobName> = (context: JobContext<N>) => Promise<JobOutput<N>>;

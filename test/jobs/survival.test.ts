@@ -108,6 +108,27 @@ for (const [name, start] of [
   });
 }
 
+test('a job that ends every worker it meets is given up in the end', async (t) => {
+  const server = await startRedis(t);
+  if (!server) return;
+  const { queue } = await connect(t, server.url);
+  await queue.submit('poison', somePayload());
+  for (let attempt = 1; attempt <= 2; attempt++) {
+    const worker = await startQueueProcess(t, '', server.url, 1);
+    t.match(await worker.told('started', 'poison'), { attempt });
+    await worker.kill();
+  }
+  const last = await startQueueProcess(t, '', server.url, 1);
+  t.match(await watchUntil(queue, 'poison', ({ finishedAt }) => finishedAt !== undefined), {
+    status: 'failed',
+    failure: { code: 'workers-lost', title: String, detail: String },
+  });
+  t.notOk(
+    last.reports.some(({ event }) => event === 'started'),
+    'it is not run once more',
+  );
+});
+
 test('the embedded queue outlives its process', async (t) => {
   const directory = t.testdir({});
   const first = await startQueueProcess(t, directory);
