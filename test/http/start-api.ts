@@ -31,6 +31,8 @@ export type TestApi = {
   readonly app: FastifyInstance;
   /** Listens on a free port on first use. */
   listen(): Promise<string>;
+  /** Where the store (`store/`) and the queue (`data/`) lie. */
+  readonly directory: string;
   readonly queue: GenerateQueue;
   readonly store: AdapterStore;
   /** Everything that was logged, as text. */
@@ -39,6 +41,8 @@ export type TestApi = {
   release(): void;
   /** What `/readyz` is told. */
   readiness: Readiness;
+  /** Takes the queue away. */
+  closeQueue(): Promise<void>;
   /** Begins to stop, as on SIGTERM. */
   drain(): void;
 };
@@ -100,12 +104,15 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
         metrics,
       })
     : undefined;
+  const closeQueue = async () => {
+    await queue.close();
+    await backend.close();
+  };
   t.teardown(async () => {
     gate.resolve();
     await app.close();
     await workers?.close({ drainMs: 0 });
-    await queue.close();
-    await backend.close();
+    await closeQueue();
     await store.close();
   });
   return Object.assign(api, {
@@ -114,6 +121,8 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
       if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 });
       return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
     },
+    directory,
+    closeQueue,
     queue,
     store,
     logged: () => lines.join(''),
