@@ -4,7 +4,7 @@ import { sha256Json } from '../base/digest.ts';
 import type { FieldError } from '../base/errors.ts';
 import type { GeneratePayload } from '../jobs/catalog.ts';
 import { drawPrompts } from '../jobs/draw.ts';
-import { checkPrompts } from '../jobs/prompts.ts';
+import { checkPrompts, tooMany } from '../jobs/prompts.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import { httpErrors } from './errors.ts';
@@ -60,6 +60,39 @@ export function makeGeneratePayload(request: GenerateRequest, context: GenerateC
   };
 }
 
+/** Fields a body may have before they are told by name: more than there are options, too few to be costly. */
+const MAX_FIELDS = 64;
+
+/**
+ * Refuses a body that has too many of something, whatever their types: ahead of the schema, which would look at each of a
+ * million prompts or fields. Errors: `too-many-prompts`, `metadata-too-large`, `field-unknown`.
+ */
+export function refuseOversized(body: unknown, limits: HttpLimits): void {
+  if (hasMoreFields(body, MAX_FIELDS))
+    throw httpErrors.fieldUnknown('The body has more fields than there are.');
+  const { prompts, metadata } = Object(body) as { prompts?: unknown; metadata?: unknown };
+  if (Array.isArray(prompts) && prompts.length > limits.maxPrompts) throw tooMany(limits);
+  if (hasMoreFields(metadata, METADATA_LIMITS.entries)) throw metadataTooLarge();
+}
+
+function hasMoreFields(value: unknown, most: number): boolean {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return false;
+  let count = 0;
+  for (const _name in value) {
+    count += 1;
+    if (count > most) return true;
+  }
+  return false;
+}
+
+function metadataTooLarge() {
+  const { entries, keyChars, valueChars } = METADATA_LIMITS;
+  return httpErrors.metadataTooLarge(
+    `At most ${entries} entries are kept, with keys of ${keyChars} and values of ${valueChars} characters.`,
+    { fields: [{ pointer: '/metadata', message: 'is too large' }] },
+  );
+}
+
 /**
  * A digest of what the client asked for. A seed that was left out stays left out, so that repeating such a request under
  * its id is a repeat, although each time another seed would be drawn; the same holds for the default model.
@@ -105,15 +138,12 @@ function checkOptions(request: GenerateRequest, limits: HttpLimits): void {
     );
   }
   const entries = Object.entries(metadata);
-  const { entries: maxEntries, keyChars, valueChars } = METADATA_LIMITS;
+  const { keyChars, valueChars } = METADATA_LIMITS;
   if (
-    entries.length > maxEntries ||
+    entries.length > METADATA_LIMITS.entries ||
     entries.some(([key, value]) => key.length > keyChars || value.length > valueChars)
   ) {
-    throw httpErrors.metadataTooLarge(
-      `At most ${maxEntries} entries are kept, with keys of ${keyChars} and values of ${valueChars} characters.`,
-      field('/metadata', 'is too large'),
-    );
+    throw metadataTooLarge();
   }
   const broken: FieldError[] = [];
   if (!name.isWellFormed()) broken.push({ pointer: '/name', message: 'has half a surrogate pair' });

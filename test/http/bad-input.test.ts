@@ -116,6 +116,22 @@ const ROWS: Record<string, [InjectOptions, ProblemCode, ...string[]]> = {
     'metadata-too-large',
     '/metadata',
   ],
+  'metadata without end': [
+    json(`{"prompts":["a"],"metadata":{${Array.from({ length: 2e5 }, (_, i) => `"${i}":1`)}}}`),
+    'metadata-too-large',
+    '/metadata',
+  ],
+  'long metadata': [
+    json({ prompts: ['a'], metadata: { a: 'b'.repeat(513) } }),
+    'metadata-too-large',
+    '/metadata',
+  ],
+  'fields without end': [json(`{${Array.from({ length: 2e5 }, (_, i) => `"f${i}":1`)}}`), 'field-unknown'],
+  'thirty unknown fields': [
+    json({ prompts: ['a'], ...Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`f${i}`, i])) }),
+    'field-unknown',
+    ...Array.from({ length: 20 }, (_, i) => `/f${i}`),
+  ],
   'a metadata key with NUL': [
     json({ prompts: ['a'], metadata: { '\0': '' } }),
     'request-invalid',

@@ -46,23 +46,24 @@ export function refusalOf(
 ): LoradropError {
   const fields: FieldError[] = [];
   let unknown = 0;
-  let other = 0;
   for (const { keyword, instancePath, params, message = 'does not fit' } of errors) {
-    const { additionalProperties, requiredProperties } = params as Record<string, string[] | undefined>;
-    // TypeBox reports an unknown field twice; the listing of names is the one to keep.
-    if (keyword === 'boolean') continue;
-    if (additionalProperties) unknown += 1;
-    else other += 1;
-    const sentence = additionalProperties ? 'is not known' : requiredProperties ? 'is missing' : message;
-    for (const name of additionalProperties ?? requiredProperties ?? ['']) {
-      const tail = name === '' ? '' : `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-      fields.push({ pointer: clip(`${instancePath}${tail}`), message: sentence });
+    // TypeBox reports an unknown field by its pointer, as the schema `false`, and all of them once more by name.
+    if (keyword === 'additionalProperties') continue;
+    if (keyword === 'boolean') unknown += 1;
+    const { requiredProperties } = params as { requiredProperties?: string[] };
+    if (requiredProperties) {
+      for (const name of requiredProperties) {
+        fields.push({ pointer: `${instancePath}/${name}`, message: 'is missing' });
+      }
+    } else {
+      fields.push({ pointer: clip(instancePath), message: keyword === 'boolean' ? 'is not known' : message });
     }
   }
   const listed = { fields: fields.slice(0, MAX_LISTED_FIELDS) };
   if (part === 'params') return httpErrors.idInvalid('The id in the address cannot be one.', listed);
   const where = part === 'querystring' ? 'parameter' : part === 'headers' ? 'header' : 'field';
-  if (unknown > 0 && other === 0) return httpErrors.fieldUnknown(`A ${where} is not known.`, listed);
+  if (unknown > 0 && unknown === fields.length)
+    return httpErrors.fieldUnknown(`A ${where} is not known.`, listed);
   return httpErrors.requestInvalid(`A ${where} does not fit.`, listed);
 }
 

@@ -1,19 +1,21 @@
 /** `POST /generate` and `PUT /generate/{id}`: a request becomes a job, and the answer takes the form that is asked for. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { ADAPTER_WEIGHTS_FILE } from '../../adapter/verify.ts';
 import { baseErrors, LoradropError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
-import { parsePrompts, tooMany } from '../../jobs/prompts.ts';
+import { parsePrompts } from '../../jobs/prompts.ts';
 import type { JobRecord } from '../../jobs/queue.ts';
 import { storeErrors } from '../../store/errors.ts';
 import { awaitJob, connectionSignal } from '../await-job.ts';
 import { httpErrors } from '../errors.ts';
-import { makeGeneratePayload } from '../generate-payload.ts';
+import { makeGeneratePayload, refuseOversized } from '../generate-payload.ts';
 import { jobIdOfKey } from '../idempotency-key.ts';
 import { adapterUrl, jobUrl } from '../links.ts';
 import { negotiate } from '../negotiate.ts';
 import { JSON_LINES_TYPES } from '../plugins/bodies.ts';
 import { preferredWaitSeconds } from '../prefer.ts';
+import { SERVED_FILES } from '../present-adapter.ts';
 import { isFinal, presentJob } from '../present-job.ts';
 import type { ProblemCode } from '../problem.ts';
 import { problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
@@ -32,9 +34,10 @@ import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapt
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
 import type { App, HttpServices } from '../services.ts';
 
-const WEIGHTS_TYPE = 'application/octet-stream';
-const FORMS = ['application/json', EVENT_STREAM, ARCHIVE_TYPE, WEIGHTS_TYPE] as const;
 const JSON_TYPE = 'application/json';
+const WEIGHTS_TYPE = SERVED_FILES[ADAPTER_WEIGHTS_FILE];
+/** Forms of the answer, the default one first. */
+const FORMS = [JSON_TYPE, EVENT_STREAM, ARCHIVE_TYPE, WEIGHTS_TYPE] as const;
 const FORM_TYPE = 'multipart/form-data';
 
 const FAILURES: readonly ProblemCode[] = [
@@ -63,8 +66,14 @@ const JOB_FAILURES: readonly ProblemCode[] = [
   'prompts-unusable',
   'adapter-not-found',
   'adapter-not-finite',
+  'adapter-mismatch',
   'bundle-unloadable',
+  'inference-failed',
+  'job-payload-invalid',
   'engine-lost',
+  'engine-closed',
+  'workers-lost',
+  'device-unavailable',
   'store-full',
   'store-unavailable',
   'deadline-exceeded',
@@ -127,7 +136,6 @@ export function registerGenerate(app: App, services: HttpServices, closing: Abor
         content: { [JSON_TYPE]: { schema: refTo(Job) } },
         headers: { location: { type: 'string', description: 'The job.' } },
       },
-      ...problemResponses(...FAILURES, ...JOB_FAILURES),
     },
   };
   const route = {
@@ -142,9 +150,7 @@ export function registerGenerate(app: App, services: HttpServices, closing: Abor
           throw httpErrors.mediaType('There is no body and no Content-Type.');
         throw httpErrors.jsonInvalid('The body is empty.');
       }
-      // Ahead of the schema, which would look at each of a million prompts.
-      const { prompts } = Object(request.body) as { prompts?: unknown };
-      if (Array.isArray(prompts) && prompts.length > limits.maxPrompts) throw tooMany(limits);
+      refuseOversized(request.body, limits);
     },
   };
 
@@ -201,14 +207,14 @@ export function registerGenerate(app: App, services: HttpServices, closing: Abor
     const waitSeconds =
       preferredWaitSeconds(request.headers.prefer, limits.maxWaitSeconds) ?? limits.maxWaitSeconds;
     const last = await awaitJob(queue, record, { waitSeconds, signal: connectionSignal(reply, closing) });
-    if (last.status !== 'succeeded') throw unsuccessful(last, waitSeconds);
+    if (last.status !== 'succeeded') throw unsuccessful(last);
     const id = last.payload.adapterIds[0]!;
     const adapter = await store.find(id);
     if (!adapter) throw storeErrors.notFound('The job’s adapter is no longer there.');
     reply.header('content-location', adapterUrl(id));
     return form === ARCHIVE_TYPE
       ? sendAdapterArchive(store, adapter, { request, reply })
-      : sendAdapterFile(store, adapter, 'adapter_model.safetensors', { request, reply });
+      : sendAdapterFile(store, adapter, ADAPTER_WEIGHTS_FILE, { request, reply });
   };
 
   app.post(
@@ -290,10 +296,10 @@ export function registerGenerate(app: App, services: HttpServices, closing: Abor
 }
 
 /** Why there is no adapter to answer with. */
-function unsuccessful({ status, failure }: JobRecord, waitSeconds: number): LoradropError {
+function unsuccessful({ status, failure }: JobRecord): LoradropError {
   if (status === 'canceled') return baseErrors.canceled('The job was canceled.');
   if (status !== 'failed' || !failure) {
-    return httpErrors.jobUnfinished(`The job has not ended within ${waitSeconds} seconds, and goes on.`);
+    return httpErrors.jobUnfinished('The job has not ended yet, and goes on.');
   }
   const { code, title, detail, fields = [] } = failure;
   return new LoradropError({ code, title, retryable: false }, detail, { fields });
