@@ -3,12 +3,12 @@ import { chown } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import type { Test } from 'tap';
-import { freePort } from './loradrop-process.ts';
 import {
   findAccount,
   keepServer,
   requireProgram,
   serverDirectory,
+  serverPort,
   startForTest,
   type TestServer,
 } from './services.ts';
@@ -39,7 +39,7 @@ async function launchPostgres(): Promise<TestServer> {
     { cwd: directory, encoding: 'utf8', ...account },
   );
   if (made.status !== 0) throw new Error(`initdb failed:\n${made.stdout}${made.stderr}`);
-  const port = await freePort();
+  const port = await serverPort();
   const url = `postgres://loradrop@127.0.0.1:${port}/postgres`;
   return keepServer({
     url,

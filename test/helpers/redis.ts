@@ -1,7 +1,13 @@
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
-import { freePort } from './loradrop-process.ts';
-import { keepServer, requireProgram, serverDirectory, startForTest, type TestServer } from './services.ts';
+import {
+  keepServer,
+  requireProgram,
+  serverDirectory,
+  serverPort,
+  startForTest,
+  type TestServer,
+} from './services.ts';
 
 /** True when the Redis at that port answers. */
 export async function redisAnswers(port: number): Promise<boolean> {
@@ -15,9 +21,7 @@ export async function redisAnswers(port: number): Promise<boolean> {
   client.on('error', () => {});
   try {
     await client.connect();
-    const answer = await client.ping();
-    await client.quit();
-    return answer === 'PONG';
+    return (await client.ping()) === 'PONG';
   } catch {
     return false;
   } finally {
@@ -46,6 +50,6 @@ export async function launchRedis(port: number, ...args: string[]): Promise<Test
 export function startRedis(): Promise<TestServer>;
 export function startRedis(t: Test): Promise<TestServer | undefined>;
 export async function startRedis(t?: Test): Promise<TestServer | undefined> {
-  const start = async () => launchRedis(await freePort(), '--appendonly', 'yes');
+  const start = async () => launchRedis(await serverPort(), '--appendonly', 'yes');
   return t ? startForTest(t, 'redis-server', start) : start();
 }

@@ -1,7 +1,10 @@
 /** Real servers for tests: where their programs are, and what a test does without them. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { accessSync, constants, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Test } from 'tap';
@@ -92,6 +95,26 @@ export function serverDirectory(name: string): Promise<string> {
 }
 
 /**
+ * Ports below those that systems hand out to connections, which could otherwise take one between its choice and its use;
+ * ten thousand above each there is room for the second port of a Redis Cluster node.
+ */
+const PORTS = { from: 10_000, to: 22_000 };
+
+/** A port that no server uses. */
+export async function serverPort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    const probe = createServer().listen(port, '127.0.0.1');
+    const free = await Promise.race([
+      once(probe, 'listening').then(() => true),
+      once(probe, 'error').then(() => false),
+    ]).catch(() => false);
+    probe.close();
+    if (free) return port;
+  }
+}
+
+/**
  * Keeps one server process: starts it with `command`, waits until `answers`, and can end and start it again. `directory`
  * is removed in the end.
  */
@@ -119,6 +142,8 @@ export async function keepServer(options: {
       if (started.exitCode !== null)
         throw new Error(`${program} ended with ${started.exitCode}:\n${printed}`);
       return answers();
+    }).catch((error: unknown) => {
+      throw new Error(`${program} did not answer:\n${printed}`, { cause: error });
     });
   }
   async function end(signal: NodeJS.Signals): Promise<void> {

@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { pino } from 'pino';
 import { type Test, test } from 'tap';
 import { openQueueBackend } from '../../src/jobs/open-queue-backend.ts';
 import { logger } from '../helpers/generate-job.ts';
-import { freePort } from '../helpers/loradrop-process.ts';
+import { launchRedis } from '../helpers/redis.ts';
+import { serverPort, startForTest } from '../helpers/services.ts';
 
 test('an address of another kind is refused with those there are', async (t) => {
   for (const url of ['amqp://u:hidden@h', 'hidden', 'http://hidden', '//hidden', 'REDIS:hidden']) {
@@ -33,7 +35,7 @@ async function silentPort(t: Test): Promise<number> {
 
 test('a server that is not there, or is mute, is reported in seconds', async (t) => {
   for (const scheme of ['redis://u:hidden@', 'redis+cluster://', 'postgres://u:hidden@']) {
-    for (const port of [await freePort(), await silentPort(t)]) {
+    for (const port of [await serverPort(), await silentPort(t)]) {
       const from = performance.now();
       const url = `${scheme}127.0.0.1:${port}`;
       await t.rejects(openQueueBackend({ url, dataDirectory: '', logger }), {
@@ -42,5 +44,25 @@ test('a server that is not there, or is mute, is reported in seconds', async (t)
       });
       t.ok(performance.now() - from < 4000, `${scheme} in ${Math.round(performance.now() - from)} ms`);
     }
+  }
+});
+
+test('a Redis that may drop accepted jobs is warned of', async (t) => {
+  const lines: string[] = [];
+  const listening = pino({ level: 'warn' }, { write: (line: string) => lines.push(line) });
+  for (const [policy, warnings] of [
+    ['allkeys-lru', 1],
+    ['noeviction', 0],
+  ] as const) {
+    const port = await serverPort();
+    const server = await startForTest(t, 'redis-server', () =>
+      launchRedis(port, '--maxmemory-policy', policy),
+    );
+    if (!server) return;
+    lines.length = 0;
+    const backend = await openQueueBackend({ url: server.url, dataDirectory: '', logger: listening });
+    await backend.ready();
+    await backend.close();
+    t.equal(lines.filter((line) => line.includes('noeviction')).length, warnings, policy);
   }
 });

@@ -7,9 +7,9 @@ import { createGenerateQueue } from '../../src/jobs/generate-queue.ts';
 import { openQueueBackend } from '../../src/jobs/open-queue-backend.ts';
 import { createWorkers } from '../../src/jobs/workers.ts';
 import { logger, QUICK, somePayload, someResult, watchUntil } from '../helpers/generate-job.ts';
-import { freePort, until } from '../helpers/loradrop-process.ts';
+import { until } from '../helpers/loradrop-process.ts';
 import { launchRedis } from '../helpers/redis.ts';
-import { requireProgram, startForTest } from '../helpers/services.ts';
+import { requireProgram, serverPort, startForTest } from '../helpers/services.ts';
 
 /** Opens a queue and a worker at the address and runs one job through them. */
 async function runOneJob(t: Test, url: string) {
@@ -37,14 +37,14 @@ async function runOneJob(t: Test, url: string) {
   return queue;
 }
 
-async function freePorts(count: number): Promise<number[]> {
+async function serverPorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
-  while (ports.size < count) ports.add(await freePort());
+  while (ports.size < count) ports.add(await serverPort());
   return [...ports];
 }
 
 test('a job runs through a Redis Cluster of three nodes', async (t) => {
-  const ports = await freePorts(3);
+  const ports = await serverPorts(3);
   for (const port of ports) {
     const node = await startForTest(t, 'redis-server', () => launchRedis(port, '--cluster-enabled', 'yes'));
     if (!node) return;
@@ -61,7 +61,7 @@ test('a job runs through a Redis Cluster of three nodes', async (t) => {
 });
 
 test('a job runs through a Redis that Sentinel watches, before and after a failover', async (t) => {
-  const [masterPort, replicaPort, sentinelPort] = (await freePorts(3)) as [number, number, number];
+  const [masterPort, replicaPort, sentinelPort] = (await serverPorts(3)) as [number, number, number];
   const directory = t.testdir({});
   const config = join(directory, 'sentinel.conf');
   await writeFile(

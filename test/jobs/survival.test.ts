@@ -108,6 +108,29 @@ for (const [name, start] of [
   });
 }
 
+test('a worker that slept too long lets go of the job that another has taken', async (t) => {
+  const server = await startRedis(t);
+  if (!server) return;
+  const { queue } = await connect(t, server.url);
+  const sleeper = await startQueueProcess(t, '', server.url);
+  await queue.submit('taken', somePayload());
+  await sleeper.told('started', 'taken');
+  const other = await startQueueProcess(t, '', server.url);
+  sleeper.sleep(true);
+  await other.told('started', 'taken');
+  sleeper.sleep(false);
+  t.match(await sleeper.told('stopped', 'taken'), { reason: /another worker/ });
+  other.ask({ do: 'open-gate' });
+  t.match(await watchUntil(queue, 'taken', ({ finishedAt }) => finishedAt !== undefined), {
+    status: 'succeeded',
+    attempts: 2,
+  });
+  other.sleep(true);
+  sleeper.ask({ do: 'open-gate' });
+  await queue.submit('next', somePayload());
+  await watchUntil(queue, 'next', ({ status }) => status === 'succeeded');
+});
+
 test('a job that ends every worker it meets is given up in the end', async (t) => {
   const server = await startRedis(t);
   if (!server) return;
