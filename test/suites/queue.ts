@@ -9,6 +9,7 @@ import { createGenerateQueue, type GenerateQueueOptions } from '../../src/jobs/g
 import type { GenerateQueue, JobRecord } from '../../src/jobs/queue.ts';
 import { toQueueId } from '../../src/jobs/stored-job.ts';
 import { createWorkers, type JobHandler, type WorkersOptions } from '../../src/jobs/workers.ts';
+import { openLocalStore } from '../../src/store/local.ts';
 import { logger, QUICK, somePayload, someResult, watchUntil } from '../helpers/generate-job.ts';
 import { until } from '../helpers/loradrop-process.ts';
 
@@ -425,11 +426,21 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
       await work(t, handler);
       await until(async () => starts.includes('held'));
 
-      const expired = ['gone-1', 'gone-2'];
+      const store = await openLocalStore({ directory: t.testdir({}) });
+      t.teardown(() => store.close());
+      for (const [id, expiresAt] of [
+        ['gone-1', Date.now() - 20_000],
+        ['gone-2', Date.now() - 20_000],
+        ['kept', Date.now() + 3_600_000],
+      ] as const) {
+        const draft = await store.draft(id);
+        await draft.write('adapter_config.json', [Buffer.from('{}')]);
+        await draft.publish({ createdAt: expiresAt - 1, expiresAt, contentKey: 'c'.repeat(64), info: {} });
+      }
       const expire = (now: number) =>
         createExpireHandler({
           queue,
-          store: { expired: async () => expired.splice(0), remove: async () => true },
+          store,
           logger,
           now: () => now,
         })({
@@ -440,6 +451,8 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
           report() {},
         });
       t.strictSame(await expire(Date.now() - 10_000), { adapters: 2, records: 0 });
+      t.equal(await store.find('gone-1'), undefined);
+      t.ok(await store.find('kept'));
       t.ok(await queue.find('short'), 'kept until its time');
       // The first look moves each record's time to its end plus its retention, the second removes.
       await expire(Date.now() + 5000);
