@@ -55,13 +55,13 @@ export async function createGenerateQueue(options: GenerateQueueOptions): Promis
 
   const load = (id: string): Promise<StoredBullJob | undefined> => queue.getJob(toQueueId(id));
 
-  /** BullMQ's record and its state are two reads; when the job ended in between, the record is read again. */
-  async function read(id: string): Promise<JobRecord | undefined> {
+  /** BullMQ's record and its state are two reads; when the job ended or went in between, the record is read again. */
+  async function read(id: string, again = true): Promise<JobRecord | undefined> {
     const job = await load(id);
     if (!job) return undefined;
     if (job.finishedOn !== undefined || job.data.canceled) return toJobRecord(job, { active: false });
     const state = await queue.getJobState(toQueueId(id));
-    if (state === 'completed' || state === 'failed' || state === 'unknown') return read(id);
+    if (again && (state === 'completed' || state === 'failed' || state === 'unknown')) return read(id, false);
     if (state === 'active') return toJobRecord(job, { active: true });
     return toJobRecord(job, { active: false, position: await positions.of(toQueueId(id)) });
   }
@@ -209,7 +209,21 @@ export async function createGenerateQueue(options: GenerateQueueOptions): Promis
   ] as const) {
     events.on(name, hint);
   }
-  await answer(Promise.all([queue.waitUntilReady(), events.waitUntilReady()]));
+  const close = () => {
+    closed ??= (async () => {
+      watch.close();
+      // On Redis this waits for the end of a connection that may be down and then never comes.
+      await answer(events.close()).catch((error) => logger.debug({ err: error }, 'event stream not closed'));
+      await queue.close();
+    })();
+    return closed;
+  };
+  try {
+    await answer(Promise.all([queue.waitUntilReady(), events.waitUntilReady()]));
+  } catch (error) {
+    await close();
+    throw error;
+  }
 
   return {
     submit: (id, payload, { fresh = false } = {}) => answer(submit(id, payload, fresh)),
@@ -225,17 +239,7 @@ export async function createGenerateQueue(options: GenerateQueueOptions): Promis
     },
     removeExpired,
     ready: () => backend.ready(),
-    close() {
-      closed ??= (async () => {
-        watch.close();
-        // On Redis this waits for the end of a connection that may be down and then never comes.
-        await answer(events.close()).catch((error) =>
-          logger.debug({ err: error }, 'event stream not closed'),
-        );
-        await queue.close();
-      })();
-      return closed;
-    },
+    close,
   };
 }
 

@@ -100,7 +100,8 @@ export type SubmitOptions = {
 export type GenerateQueue = {
   /**
    * Accepts a job durably. With an id that exists, nothing is added: the existing record comes back with
-   * `created: false` when its fingerprint is the same, else `job-conflict`. Errors: `queue-full`, `queue-unavailable`.
+   * `created: false` when its fingerprint is the same, else `job-conflict`. Errors: `queue-full`, `queue-unavailable`;
+   * after the latter the job may have been accepted all the same, which submitting the same id again tells.
    */
   submit(
     id: string,
