@@ -74,9 +74,31 @@ export async function storeDecoderWeights(
   return placed;
 }
 
+/** How graphs are written. */
+export type GraphOptions = {
+  /** Largest kernel of one convolution; {@link MAX_KERNEL_BYTES} when absent. */
+  readonly maxKernelBytes?: number;
+};
+
+/**
+ * ONNX Runtime keeps what its layout optimiser makes of a kernel inside a protobuf message, which ends at 2 GiB: the last
+ * kernel of the published 0.5B decoder has 2.85 GB and would not load on a CPU. Half of the limit leaves room for padding.
+ */
+const MAX_KERNEL_BYTES = 1 << 30;
+/** Output channels that AVX-512 kernels of ONNX Runtime take at once; other widths divide it. */
+const CHANNEL_BLOCK = 16;
+
+/** Emits the convolution `name` of `x` with a stored kernel, and perhaps a stored bias, and returns its value. */
+type Convolve = (name: string, x: string, kernel: string, bias?: string) => string;
+
 /** The whole decoder: `condition` `[B, N, Lt, C]` → `tokens` `[B, T, H, W]`, float32. */
-export function decoderGraph(architecture: DecoderArchitecture, weights: PlacedWeights): Uint8Array {
+export function decoderGraph(
+  architecture: DecoderArchitecture,
+  weights: PlacedWeights,
+  options: GraphOptions = {},
+): Uint8Array {
   return emitGraph(architecture, weights, {
+    ...options,
     name: 'decoder',
     from: 0,
     to: architecture.features.length - 1,
@@ -90,8 +112,10 @@ export function decoderStageGraph(
   architecture: DecoderArchitecture,
   weights: PlacedWeights,
   index: number,
+  options: GraphOptions = {},
 ): Uint8Array {
   return emitGraph(architecture, weights, {
+    ...options,
     name: `decoder-stage-${index}`,
     from: index,
     to: index + 1,
@@ -103,11 +127,14 @@ export function decoderStageGraph(
 function emitGraph(
   architecture: DecoderArchitecture,
   weights: PlacedWeights,
-  part: { name: string; from: number; to: number; input: string; output: string },
+  part: GraphOptions & { name: string; from: number; to: number; input: string; output: string },
 ): Uint8Array {
   const { features, projection } = architecture;
+  const { maxKernelBytes = MAX_KERNEL_BYTES } = part;
   const graph = createGraphBuilder(part.name);
   const weight = (name: string) => graph.weight(name, weights.get(name)!);
+  const convolve: Convolve = (name, x, kernel, bias) =>
+    emitConvolution(graph, { name, x, kernel, bias, weights, maxKernelBytes });
   const [n, l, c] = features[part.from]!;
   const projected = part.from === 0 && projection;
   let x = graph.input(part.input, 'float32', ['B', n, projected ? projection.tokens : l, c]);
@@ -115,7 +142,7 @@ function emitGraph(
   const three = graph.constant('three', new Float32Array([3]), []);
   for (let index = part.from; index < part.to; index++) {
     const name = index === part.to - 1 ? part.output : `layer${index}.out`;
-    x = emitLayer(graph, weight, architecture, { index, x, three, name });
+    x = emitLayer(graph, weight, convolve, architecture, { index, x, three, name });
   }
   graph.output(part.output, 'float32', ['B', ...features[part.to]!]);
   return graph.encode();
@@ -148,7 +175,8 @@ function emitProjection(
 function emitLayer(
   graph: GraphBuilder,
   weight: (name: string) => string,
-  { kernel, features }: DecoderArchitecture,
+  emitConv: Convolve,
+  { features }: DecoderArchitecture,
   layer: { index: number; x: string; three: string; name: string },
 ): string {
   const { index, x, three } = layer;
@@ -174,8 +202,7 @@ function emitLayer(
   const convolve = (view: View, name: ConvolutionName): View => {
     const axes = [CONVOLUTIONS[name].channel, ...spatialAxes(name, lengths[name]).axes];
     const input = viewAs(view, axes, `${name}.view`).value;
-    const inputs = [input, own(`linear1.${name}.weight`)];
-    return { value: emitConvolution(graph, named(name), inputs, kernel), axes };
+    return { value: emitConv(named(name), input, named(`linear1.${name}.weight`)), axes };
   };
 
   const widthFirst = viewAs(
@@ -192,25 +219,66 @@ function emitLayer(
   const both = graph.node(named('sum'), 'Add', [widthFirst, bounded]);
   const biased = graph.node(named('biased'), 'Add', [both, own('linear1.bias')]);
   const mean = graph.node(named('mean'), 'Div', [biased, three]);
-  const fuseInputs = [mean, own('linear2.weight'), own('linear2.bias')];
+  const fuse = (name: string) => emitConv(name, mean, named('linear2.weight'), named('linear2.bias'));
   const keepsShape = before.every((length, axis) => length === after[axis]);
-  if (!keepsShape) return emitConvolution(graph, layer.name, fuseInputs, kernel);
-  const fused = emitConvolution(graph, named('fuse'), fuseInputs, kernel);
-  return graph.node(layer.name, 'Add', [fused, x]);
+  if (!keepsShape) return fuse(layer.name);
+  return graph.node(layer.name, 'Add', [fuse(named('fuse')), x]);
 }
 
-/** A convolution over the last two axes with the input's size kept; inputs are value, kernel and perhaps bias. */
+/**
+ * A convolution over the last two axes with the input's size kept. A kernel above `maxKernelBytes` runs as several
+ * convolutions over slices of its output channels, whose results are joined: the numbers are the same, and the slices lie
+ * where the whole kernel lies.
+ */
 function emitConvolution(
   graph: GraphBuilder,
-  name: string,
-  inputs: readonly string[],
-  kernel: number,
+  convolution: {
+    name: string;
+    x: string;
+    kernel: string;
+    bias: string | undefined;
+    weights: PlacedWeights;
+    maxKernelBytes: number;
+  },
 ): string {
-  const padding = (kernel - 1) / 2;
-  return graph.node(name, 'Conv', inputs, {
-    kernel_shape: { ints: [kernel, kernel] },
-    pads: { ints: [padding, padding, padding, padding] },
-  });
+  const { name, x, weights, maxKernelBytes } = convolution;
+  const kernel = weights.get(convolution.kernel)!;
+  const bias = convolution.bias === undefined ? undefined : weights.get(convolution.bias)!;
+  const [channels, , height, width] = kernel.shape as readonly [number, number, number, number];
+  const [padY, padX] = [(height - 1) / 2, (width - 1) / 2];
+  const attributes = {
+    kernel_shape: { ints: [height, width] },
+    pads: { ints: [padY, padX, padY, padX] },
+  };
+  const perSlice = channelsPerSlice(channels, kernel.bytes, maxKernelBytes);
+  const slices: string[] = [];
+  for (let from = 0; from < channels; from += perSlice) {
+    const count = Math.min(perSlice, channels - from);
+    const suffix = count === channels ? '' : `.${slices.length}`;
+    const inputs = [x, graph.weight(convolution.kernel + suffix, sliceRows(kernel, from, count))];
+    if (bias) inputs.push(graph.weight(convolution.bias + suffix, sliceRows(bias, from, count)));
+    slices.push(graph.node(name + suffix, 'Conv', inputs, attributes));
+  }
+  return slices.length === 1 ? name : graph.node(name, 'Concat', slices, { axis: { int: 1 } });
+}
+
+/** Output channels a slice has: few enough for the limit, in whole blocks of what CPU kernels take at once. */
+function channelsPerSlice(channels: number, bytes: number, maxKernelBytes: number): number {
+  if (bytes <= maxKernelBytes) return channels;
+  const evenly = Math.ceil(channels / Math.ceil(bytes / maxKernelBytes));
+  return Math.max(CHANNEL_BLOCK, Math.floor(evenly / CHANNEL_BLOCK) * CHANNEL_BLOCK);
+}
+
+/** Rows `from`…`from + count` of a tensor's first axis, as a tensor of their own in the same file. */
+function sliceRows(tensor: ExternalTensor, from: number, count: number): ExternalTensor {
+  const [rows, ...rest] = tensor.shape as readonly [number, ...number[]];
+  const rowBytes = tensor.bytes / rows;
+  return {
+    ...tensor,
+    shape: [count, ...rest],
+    offsetBytes: tensor.offsetBytes + from * rowBytes,
+    bytes: count * rowBytes,
+  };
 }
 
 function swappedKernels({ features }: DecoderArchitecture): ReadonlySet<string> {

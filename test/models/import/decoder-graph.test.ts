@@ -11,16 +11,22 @@ import { inferArchitecture } from '../../../src/models/import/architecture.ts';
 import {
   decoderGraph,
   decoderStageGraph,
+  type GraphOptions,
   storeDecoderWeights,
 } from '../../../src/models/import/decoder-graph.ts';
 import { ExternalDataFile } from '../../../src/onnx/external-data.ts';
+import { inspectModel } from '../../../src/onnx/inspect-model.ts';
 import { type Numbers, project, type ReferenceDecoder, referenceTokens } from '../reference-decoder.ts';
 import { type DecoderShape, randomStateDict } from '../small-bundle.ts';
 
 const TOLERANCE = 1e-5;
 
 /** Writes the whole decoder and its stages into a directory, from tensors in memory handed over in odd pieces. */
-async function writeGraphs(directory: string, tensors: ReadonlyMap<string, Numbers>) {
+async function writeGraphs(
+  directory: string,
+  tensors: ReadonlyMap<string, Numbers>,
+  options: GraphOptions = {},
+) {
   const entries = [...tensors].map(([name, { shape }]) => ({ name, shape, dtype: 'F32' }));
   const { architecture, names } = inferArchitecture(entries);
   const file = await ExternalDataFile.create(join(directory, 'decoder.onnx.data'));
@@ -39,10 +45,13 @@ async function writeGraphs(directory: string, tensors: ReadonlyMap<string, Numbe
     file,
   );
   await file.close();
-  await writeFile(join(directory, 'decoder.onnx'), decoderGraph(architecture, weights));
+  await writeFile(join(directory, 'decoder.onnx'), decoderGraph(architecture, weights, options));
   const stages = architecture.features.length - 1;
   for (let index = 0; index < stages; index++) {
-    await writeFile(join(directory, `stage-${index}.onnx`), decoderStageGraph(architecture, weights, index));
+    await writeFile(
+      join(directory, `stage-${index}.onnx`),
+      decoderStageGraph(architecture, weights, index, options),
+    );
   }
   return { architecture, stages };
 }
@@ -199,4 +208,33 @@ test('two conditions in one batch give what each gives alone', async (t) => {
   t.ok(relativeDifference(batch.values, [two.values, one.values]) > 0.1, 'and they differ');
   const cut = await runStages(directory, stages, both, [2, 3, 10, 5]);
   t.ok(relativeDifference(cut, [batch.values]) < 1e-6);
+});
+
+test('a kernel above the limit runs in slices of its output channels, with the same result', async (t) => {
+  const shape: DecoderShape = {
+    kernel: 3,
+    features: [
+      [3, 8, 5],
+      [40, 8, 40],
+      [70, 6, 8],
+      [70, 6, 8],
+    ],
+  };
+  const tensors = randomStateDict(shape, 8);
+  const condition = new Float32Array(3 * 8 * 5);
+  fillUniform(seededRandom(9), condition, 1);
+  const directory = t.testdir({ whole: {}, sliced: {} });
+  const [whole, sliced] = [join(directory, 'whole'), join(directory, 'sliced')];
+  const { stages } = await writeGraphs(whole, tensors);
+  // The largest kernel, 70 × 70 × 9 floats, takes three slices of at most 32 channels; small ones stay as they are.
+  await writeGraphs(sliced, tensors, { maxKernelBytes: 32 * 70 * 9 * 4 });
+  const isSliced = async (path: string) =>
+    (await inspectModel(join(path, 'decoder.onnx'))).operators.has('Concat');
+  t.strictSame([await isSliced(whole), await isSliced(sliced)], [false, true]);
+  const expected = await run(join(whole, 'decoder.onnx'), 'condition', condition, [1, 3, 8, 5]);
+  const actual = await run(join(sliced, 'decoder.onnx'), 'condition', condition, [1, 3, 8, 5]);
+  t.same(actual.shape, expected.shape);
+  t.ok(relativeDifference(actual.values, [expected.values]) < 1e-6);
+  const cut = await runStages(sliced, stages, condition, [1, 3, 8, 5]);
+  t.ok(relativeDifference(cut, [expected.values]) < 1e-6);
 });
