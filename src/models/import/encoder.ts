@@ -160,7 +160,9 @@ function findInputs(inputs: readonly GraphValue[]): EncoderFacts['inputs'] {
 }
 
 function findOutput(outputs: readonly GraphValue[], width: number): string {
-  const hidden = outputs.filter(({ shape, elementType }) => elementType === 'float32' && shape?.length === 3);
+  const hidden = outputs.filter(
+    ({ shape, elementType }) => elementType === 'float32' && (!shape || shape.length === 3),
+  );
   const known = hidden.find(({ name }) => OUTPUT_NAMES.includes(name));
   const output = known ?? (hidden.length === 1 ? hidden[0] : undefined);
   if (!output) {
@@ -168,11 +170,10 @@ function findOutput(outputs: readonly GraphValue[], width: number): string {
       `The encoder has no output that is clearly the last hidden state (${OUTPUT_NAMES.join(', ')}).`,
     );
   }
-  const found = output.shape![2];
-  if (found !== width) {
-    throw refuse(
-      `The encoder's output is declared ${found ?? '?'} wide, the checkpoint wants a width of ${width}.`,
-    );
+  // Exporters may leave the width open; the engine then sees it when it runs the encoder for the first time.
+  const found = output.shape?.[2];
+  if (typeof found === 'number' && found !== width) {
+    throw refuse(`The encoder's output is declared ${found} wide, the checkpoint wants a width of ${width}.`);
   }
   return output.name;
 }
