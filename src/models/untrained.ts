@@ -35,7 +35,7 @@ const ENCODER: BertShape = {
 };
 /** Standard deviation of BERT's own initialisation. */
 const ENCODER_DEVIATION = 0.02;
-const TOKENIZER = fileURLToPath(new URL('../../assets/bert-uncased/tokenizer.json', import.meta.url));
+const TOKENIZER = fileURLToPath(new URL('./bert-uncased/tokenizer.json', import.meta.url));
 
 /**
  * Builds a small bundle with random weights for SmolLM2-135M-Instruct: real graphs, tokenizer and sizes, through the same

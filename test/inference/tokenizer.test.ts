@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'tap';
 import { openTokenizer } from '../../src/inference/tokenizer.ts';
 
-const bert = join(import.meta.dirname, '../../assets/bert-uncased/tokenizer.json');
+const bert = join(import.meta.dirname, '../../src/models/bert-uncased/tokenizer.json');
 
 /** Ids that the Rust library `tokenizers` 0.23.3 gives for the same file, truncated to 24. */
 const cases = JSON.parse(await readFile(join(import.meta.dirname, 'tokenizer-cases.json'), 'utf8')) as {

@@ -105,7 +105,7 @@ export async function writeEncoder(directory: string, width: number, positions =
     },
     { model: join(directory, 'model.onnx'), data: join(directory, 'encoder.onnx.data') },
   );
-  const tokenizer = new URL('../../assets/bert-uncased/tokenizer.json', import.meta.url);
+  const tokenizer = new URL('../../src/models/bert-uncased/tokenizer.json', import.meta.url);
   await copyFile(fileURLToPath(tokenizer), join(directory, 'tokenizer.json'));
 }
 
