@@ -30,6 +30,8 @@ export async function openPostgresBackend(options: { url: string; logger: Logger
     options: `-c search_path=${DEFAULT_SCHEMA}`,
     application_name: 'loradrop',
   });
+  // BullMQ listens once for each of its objects, so their number is that of the objects and no sign of a leak.
+  pool.setMaxListeners(0);
   pool.on('error', (error) => logger.warn({ err: error }, 'PostgreSQL connection error'));
 
   const migrate = async () => {

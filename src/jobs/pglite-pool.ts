@@ -31,7 +31,8 @@ export function pglitePool(database: PGlite): PgPool {
     return Object.assign(events, { query, release: stop }) as unknown as PgPoolClient;
   };
 
-  return Object.assign(new EventEmitter(), {
+  // BullMQ listens once for each of its objects, so their number is no sign of a leak.
+  return Object.assign(new EventEmitter().setMaxListeners(0), {
     query,
     connect: async () => connect(),
     end: async () => {},
