@@ -99,7 +99,8 @@ export async function startService(
     });
 
     const draining = new AbortController();
-    const readiness = () => checkReadiness({ queue, store, models, engine });
+    const broken = new Set<string>();
+    const readiness = () => checkReadiness({ queue, store, models, engine, broken });
     const services = { readiness, metrics, logger, draining: draining.signal };
     const app =
       role === 'worker'
@@ -110,9 +111,10 @@ export async function startService(
 
     if (engine) {
       for (const bundle of models.list()) {
-        // A bundle that does not run must not stop the others: the engine says so, and so does its jobs' failure.
+        // A bundle that does not run must not stop the others: readiness names it, and its jobs fail with the reason.
         await engine.load(bundle, signal ? { signal } : {}).catch((error) => {
           signal?.throwIfAborted();
+          broken.add(bundle.digest);
           logger.error({ err: error, model: bundle.manifest.id }, 'bundle does not load');
         });
       }
@@ -224,9 +226,11 @@ type Parts = {
   readonly store: Pick<AdapterStore, 'ready'>;
   readonly models: ModelRegistry;
   readonly engine: Engine | undefined;
+  /** Digests of bundles that did not load at the start. */
+  readonly broken: ReadonlySet<string>;
 };
 
-async function checkReadiness({ queue, store, models, engine }: Parts): Promise<Readiness> {
+async function checkReadiness({ queue, store, models, engine, broken }: Parts): Promise<Readiness> {
   const answers = (promise: Promise<void>): Promise<ReadinessPart> =>
     promise.then(
       () => ({ ready: true }),
@@ -239,10 +243,12 @@ async function checkReadiness({ queue, store, models, engine }: Parts): Promise<
   };
   if (engine) {
     const { state, bundles, error } = engine.status();
-    const warm = models.list().every(({ digest }) => bundles.includes(digest));
+    const usable = models.list().filter(({ digest }) => !broken.has(digest));
+    const warm = usable.length > 0 && usable.every(({ digest }) => bundles.includes(digest));
+    const left = broken.size > 0 ? ` (${broken.size} of ${models.list().length} bundles do not load)` : '';
     parts['engine'] = {
       ready: state === 'ready' && warm,
-      detail: error ?? (state === 'ready' && !warm ? 'loading' : state),
+      detail: (error ?? (state === 'ready' && !warm ? 'loading' : state)) + left,
     };
   }
   return {

@@ -1,0 +1,52 @@
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { startService, storeDirectory } from '../src/compose.ts';
+import { loadConfig } from '../src/config/load.ts';
+import type { Job } from '../src/http/schemas.ts';
+import { buildUntrainedBundle } from '../src/models/untrained.ts';
+
+test('a bundle that does not run leaves the others in service', async (t) => {
+  const dataDir = t.testdir({});
+  const bundles = join(dataDir, 'bundles');
+  await buildUntrainedBundle({ out: join(bundles, 'good'), seed: 0 });
+  await cp(join(bundles, 'good'), join(bundles, 'bad'), { recursive: true });
+  // Prompts of two slices, and a word on masked attention that the encoder does not keep: only the engine can tell.
+  const path = join(bundles, 'bad', 'bundle.json');
+  const manifest = JSON.parse(await readFile(path, 'utf8'));
+  Object.assign(manifest, { id: 'bad' });
+  Object.assign(manifest.condition, { encoderTokens: 32, fullyMaskedAttention: 'zero' });
+  await writeFile(path, JSON.stringify(manifest));
+
+  const config = loadConfig({ dataDir, port: 0, logLevel: 'silent' }, {});
+  const service = await startService(config, 'all');
+  t.teardown(() => service.close());
+  const ready = await fetch(`${service.url}/readyz`);
+  t.equal(ready.status, 200);
+  t.match(await ready.json(), { parts: { engine: { detail: /1 of 2 bundles do not load/ } } });
+
+  const generate = async (model: string) => {
+    const response = await fetch(`${service.url}/generate`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', prefer: 'wait=60' },
+      body: JSON.stringify({ model, prompts: ['What is tin?'], seed: 1 }),
+    });
+    return (await response.json()) as Job;
+  };
+  t.match(await generate('bad'), { status: 'failed', error: { code: 'bundle-unloadable', status: 500 } });
+  t.match(await generate('smollm2-135m-untrained'), { status: 'succeeded' });
+
+  await t.rejects(startService(config, 'all'), { code: 'data-directory-locked' }, 'the directory is taken');
+  await service.close();
+  await service.close();
+  await t.rejects(fetch(`${service.url}/livez`), 'nothing listens any more');
+});
+
+test('settings that cannot work together are refused before anything starts', async (t) => {
+  const dataDir = t.testdir({});
+  const config = loadConfig({ dataDir, logLevel: 'silent' }, {});
+  await t.rejects(startService(config, 'worker'), { code: 'settings-invalid', message: /QUEUE_URL/ });
+  t.throws(() => storeDirectory({ dataDir, storeUrl: 's3://bucket' }), { code: 'settings-invalid' });
+  t.equal(storeDirectory({ dataDir, storeUrl: 'file:///srv/adapters' }), '/srv/adapters');
+  t.equal(storeDirectory({ dataDir: '/srv/data' }), '/srv/data/store');
+});
