@@ -1,7 +1,6 @@
 /** Real `loradrop` processes for end-to-end tests. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
@@ -18,26 +17,14 @@ export type LoradropProcess = {
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals>;
 };
 
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 /** Starts `loradrop <command>` with these variables and waits until it is ready. Killed at the end of the test. */
 export async function startLoradrop(
   t: Test,
   command: 'start' | 'serve' | 'worker',
   environment: Readonly<Record<string, string>>,
 ): Promise<LoradropProcess> {
-  const port = await freePort();
   const child = spawn(process.execPath, [MAIN, command], {
-    env: { PATH: process.env['PATH'], PORT: String(port), LOG_LEVEL: 'info', ...environment },
+    env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let printed = '';
@@ -48,10 +35,11 @@ export async function startLoradrop(
     child.kill('SIGKILL');
     await ended;
   });
-  const url = `http://127.0.0.1:${port}`;
+  let url = '';
   await until(async () => {
     if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}:\n${printed}`);
-    return (await fetch(`${url}/readyz`).catch(() => undefined))?.status === 200;
+    url = /Server listening at (http:[^"\s]+)/.exec(printed)?.[1] ?? '';
+    return url !== '' && (await fetch(`${url}/readyz`).catch(() => undefined))?.status === 200;
   });
   return {
     url,

@@ -95,23 +95,29 @@ export function serverDirectory(name: string): Promise<string> {
 }
 
 /**
- * Ports below those that systems hand out to connections, which could otherwise take one between its choice and its use;
- * ten thousand above each there is room for the second port of a Redis Cluster node.
+ * Ports below those that systems hand out to connections, which could otherwise take one between its choice and its use.
+ * A Redis Cluster node takes a second port ten thousand above, so the range ends where those begin.
  */
-const PORTS = { from: 10_000, to: 22_000 };
+const PORTS = { from: 10_000, to: 20_000, secondAbove: 10_000 };
 
-/** A port that no server uses. */
+/** A port that no server uses, nor the one a Redis Cluster node would take beside it. */
 export async function serverPort(): Promise<number> {
   for (;;) {
     const port = randomInt(PORTS.from, PORTS.to);
-    const probe = createServer().listen(port, '127.0.0.1');
-    const free = await Promise.race([
-      once(probe, 'listening').then(() => true),
-      once(probe, 'error').then(() => false),
-    ]).catch(() => false);
-    probe.close();
-    if (free) return port;
+    if ((await isFree(port)) && (await isFree(port + PORTS.secondAbove))) return port;
   }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const probe = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(probe, 'listening');
+  } catch {
+    return false;
+  }
+  probe.close();
+  await once(probe, 'close');
+  return true;
 }
 
 /**
