@@ -24,6 +24,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   http: [
     'base',
     'observability',
+    'jobs/adapter-info',
     'jobs/catalog',
     'jobs/queue',
     'jobs/errors',

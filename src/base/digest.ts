@@ -4,6 +4,8 @@ import { createReadStream } from 'node:fs';
 
 /** A SHA-256 as 64 lower-case hex digits. */
 export type Sha256 = string;
+/** The form of a {@link Sha256}. */
+export const SHA256_PATTERN = '^[0-9a-f]{64}$';
 
 /** The digest of bytes or of a string's UTF-8. */
 export function sha256(data: Uint8Array | string): Sha256 {

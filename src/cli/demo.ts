@@ -11,6 +11,7 @@ import { startService } from '../compose.ts';
 import type { Config } from '../config/schema.ts';
 import type { Adapter, Job, Model } from '../http/schemas.ts';
 import { findBase } from '../lora/bases.ts';
+import { UNTRAINED } from '../models/bundle.ts';
 import { cliErrors } from './errors.ts';
 import { formatBytes, formatCount, formatTable, type Output } from './output.ts';
 import type { Registration } from './registration.ts';
@@ -55,7 +56,7 @@ async function showGeneration(url: string, directory: string, output: Output): P
   });
   const model = await fetchJson<Model>(`${url}/models/${accepted.model}`);
   const given = body.trim().split('\n').length;
-  output.line(`model    ${model.id}${model.trained ? '' : '   (untrained: valid files, random effect)'}`);
+  output.line(`model    ${model.id}${model.trained ? '' : `   (${UNTRAINED})`}`);
   output.line(`base     ${model.base.id}`);
   output.line(`prompts  ${given} from examples/, ${model.condition.prompts} of them drawn with seed ${SEED}`);
   const job = await follow(`${url}${accepted.urls.self}`, output);

@@ -12,7 +12,7 @@ import { createEngine } from '../inference/create-engine.ts';
 import { drawPrompts } from '../jobs/draw.ts';
 import { adapterFraction, adapterSize, makeAdapter } from '../jobs/make-adapter.ts';
 import { decodeUtf8, parsePrompts, promptFormatOf } from '../jobs/prompts.ts';
-import type { Bundle } from '../models/bundle.ts';
+import { type Bundle, UNTRAINED } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { createLogger } from '../observability/logger.ts';
 import { cliErrors } from './errors.ts';
@@ -82,7 +82,7 @@ async function generate(
   const { condition, trained, id } = bundle.manifest;
   const draw = drawPrompts({ given, wanted: condition.prompts, count: options.count, seed: options.seed });
   output.line(
-    `${id}${trained ? '' : ' (untrained: valid files, random effect)'}: ${given.length} prompts given, ${condition.prompts} a condition`,
+    `${id}${trained ? '' : ` (${UNTRAINED})`}: ${given.length} prompts given, ${condition.prompts} a condition`,
   );
   for (const warning of draw.warnings) output.line(`! ${warning}`);
 

@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { Option } from 'commander';
 import { KNOWN_BASES } from '../lora/bases.ts';
+import { UNTRAINED } from '../models/bundle.ts';
 import { MAX_BASE_FILE_BYTES, parseBaseFile } from '../models/import/base-file.ts';
 import { importCheckpoint } from '../models/import/import-checkpoint.ts';
 import { cliErrors } from './errors.ts';
@@ -90,7 +91,7 @@ export const registerImport: Registration = (program, output) => {
       output.line(
         `${options.out}, digest ${digest}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`,
       );
-      if (!manifest.trained) output.line('untrained: valid files, random effect');
+      if (!manifest.trained) output.line(UNTRAINED);
     });
 };
 

@@ -1,6 +1,7 @@
 /** `loradrop models list | verify | inspect | build-untrained`: bundles on disk. */
 import { join } from 'node:path';
 import { bundlesDirectory } from '../compose.ts';
+import { UNTRAINED } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { openModelRegistry } from '../models/registry.ts';
 import { buildUntrainedBundle } from '../models/untrained.ts';
@@ -43,7 +44,7 @@ export const registerModels: Registration = (program, output) => {
         const rows = bundles.map(({ manifest }) => [
           manifest.id,
           manifest.version,
-          manifest.trained ? 'trained' : 'untrained: valid files, random effect',
+          manifest.trained ? 'trained' : UNTRAINED,
           manifest.base.id,
           `${manifest.condition.prompts} prompts`,
           formatBytes(manifest.files.reduce((sum, { bytes }) => sum + bytes, 0)),
@@ -79,7 +80,7 @@ export const registerModels: Registration = (program, output) => {
       output.line(
         formatTable([
           ['id', `${manifest.id} ${manifest.version}`],
-          ['weights', manifest.trained ? 'trained' : 'untrained: valid files, random effect'],
+          ['weights', manifest.trained ? 'trained' : UNTRAINED],
           ['digest', digest],
           ['base', `${base.id} (${base.architecture}), ${layout.layers} layers`],
           [
@@ -114,6 +115,6 @@ export const registerModels: Registration = (program, output) => {
       if (!/^[0-9]{1,10}$/.test(options.seed)) throw cliErrors.input('--seed is a whole number from 0.');
       const out = options.out ?? join(bundlesDirectory(configFromOptions(options)), 'untrained');
       const { manifest, digest } = await buildUntrainedBundle({ out, seed: Number(options.seed) });
-      output.line(`${manifest.id} in ${out}, digest ${digest}: untrained: valid files, random effect`);
+      output.line(`${manifest.id} in ${out}, digest ${digest}: ${UNTRAINED}`);
     });
 };

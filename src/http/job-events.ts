@@ -1,7 +1,7 @@
 /** Server-sent events of a job (WHATWG HTML §9.2): progress until a final event, resumable by event id. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { JobRecord } from '../jobs/queue.ts';
-import { isFinal, presentProgress } from './present-job.ts';
+import { isFinal, type JobRecord } from '../jobs/queue.ts';
+import { presentProgress } from './present-job.ts';
 import type { Job } from './schemas.ts';
 
 /** What a client waits before it connects again. */

@@ -2,9 +2,10 @@
 import { Value } from 'typebox/value';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { baseErrors } from '../base/errors.ts';
+import { AdapterInfo } from '../jobs/adapter-info.ts';
 import type { StoredAdapter } from '../store/store.ts';
 import { adapterArchiveUrl, adapterFileUrl, adapterUrl, jobUrl } from './links.ts';
-import { type Adapter, AdapterInfo } from './schemas.ts';
+import type { Adapter } from './schemas.ts';
 
 /** The files of an adapter that have an address of their own, with their media types. */
 export const SERVED_FILES = {

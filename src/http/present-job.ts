@@ -6,11 +6,6 @@ import { adapterUrl, jobEventsUrl, jobUrl } from './links.ts';
 import { problemOf } from './problem.ts';
 import type { Job, JobProgressView } from './schemas.ts';
 
-/** True when the job will not change any more. */
-export function isFinal({ status }: Pick<JobRecord, 'status'>): boolean {
-  return status === 'succeeded' || status === 'failed' || status === 'canceled';
-}
-
 const isoTime = (ms: number) => new Date(ms).toISOString();
 /** Sums of floating-point shares look like 0.8999999999999999. */
 const inPerMille = (fraction: number) => Math.round(fraction * 1000) / 1000;

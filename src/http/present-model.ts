@@ -1,10 +1,10 @@
 /** A bundle → what clients see of it. */
-import type { Bundle } from '../models/bundle.ts';
+import { type Bundle, UNTRAINED } from '../models/bundle.ts';
 import { modelUrl } from './links.ts';
 import type { Model } from './schemas.ts';
 
 /** The sentence that goes with everything an untrained bundle makes. */
-export const UNTRAINED_NOTICE = 'The model is untrained: valid files, random effect.';
+export const UNTRAINED_NOTICE = `The model is ${UNTRAINED}.`;
 
 /** The model as clients see it. The bundle's directory is not part of it. */
 export function presentModel({ manifest, digest }: Bundle, isDefault: boolean): Model {

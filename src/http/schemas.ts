@@ -1,8 +1,10 @@
 /** The shapes the API speaks, as schemas and their derived types. `$id`s become the components of the OpenAPI document. */
 import { type Static, type TSchema, Type } from 'typebox';
+import { SHA256_PATTERN } from '../base/digest.ts';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
+import { AdapterInfo } from '../jobs/adapter-info.ts';
 import { JOB_STAGES, JOB_STATUSES } from '../jobs/queue.ts';
 import { EvaluationFigure } from '../models/manifest.ts';
 import { PROBLEMS } from './problem.ts';
@@ -29,7 +31,7 @@ const MAX_NAME_CHARS = 200;
 /** No control characters: names and metadata end up in logs, terminals and databases. */
 const PLAIN_TEXT = '^[^\\u0000-\\u001f\\u007f]*$';
 
-const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256, lower-case hex.' });
+const Sha256 = Type.String({ pattern: SHA256_PATTERN, description: 'SHA-256, lower-case hex.' });
 const Time = Type.String({ format: 'date-time' });
 const Url = Type.String({ format: 'uri-reference', description: 'Relative to the service.' });
 const DtypeName = Type.Enum([...DTYPES]);
@@ -335,35 +337,11 @@ export const JobList = Type.Object(
   { $id: 'JobList', description: 'Jobs, newest first.' },
 );
 
-/** What the pipeline notes of an adapter; see `jobs/generate.ts`. */
-const adapterInfo = {
-  jobId: Id,
-  index: Type.Integer({ description: '0-based number among the adapters of its job.' }),
-  model: Type.String(),
-  bundleDigest: Sha256,
-  trained: Type.Boolean({
-    description: 'False for a model with random weights: a valid file with random effect.',
-  }),
-  dtype: DtypeName,
-  device: Type.String(),
-  seed: Type.Integer(),
-  name: Type.Optional(Type.String()),
-  tensors: Type.Integer(),
-  parameters: Type.Integer(),
-  baseModel: Type.String(),
-  rank: Type.Integer(),
-  alpha: Type.Number(),
-  promptDigests: Type.Array(Sha256, { description: 'SHA-256 of each chosen prompt, in condition order.' }),
-};
-
-/** The part of a stored adapter's record that the API shows. */
-export const AdapterInfo = Type.Object(adapterInfo);
-
 /** An adapter as clients see it. */
 export const Adapter = Type.Object(
   {
     id: Id,
-    ...adapterInfo,
+    ...AdapterInfo.properties,
     createdAt: Time,
     expiresAt: Time,
     location: Type.Optional(

@@ -4,8 +4,8 @@ import type { BullEvents, BullQueue, QueueBackend, StoredBullJob } from './backe
 import { type GeneratePayload, JOB_CATALOG } from './catalog.ts';
 import { jobErrors } from './errors.ts';
 import type { IndexEntry } from './job-index.ts';
-import { isFinal, toJobRecord } from './job-record.ts';
-import type { GenerateQueue, JobQuery, JobRecord } from './queue.ts';
+import { toJobRecord } from './job-record.ts';
+import { type GenerateQueue, isFinal, type JobQuery, type JobRecord } from './queue.ts';
 import { createQueuePositions } from './queue-positions.ts';
 import { fromQueueId, storeJob, toQueueId } from './stored-job.ts';
 import { createJobWatch } from './watch-jobs.ts';
@@ -136,7 +136,7 @@ export async function createGenerateQueue(options: GenerateQueueOptions): Promis
     const record = await read(id);
     const job = await load(id);
     if (!record || !job) throw jobErrors.notFound('It has never existed, or its time to be kept is over.');
-    if (isFinal(record.status)) throw jobErrors.finished(`It is ${record.status}.`);
+    if (isFinal(record)) throw jobErrors.finished(`It is ${record.status}.`);
     const { attempts, startedAt } = record;
     const canceled = { at: now(), attempts, ...(startedAt !== undefined && { startedAt }) };
     await job.updateData({ ...job.data, canceled });

@@ -1,12 +1,13 @@
 /** THE pipeline: a generation job's payload → conditions → weight tokens → tensors → adapters in the store. */
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { LoradropError } from '../base/errors.ts';
-import type { Engine, Inference } from '../inference/engine.ts';
+import type { Engine } from '../inference/engine.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import { storeErrors } from '../store/errors.ts';
 import type { AdapterStore, StoredAdapter } from '../store/store.ts';
+import type { AdapterInfo } from './adapter-info.ts';
 import { jobErrors } from './errors.ts';
 import {
   type AdapterRequest,
@@ -32,26 +33,12 @@ export type GenerateServices = {
   readonly now?: () => number;
 };
 
-/** What a stored adapter says of itself beside its files; `GET /adapters/{id}` shows it. */
-export type AdapterInfo = {
-  readonly jobId: string;
-  readonly index: number;
-  readonly name?: string;
-  readonly model: string;
-  readonly bundleDigest: string;
-  readonly trained: boolean;
-  readonly baseModel: string;
-  readonly dtype: string;
-  readonly rank: number;
-  readonly alpha: number;
-  readonly device: string;
-  readonly seed: number;
-  readonly tensors: number;
-  readonly parameters: number;
-  readonly promptDigests: readonly string[];
+/** What the adapters of a job add up to. */
+type Tally = {
+  readonly timings: { -readonly [K in keyof JobTimings]: number };
+  promptsEncoded: number;
+  promptsCached: number;
 };
-
-type Totals = { -readonly [K in keyof JobTimings]: number };
 
 /**
  * The handler of `generate` jobs. It may run again for a job that was cut off at any point: adapters that are already
@@ -63,7 +50,7 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
   return async (context) => {
     const { payload } = context;
     const startedAt = now();
-    const totals: Totals = {
+    const timings: Tally['timings'] = {
       queuedMs: startedAt - payload.acceptedAt,
       loadingMs: 0,
       batchingMs: 0,
@@ -72,6 +59,7 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
       writingMs: 0,
       totalMs: 0,
     };
+    const tally: Tally = { timings, promptsEncoded: 0, promptsCached: 0 };
     const bundle = models.get(payload.model);
     if (bundle.digest !== payload.bundleDigest) {
       throw jobErrors.bundleChanged(
@@ -80,29 +68,23 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
     }
     report(context, 0, 'loading', 0);
     await engine.load(bundle, { signal: context.signal });
-    totals.loadingMs = now() - startedAt;
+    timings.loadingMs = now() - startedAt;
 
-    const made: (JobAdapter & { readonly inference?: Inference })[] = [];
+    const adapters: JobAdapter[] = [];
     for (let index = 0; index < payload.draws.length; index++) {
       context.signal.throwIfAborted();
-      made.push(await provideAdapter(services, context, bundle, index, totals));
+      adapters.push(await provideAdapter(services, context, bundle, index, tally));
     }
-    totals.totalMs = now() - payload.acceptedAt;
+    timings.totalMs = now() - payload.acceptedAt;
 
     const device = engine.device.name;
-    for (const [stage, ms] of Object.entries(totals)) {
+    for (const [stage, ms] of Object.entries(timings)) {
       metrics.stageSeconds.observe(
         { model: payload.model, stage: stage.replace(/Ms$/, ''), device },
         ms / 1000,
       );
     }
-    return {
-      adapters: made.map(({ inference: _, ...adapter }) => adapter),
-      timings: totals,
-      device,
-      promptsEncoded: made.reduce((sum, { inference }) => sum + (inference?.promptsEncoded ?? 0), 0),
-      promptsCached: made.reduce((sum, { inference }) => sum + (inference?.promptsCached ?? 0), 0),
-    } satisfies JobResult;
+    return { adapters, device, ...tally } satisfies JobResult;
   };
 }
 
@@ -112,8 +94,8 @@ async function provideAdapter(
   context: JobContext<'generate'>,
   bundle: Bundle,
   index: number,
-  totals: Totals,
-): Promise<JobAdapter & { readonly inference?: Inference }> {
+  tally: Tally,
+): Promise<JobAdapter> {
   const { engine, store, metrics, logger, logPrompts, now = Date.now } = services;
   const { payload, signal, id: jobId } = context;
   const id = payload.adapterIds[index]!;
@@ -122,7 +104,8 @@ async function provideAdapter(
     prompts: payload.draws[index]!.map((place) => payload.prompts[place]!),
     dtype: payload.dtype,
   };
-  const key = contentKey(request, engine.device);
+  const digests = promptDigests(request.prompts);
+  const key = contentKey({ bundle, dtype: payload.dtype, promptDigests: digests }, engine.device);
   const { base, layout, trained } = bundle.manifest;
   const record = {
     createdAt: now(),
@@ -142,7 +125,7 @@ async function provideAdapter(
       device: engine.device.name,
       seed: payload.seed,
       ...adapterSize(bundle),
-      promptDigests: promptDigests(request.prompts),
+      promptDigests: digests,
     } satisfies AdapterInfo,
   };
   if (logPrompts) logger.debug({ jobId, adapter: id, prompts: request.prompts }, 'prompts of an adapter');
@@ -169,10 +152,12 @@ async function provideAdapter(
     );
     const publishingAt = performance.now();
     const published = await draft.publish(record);
-    totals.batchingMs += inference.timings.batchingMs;
-    totals.embeddingMs += inference.timings.embeddingMs;
-    totals.decodingMs += inference.timings.decodingMs;
-    totals.writingMs += writingMs + performance.now() - publishingAt;
+    tally.timings.batchingMs += inference.timings.batchingMs;
+    tally.timings.embeddingMs += inference.timings.embeddingMs;
+    tally.timings.decodingMs += inference.timings.decodingMs;
+    tally.timings.writingMs += writingMs + performance.now() - publishingAt;
+    tally.promptsEncoded += inference.promptsEncoded;
+    tally.promptsCached += inference.promptsCached;
     const adapter = summary(published, false);
     const { model } = payload;
     metrics.adapters.inc({ model, source: 'decoder' });
@@ -180,7 +165,7 @@ async function provideAdapter(
     metrics.prompts.inc({ model, source: 'encoder' }, inference.promptsEncoded);
     metrics.prompts.inc({ model, source: 'cache' }, inference.promptsCached);
     logger.info({ jobId, adapter: id, bytes: adapter.bytes, sha256: adapter.sha256 }, 'adapter published');
-    return { ...adapter, inference };
+    return adapter;
   } finally {
     await draft.discard();
   }

@@ -76,11 +76,6 @@ export function toJobRecord(
   };
 }
 
-/** True for a status that no longer changes. */
-export function isFinal(status: JobStatus): boolean {
-  return status === 'succeeded' || status === 'failed' || status === 'canceled';
-}
-
 /** The failure a canceled run ends with. */
 export function canceledFailure(): LoradropError {
   return baseErrors.canceled('The job was canceled.');

@@ -67,13 +67,13 @@ export function promptDigests(prompts: readonly string[]): Sha256[] {
 
 /** The digest of everything an adapter's bytes depend on. */
 export function contentKey(
-  { bundle, prompts, dtype }: AdapterRequest,
+  { bundle, dtype, promptDigests }: { bundle: Bundle; dtype: Dtype; promptDigests: readonly Sha256[] },
   device: Pick<Device, 'provider'>,
 ): Sha256 {
   return sha256Json({
     pipeline: PIPELINE_VERSION,
     bundle: bundle.digest,
-    prompts: promptDigests(prompts),
+    prompts: promptDigests,
     dtype,
     provider: device.provider,
   });

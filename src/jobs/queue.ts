@@ -6,6 +6,11 @@ import type { GeneratePayload } from './catalog.ts';
 export const JOB_STATUSES = ['queued', 'processing', 'succeeded', 'failed', 'canceled'] as const;
 export type JobStatus = (typeof JOB_STATUSES)[number];
 
+/** True when the job will not change any more. */
+export function isFinal({ status }: { readonly status: JobStatus }): boolean {
+  return status === 'succeeded' || status === 'failed' || status === 'canceled';
+}
+
 /** What a worker is doing with a job. */
 export const JOB_STAGES = ['queued', 'loading', 'embedding', 'decoding', 'writing', 'done'] as const;
 export type JobStage = (typeof JOB_STAGES)[number];

@@ -3,8 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { LoradropError } from '../base/errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { jobErrors } from './errors.ts';
-import { isFinal } from './job-record.ts';
-import type { JobRecord } from './queue.ts';
+import { isFinal, type JobRecord } from './queue.ts';
 
 /** Options of {@link createJobWatch}. */
 export type JobWatchOptions = {
@@ -85,7 +84,7 @@ export function createJobWatch({ read, pollMs, logger }: JobWatchOptions): JobWa
           fail(error instanceof LoradropError ? error : jobErrors.unavailable('The job could not be read.'));
       } finally {
         reading = false;
-        const over = job.latest !== undefined && isFinal(job.latest.status);
+        const over = job.latest !== undefined && isFinal(job.latest);
         if (job.readers > 0 && !over && !closing.signal.aborted) timer = setTimeout(refresh, pollMs);
       }
     };
@@ -108,7 +107,7 @@ export function createJobWatch({ read, pollMs, logger }: JobWatchOptions): JobWa
             const record = job.latest;
             yield record;
             // Not of `job.latest`: it may have become final while the reader was away, and is then still to be told.
-            if (isFinal(record.status)) return;
+            if (isFinal(record)) return;
           } else if (job.failure) throw job.failure;
           else await once(job.changes, 'change', { signal: ended }).catch(() => ended.throwIfAborted());
         }

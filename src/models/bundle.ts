@@ -2,6 +2,9 @@
 import type { Sha256 } from '../base/digest.ts';
 import type { BundleManifest } from './manifest.ts';
 
+/** What people are told wherever a bundle with random weights shows. */
+export const UNTRAINED = 'untrained: valid files, random effect';
+
 /** A bundle as the rest of the service sees it: where it lies, what it says, and what it hashes to. */
 export type Bundle = {
   /** Absolute directory. Never shown to clients. */

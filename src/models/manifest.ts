@@ -1,12 +1,13 @@
 /** `bundle.json`: the versioned description of a bundle directory, as a schema and its derived type. */
 import { type Static, Type } from 'typebox';
+import { SHA256_PATTERN } from '../base/digest.ts';
 import { LoraLayout } from '../lora/layout.ts';
 
 /** The schema version this code writes and the only one it reads. */
 export const MANIFEST_VERSION = 1;
 
 const closed = { additionalProperties: false } as const;
-const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
+const Sha256 = Type.String({ pattern: SHA256_PATTERN });
 /** A file name inside the bundle directory: one segment, so it cannot leave the directory. */
 const FileName = Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$' });
 

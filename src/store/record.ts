@@ -1,6 +1,8 @@
 /** The record of a stored adapter as JSON, for every medium. */
+
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { SHA256_PATTERN } from '../base/digest.ts';
 import { ID_PATTERN } from '../base/ids.ts';
 import type { StoredAdapter } from './store.ts';
 
@@ -10,7 +12,7 @@ export const RECORD_FILE = 'adapter.json';
 export const MAX_RECORD_BYTES = 4 << 20;
 
 const FILE_NAME = '^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$';
-const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
+const Sha256 = Type.String({ pattern: SHA256_PATTERN });
 const closed = { additionalProperties: false } as const;
 const StoredAdapterSchema = Compile(
   Type.Object(

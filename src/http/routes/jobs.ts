@@ -1,8 +1,9 @@
 /** `/jobs`: listing, following and canceling. */
 import { Type } from 'typebox';
 import { jobErrors } from '../../jobs/errors.ts';
+import { isFinal } from '../../jobs/queue.ts';
 import { eventIdOf, parseLastEventId } from '../job-events.ts';
-import { isFinal, presentJob } from '../present-job.ts';
+import { presentJob } from '../present-job.ts';
 import { problemResponses, QUEUE_FAILURES } from '../problem-responses.ts';
 import { IdParams, Job, JobList, JobListQuery, refTo } from '../schemas.ts';
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';

@@ -1,0 +1,30 @@
+/** What the pipeline notes of an adapter beside its files, and the API shows of it. */
+import { type Static, Type } from 'typebox';
+import { SHA256_PATTERN } from '../base/digest.ts';
+import { DTYPES } from '../base/dtype.ts';
+import { ID_PATTERN } from '../base/ids.ts';
+
+const Sha256 = Type.String({ pattern: SHA256_PATTERN, description: 'SHA-256, lower-case hex.' });
+
+/** The `info` of a stored adapter. */
+export const AdapterInfo = Type.Object({
+  jobId: Type.String({ pattern: ID_PATTERN }),
+  index: Type.Integer({ description: '0-based number among the adapters of its job.' }),
+  model: Type.String(),
+  bundleDigest: Sha256,
+  trained: Type.Boolean({
+    description: 'False for a model with random weights: a valid file with random effect.',
+  }),
+  dtype: Type.Enum([...DTYPES]),
+  device: Type.String(),
+  seed: Type.Integer(),
+  name: Type.Optional(Type.String()),
+  tensors: Type.Integer(),
+  parameters: Type.Integer(),
+  baseModel: Type.String(),
+  rank: Type.Integer(),
+  alpha: Type.Number(),
+  promptDigests: Type.Array(Sha256, { description: 'SHA-256 of each chosen prompt, in condition order.' }),
+});
+/** See {@link AdapterInfo}. */
+export type AdapterInfo = Static<typeof AdapterInfo>;
