@@ -28,6 +28,7 @@ type Options = {
   readonly dtype: Dtype;
   readonly seed: number;
   readonly count: number;
+  readonly strictPrompts?: true;
 };
 
 const ENGINE_SETTINGS = [
@@ -59,7 +60,8 @@ export const registerGenerate: Registration = (program, output) => {
       new Option('--count <number>', 'adapters to sample')
         .argParser(wholeNumber('--count', 1, 10_000))
         .default(1),
-    );
+    )
+    .option('--strict-prompts', 'refuse fewer prompts than the bundle takes, instead of repeating some');
   addSettingOptions(command, ENGINE_SETTINGS).action((options: Options) =>
     interruptible((signal) => generate(options, configFromOptions(options), output, signal)),
   );
@@ -80,7 +82,13 @@ async function generate(
   const given = await readPrompts(options.prompts, config);
   const bundle = await openBundle(options.bundle, { signal });
   const { condition, trained, id } = bundle.manifest;
-  const draw = drawPrompts({ given, wanted: condition.prompts, count: options.count, seed: options.seed });
+  const draw = drawPrompts({
+    given,
+    wanted: condition.prompts,
+    count: options.count,
+    seed: options.seed,
+    strict: options.strictPrompts ?? false,
+  });
   output.line(
     `${id}${trained ? '' : ` (${UNTRAINED})`}: ${given.length} prompts given, ${condition.prompts} a condition`,
   );

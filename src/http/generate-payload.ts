@@ -38,7 +38,13 @@ export function makeGeneratePayload(request: GenerateRequest, context: GenerateC
   const { manifest, digest } = chooseBundle(request.model, models);
   const { count = 1, dtype = DEFAULT_DTYPE, priority = DEFAULT_PRIORITY, name, metadata } = request;
   const seed = request.seed ?? Buffer.from(random(4)).readUInt32LE();
-  const draw = drawPrompts({ given: request.prompts, wanted: manifest.condition.prompts, count, seed });
+  const draw = drawPrompts({
+    given: request.prompts,
+    wanted: manifest.condition.prompts,
+    count,
+    seed,
+    strict: request.strictPrompts ?? false,
+  });
   const acceptedAt = now();
   return {
     model: manifest.id,
@@ -98,8 +104,14 @@ function metadataTooLarge() {
  * its id is a repeat, although each time another seed would be drawn; the same holds for the default model.
  */
 function fingerprintOf(request: GenerateRequest): string {
-  const { count = 1, dtype = DEFAULT_DTYPE, priority = DEFAULT_PRIORITY, ...rest } = request;
-  return sha256Json({ ...rest, count, dtype, priority });
+  const {
+    count = 1,
+    dtype = DEFAULT_DTYPE,
+    priority = DEFAULT_PRIORITY,
+    strictPrompts = false,
+    ...rest
+  } = request;
+  return sha256Json({ ...rest, count, dtype, priority, ...(strictPrompts && { strictPrompts }) });
 }
 
 function chooseBundle(model: string | undefined, models: ModelRegistry): Bundle {

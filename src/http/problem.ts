@@ -135,6 +135,10 @@ export const PROBLEMS = {
     status: 422,
     meaning: 'The model cannot make a condition of these prompts. Take others.',
   },
+  'too-few-prompts': {
+    status: 422,
+    meaning: 'Send as many as `condition.prompts` of the model says, or leave `strictPrompts` out.',
+  },
   'queue-full': { status: 429, meaning: 'Nothing was accepted. Try again later.', retryAfterSeconds: 5 },
   'queue-unavailable': {
     status: 503,

@@ -6,7 +6,7 @@ import { LoradropError } from '../base/errors.ts';
 import { decodeUtf8, type PromptFormat, parsePrompts, promptFormatOf, tooMany } from '../jobs/prompts.ts';
 import { httpErrors } from './errors.ts';
 import { JSON_LINES_TYPES } from './plugins/bodies.ts';
-import { numbersFromText } from './plugins/validation.ts';
+import { valuesFromText } from './plugins/validation.ts';
 import type { HttpLimits } from './services.ts';
 
 const FORMAT_BY_TYPE: Readonly<Record<string, PromptFormat>> = {
@@ -16,7 +16,7 @@ const FORMAT_BY_TYPE: Readonly<Record<string, PromptFormat>> = {
 };
 
 /**
- * The fields of a form, numbers converted where `schema` wants them, and under `file` the prompts of all files in their
+ * The fields of a form, numbers and booleans converted where `schema` wants them, and under `file` the prompts of all files in their
  * order. Files and bytes are bounded by the application's settings and `limits`. Errors: `form-invalid`, `body-too-large`,
  * `media-type-unsupported`, `text-not-utf8` and those of the prompts.
  */
@@ -53,7 +53,7 @@ export async function readForm(
     if (error instanceof LoradropError) throw error;
     throw httpErrors.formInvalid('The form is cut off, malformed or has too many parts.', { cause: error });
   }
-  return { ...numbersFromText(schema, fields), ...(prompts.length > 0 && { file: prompts }) };
+  return { ...valuesFromText(schema, fields), ...(prompts.length > 0 && { file: prompts }) };
 }
 
 function tooLarge({ maxBodyBytes }: HttpLimits) {

@@ -72,6 +72,12 @@ export function generateOptions(limits: HttpLimits) {
         description: 'Decides the draw of prompts. Default: random, and told in the job.',
       }),
     ),
+    strictPrompts: Type.Optional(
+      Type.Boolean({
+        default: false,
+        description: 'Refuses fewer than N prompts with `too-few-prompts` instead of repeating some.',
+      }),
+    ),
     name: Type.Optional(
       Type.String({
         minLength: 1,
@@ -114,7 +120,7 @@ export function generateRequest(limits: HttpLimits) {
   return Type.Object(
     {
       prompts: Type.Array(Type.String(), {
-        description: `At least 1 and at most ${limits.maxPrompts} texts of at most ${limits.maxPromptChars} characters, not blank. A model takes N of them (\`condition.prompts\`): exactly N are used in the order given, of more N are drawn with the seed, fewer are repeated at random with a warning.`,
+        description: `At least 1 and at most ${limits.maxPrompts} texts of at most ${limits.maxPromptChars} characters, not blank. A model takes N of them (\`condition.prompts\`): exactly N are used in the order given, of more N are drawn with the seed, fewer are repeated at random with a warning, or refused with \`strictPrompts\`.`,
       }),
       ...generateOptions(limits),
       metadata: Type.Optional(

@@ -1,5 +1,6 @@
 /** Which prompts make which condition: from the prompts of a request to N indices an adapter, seeded and repeatable. */
 import { drawWithoutReplacement, drawWithReplacement, seededRandom } from '../base/random.ts';
+import { promptErrors } from './errors.ts';
 
 /** The outcome of {@link drawPrompts}, as it goes into a job's payload. */
 export type PromptDraw = {
@@ -21,16 +22,23 @@ export type DrawRequest = {
   readonly count: number;
   /** 0…2³²−1. All draws come from one stream of this seed, so adapter k is the same whatever `count` is. */
   readonly seed: number;
+  /** Refuses fewer than N prompts, as the paper's own generation does, instead of repeating some. Default false. */
+  readonly strict?: boolean;
 };
 
 /**
  * Draws N prompts for each adapter. Exactly N given: the first adapter takes them in the order given, each further one
  * in a random order. More: N without replacement, in draw order. Fewer: every prompt once and the rest with
- * replacement, in random order, with a warning.
+ * replacement, in random order, with a warning; with `strict`, `too-few-prompts` instead.
  */
-export function drawPrompts({ given, wanted, count, seed }: DrawRequest): PromptDraw {
+export function drawPrompts({ given, wanted, count, seed, strict = false }: DrawRequest): PromptDraw {
   const random = seededRandom(seed);
   const warnings: string[] = [];
+  if (given.length < wanted && strict) {
+    throw promptErrors.tooFew(`The model takes ${wanted} prompts, the request has ${given.length}.`, {
+      fields: [{ pointer: '/prompts', message: `must have at least ${wanted} items` }],
+    });
+  }
   if (given.length < wanted) {
     warnings.push(
       `The model takes ${wanted} prompts, the request has ${given.length}: prompts were repeated at random.`,

@@ -8,6 +8,11 @@ export const promptErrors = defineErrors({
     title: 'There are more prompts than are taken at once.',
     retryable: false,
   },
+  tooFew: {
+    code: 'too-few-prompts',
+    title: 'There are fewer prompts than the model takes.',
+    retryable: false,
+  },
   tooLong: { code: 'prompt-too-long', title: 'A prompt is longer than is taken.', retryable: false },
   invalid: { code: 'prompts-invalid', title: 'The prompts cannot be read.', retryable: false },
   notUtf8: { code: 'text-not-utf8', title: 'The text is not valid UTF-8.', retryable: false },

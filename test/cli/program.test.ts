@@ -91,6 +91,9 @@ test('a bundle is built, listed, verified and generated from, without a server',
   t.ok((await weights('one')).equals(await weights('two/0')), 'adapter 0 does not depend on the count');
   t.notOk((await weights('two/0')).equals(await weights('two/1')), 'each adapter takes the next draw');
 
+  const strict = await run('strict', '--strict-prompts');
+  t.equal(strict.code, 1);
+  t.match(strict.err, /takes 16 prompts, the request has 2\. \[too-few-prompts\]/);
   const occupied = await run('one');
   t.equal(occupied.code, 1);
   t.match(occupied.err, /not an empty directory/);

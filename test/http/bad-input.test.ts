@@ -46,6 +46,31 @@ const ROWS: Record<string, [InjectOptions, ProblemCode, ...string[]]> = {
   'a million prompts that are no strings': [json({ prompts: Array(1e6).fill(1) }), 'too-many-prompts'],
   'a million lines': [raw('text/plain', 'a\n'.repeat(1e6)), 'too-many-prompts'],
   'a million JSON lines': [raw('application/jsonl', '"a"\n'.repeat(1e6)), 'too-many-prompts'],
+  'too few prompts, where that is asked for': [
+    json({ prompts: ['a'], strictPrompts: true }),
+    'too-few-prompts',
+    '/prompts',
+  ],
+  'too few prompts, asked for as a parameter': [
+    raw('text/plain', 'a', { url: '/generate?strictPrompts=true' }),
+    'too-few-prompts',
+    '/prompts',
+  ],
+  'too few prompts, asked for in a form': [
+    form(`${part('name="strictPrompts"', 'true')}${part('name="file"; filename="a.txt"', 'a')}--b--`),
+    'too-few-prompts',
+    '/prompts',
+  ],
+  'strictness as text': [
+    json({ prompts: ['a'], strictPrompts: 'true' }),
+    'request-invalid',
+    '/strictPrompts',
+  ],
+  'strictness that is neither': [
+    raw('text/plain', 'a', { url: '/generate?strictPrompts=yes' }),
+    'request-invalid',
+    '/strictPrompts',
+  ],
   'a long prompt': [json({ prompts: ['a', SECRET.repeat(100)] }), 'prompt-too-long', '/prompts/1'],
   'a prompt with NUL': [json({ prompts: [`${SECRET}\0`] }), 'prompts-invalid', '/prompts/0'],
   'half a surrogate pair': [json(`{"prompts":["${SECRET}\\ud800"]}`), 'prompts-invalid', '/prompts/0'],

@@ -233,11 +233,16 @@ test('generation, in every form of request and answer', async (t) => {
     const first = await put({ prompts: PROMPTS });
     t.equal(first.statusCode, 200);
     t.match(first.json<Job>(), { id: 'mine', status: 'succeeded', adapters: [{ id: 'mine' }] });
-    const same = await put({ prompts: PROMPTS, count: 1, dtype: 'bf16' });
+    const same = await put({ prompts: PROMPTS, count: 1, dtype: 'bf16', strictPrompts: false });
     t.equal(same.statusCode, 200);
     t.strictSame(same.json<Job>(), first.json<Job>(), 'defaults spelled out are the same request');
     const other = await put({ prompts: PROMPTS, seed: 1 });
     t.match(other.json<Problem>(), { code: 'job-conflict', status: 409 });
+    t.equal((await put({ prompts: PROMPTS, strictPrompts: true })).json<Problem>().code, 'job-conflict');
+    t.match((await put({ prompts: PROMPTS, strictPrompts: true }, 'strict')).json<Job>(), {
+      status: 'succeeded',
+      adapters: [{ promptDigests: DIGESTS }],
+    });
 
     const keyed = (payload: Record<string, unknown>, key: string) =>
       post(payload, { 'idempotency-key': key });

@@ -56,6 +56,19 @@ test('fewer than N are resampled: everyone at least once, and both numbers are n
   t.strictSame(textsOf(drawPrompts({ given: ['one'], wanted: 4, count: 1, seed: 0 })), Array(4).fill('one'));
 });
 
+test('fewer than N are refused where that is asked for, and nothing else is', async (t) => {
+  const request = { wanted: 8, count: 2, seed: 9, strict: true };
+  t.throws(() => drawPrompts({ ...request, given: numbered(7) }), {
+    code: 'too-few-prompts',
+    message: 'The model takes 8 prompts, the request has 7.',
+    fields: [{ pointer: '/prompts', message: 'must have at least 8 items' }],
+  });
+  for (const size of [8, 9]) {
+    const given = numbered(size);
+    t.strictSame(drawPrompts({ ...request, given }), drawPrompts({ ...request, given, strict: false }));
+  }
+});
+
 test('a text given twice counts twice for N and is kept once', async (t) => {
   const draw = drawPrompts({ given: ['a', 'b', 'a'], wanted: 3, count: 1, seed: 0 });
   t.strictSame(draw, { prompts: ['a', 'b'], draws: [[0, 1, 0]], warnings: [] });

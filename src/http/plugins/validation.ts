@@ -12,17 +12,16 @@ const MAX_LISTED_FIELDS = 20;
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Texts as numbers where the schema wants a whole number and the text is exactly one; all else stays for the check. */
-export function numbersFromText(schema: TSchema, values: Fields): Fields {
+/** Texts as whole numbers and booleans where the schema wants one and the text is exactly one; all else stays for the check. */
+export function valuesFromText(schema: TSchema, values: Fields): Fields {
   const properties = (schema as { properties?: Record<string, { type?: string }> }).properties ?? {};
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => {
-      const whole =
-        Object.hasOwn(properties, name) &&
-        properties[name]!.type === 'integer' &&
-        typeof value === 'string' &&
-        /^-?[0-9]{1,15}$/.test(value);
-      return [name, whole ? Number(value) : value];
+      const type = Object.hasOwn(properties, name) ? properties[name]!.type : undefined;
+      if (typeof value !== 'string') return [name, value];
+      if (type === 'integer' && /^-?[0-9]{1,15}$/.test(value)) return [name, Number(value)];
+      if (type === 'boolean' && /^(true|false)$/.test(value)) return [name, value === 'true'];
+      return [name, value];
     }),
   );
 }
@@ -31,7 +30,7 @@ export function numbersFromText(schema: TSchema, values: Fields): Fields {
 const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const compiled = Compile(schema);
   return (input: unknown) => {
-    const value = httpPart === 'querystring' ? numbersFromText(schema, input as Fields) : input;
+    const value = httpPart === 'querystring' ? valuesFromText(schema, input as Fields) : input;
     // The quick check first: naming the errors walks through all of a large body.
     return compiled.Check(value)
       ? { value }

@@ -48,6 +48,7 @@ const FAILURES: readonly ProblemCode[] = [
   'prompts-empty',
   'prompts-invalid',
   'too-many-prompts',
+  'too-few-prompts',
   'prompt-too-long',
   'count-too-large',
   'deadline-too-long',
