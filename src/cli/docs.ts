@@ -5,7 +5,7 @@ import { renderEnvExample, renderSettingsTable } from '../config/docs.ts';
 import { renderOpenapi } from '../http/openapi.ts';
 import type { Registration } from './registration.ts';
 
-const TABLE = /(<!-- settings:start -->\n)[\s\S]*?(\n<!-- settings:end -->)/;
+const TABLE = /(<!-- settings:start -->\n)[\s\S]*?(<!-- settings:end -->)/;
 
 /** The generated files below a repository root, path → text. A test compares them with what is committed. */
 export async function renderDocs(root: string): Promise<ReadonlyMap<string, string>> {
@@ -15,7 +15,7 @@ export async function renderDocs(root: string): Promise<ReadonlyMap<string, stri
     ['.env.example', renderEnvExample()],
     [
       'README.md',
-      readme.replace(TABLE, (_all, start: string, end: string) => `${start}${renderSettingsTable()}${end}`),
+      readme.replace(TABLE, (_all, start: string, end: string) => `${start}${renderSettingsTable()}\n${end}`),
     ],
   ]);
 }
