@@ -167,7 +167,7 @@ export type ElementType = keyof typeof ELEMENT_TYPES;
 export const DATA_LOCATION_EXTERNAL = 1;
 
 /** `AttributeProto.AttributeType` of the kinds Loradrop writes. */
-export const ATTRIBUTE_TYPES = { float: 1, int: 2, ints: 7 } as const;
+export const ATTRIBUTE_TYPES = { float: 1, int: 2, tensor: 4, ints: 7 } as const;
 
 const modelType = root.lookupType('ModelProto');
 
@@ -182,4 +182,17 @@ export function encodeModel(model: ModelMessage): Uint8Array {
  */
 export function decodeModel(bytes: Uint8Array): ModelMessage {
   return modelType.toObject(modelType.decode(bytes), { longs: Number }) as ModelMessage;
+}
+
+/**
+ * The bytes of a model file after `edit` has changed its messages in place. What the schema above leaves out of `onnx.proto`
+ * is kept as it is, so that files of any exporter survive; a zero that was spelled out may be left out, which reads the same.
+ * 64-bit numbers come as the protobuf library has them: read numbers from {@link decodeModel}. Throws as that does.
+ */
+export function editModel(bytes: Uint8Array, edit: (model: ModelMessage) => void): Uint8Array {
+  const reader = protobuf.Reader.create(bytes);
+  reader.discardUnknown = false;
+  const model = modelType.decode(reader);
+  edit(model as ModelMessage);
+  return modelType.encode(model).finish();
 }
