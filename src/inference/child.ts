@@ -77,10 +77,10 @@ async function turn(): Promise<void> {
 
 async function open(options: Extract<ToChild, { type: 'open' }>): Promise<void> {
   try {
-    const { device, note } = await proveDevice(options.device, { threads: options.threads });
+    const { device, fallback } = await proveDevice(options.device, { threads: options.threads });
     const promptCache = createByteLru<Float32Array>(options.promptCacheBytes);
     opened = { device, encodeTokenBudget: options.encodeTokenBudget, promptCache };
-    await send({ type: 'opened', device, ...(note !== undefined && { note }) });
+    await send({ type: 'opened', device, ...(fallback && { fallback }) });
     await idle();
   } catch (error) {
     await send({ type: 'refused', failure: tell(error) });
@@ -154,6 +154,7 @@ async function runBatch(digest: string, requests: readonly BatchRequest[]): Prom
         });
       } catch (error) {
         await send(signal.aborted ? { type: 'stopped', id } : { type: 'failed', id, failure: tell(error) });
+        if (!signal.aborted) leaveBrokenDevice();
       }
       cancels.delete(id);
     }
@@ -164,6 +165,7 @@ async function runBatch(digest: string, requests: readonly BatchRequest[]): Prom
       cancels.delete(id);
       await send(failure ? { type: 'failed', id, failure } : { type: 'stopped', id });
     }
+    if (failure) leaveBrokenDevice();
   }
   await idle();
 }
@@ -176,6 +178,11 @@ function report(of: number | 'batch', progress: { stage: 'embedding' | 'decoding
 function idle(): Promise<void> {
   const residentBytes = process.memoryUsage.rss();
   return send({ type: 'idle', residentBytes, promptCacheBytes: opened!.promptCache.bytes });
+}
+
+/** After most failures of CUDA every later run of the process fails too; a new process has a new context. */
+function leaveBrokenDevice(): void {
+  if (opened!.device.provider === 'cuda') process.exit(1);
 }
 
 /** The failure as it is told, and in full for the log: what is written to standard error, the engine logs. */

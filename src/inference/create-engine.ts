@@ -301,7 +301,10 @@ class ChildEngine implements Engine {
     const task = this.#task;
     switch (message.type) {
       case 'opened':
-        if (message.note) logger.info({ reason: message.note }, 'no CUDA device: running on the CPU');
+        if (message.fallback) {
+          const { reason, expected } = message.fallback;
+          logger[expected ? 'info' : 'warn']({ reason }, 'no CUDA device: running on the CPU');
+        }
         logger.info({ device: message.device, childPid: this.#child?.pid }, 'inference process started');
         this.#device = message.device;
         break;

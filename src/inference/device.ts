@@ -1,6 +1,7 @@
 /** Which provider runs the graphs: what the operator asked for, proven by running a graph on it. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { LoradropError } from '../base/errors.ts';
+import { toLoradropError } from '../base/errors.ts';
+import { cudaProviderInstalled, explainCudaFailure } from './cuda-failure.ts';
 import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
 import { runtimeReason } from './runtime-reason.ts';
@@ -14,9 +15,12 @@ export type WantedDevice = {
   readonly optional: boolean;
 };
 
-/** The smallest useful graph, `y = Neg(x)` on one float32 (opset 13): enough to make a provider load its libraries. */
+/**
+ * `y = Conv(x, w)` of two 3×3 float32 maps (opset 13): a convolution, since that is what decoders are made of and what makes
+ * CUDA load cuDNN, which comes apart from it.
+ */
 const PROBE_GRAPH = Buffer.from(
-  'CAg6MgoLCgF4EgF5IgNOZWcSAWdaDwoBeBIKCggIARIECgIIAWIPCgF5EgoKCAgBEgQKAggBQgQKABAN',
+  'CAgSADprCg8KAXgKAXcSAXkiBENvbnYSAXBaGwoBeBIWChQIARIQCgIIAQoCCAEKAggDCgIIA1obCgF3EhYKFAgBEhAKAggBCgIIAQoCCAMKAggDYhsKAXkSFgoUCAESEAoCCAEKAggBCgIIAQoCCAFCBAoAEA0=',
   'base64',
 );
 
@@ -39,14 +43,21 @@ export function executionProviders(device: Pick<Device, 'provider' | 'index'>) {
   return device.provider === 'cuda' ? [{ name: 'cuda', deviceId: device.index ?? 0 }] : ['cpu'];
 }
 
+/** Why CPU took the place of an optional CUDA. */
+export type Fallback = {
+  readonly reason: string;
+  /** True on a machine without any CUDA, which is where most run. */
+  readonly expected: boolean;
+};
+
 /**
- * Runs a graph on the wanted provider and says which one it is. `note` tells why CPU took the place of an optional CUDA.
+ * Runs a graph on the wanted provider and says which one it is.
  * Errors: `device-unavailable` when a demanded provider does not work.
  */
 export async function proveDevice(
   wanted: WantedDevice,
   options: { threads: number },
-): Promise<{ device: Device; note?: string }> {
+): Promise<{ device: Device; fallback?: Fallback }> {
   const cpu: Device = { provider: 'cpu', name: 'cpu', threads: options.threads };
   if (wanted.provider === 'cpu') {
     await runProbe(cpu);
@@ -60,7 +71,10 @@ export async function proveDevice(
   } catch (error) {
     if (!wanted.optional) throw error;
     await runProbe(cpu);
-    return { device: cpu, note: error instanceof LoradropError ? error.message : runtimeReason(error) };
+    return {
+      device: cpu,
+      fallback: { reason: toLoradropError(error).message, expected: !cudaProviderInstalled() },
+    };
   }
 }
 
@@ -69,11 +83,11 @@ async function runProbe(device: Device): Promise<void> {
     const session = await InferenceSession.create(PROBE_GRAPH, {
       executionProviders: executionProviders(device),
     });
-    const { y } = await session.run({ x: new Tensor('float32', [2], [1]) });
-    if (y?.data[0] !== -2) throw new Error('a probe graph gave a wrong number');
+    const map = new Tensor('float32', new Float32Array(9).fill(2), [1, 1, 3, 3]);
+    const { y } = await session.run({ x: map, w: map });
+    if (y?.data[0] !== 36) throw new Error('a probe graph gave a wrong number');
   } catch (cause) {
-    throw inferenceErrors.deviceUnavailable(`${device.name} cannot be used: ${runtimeReason(cause)}.`, {
-      cause,
-    });
+    const reason = device.provider === 'cuda' ? explainCudaFailure(cause) : runtimeReason(cause);
+    throw inferenceErrors.deviceUnavailable(`${device.name} cannot be used: ${reason}.`, { cause });
   }
 }

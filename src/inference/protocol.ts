@@ -1,7 +1,7 @@
 /** What the engine and its child process tell each other (structured clone, one ordered channel each way). */
 import type { Sha256 } from '../base/digest.ts';
 import type { Bundle } from '../models/bundle.ts';
-import type { WantedDevice } from './device.ts';
+import type { Fallback, WantedDevice } from './device.ts';
 import type { Device, InferenceProgress, TokenBlock } from './engine.ts';
 
 /** Most floats of one `tokens` message: 1 MiB, so that neither event loop is held up by copying one. */
@@ -37,7 +37,7 @@ export type ToChild =
 
 /** Child → engine. */
 export type FromChild =
-  | { readonly type: 'opened'; readonly device: Device; readonly note?: string }
+  | { readonly type: 'opened'; readonly device: Device; readonly fallback?: Fallback }
   /** The device does not work; the child ends. */
   | { readonly type: 'refused'; readonly failure: Failure }
   | {

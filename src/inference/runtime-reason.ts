@@ -8,6 +8,9 @@ const MAX_CHARS = 300;
  */
 export function runtimeReason(error: unknown, { directory = '' }: { directory?: string } = {}): string {
   const text = error instanceof Error ? error.message : String(error);
+  // CUDA's own words stand behind a page of C++ templates and before the host's name.
+  const cuda = /\bCU[A-Z_]+ failure -?\d+: [^;\n]*/.exec(text)?.[0];
+  if (cuda !== undefined) return cuda.slice(0, MAX_CHARS).trim();
   return (
     text
       .split('\n', 1)[0]!

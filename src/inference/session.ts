@@ -16,8 +16,14 @@ export async function openSession(bundle: Bundle, file: string, device: Device):
     return await InferenceSession.create(join(bundle.directory, file), {
       executionProviders: executionProviders(device),
       intraOpNumThreads: device.threads,
-      // Every session has a thread pool of its own: idle ones must not spin beside the one that works.
-      extra: { session: { intra_op: { allow_spinning: '0' } } },
+      extra: {
+        session: {
+          // Every session has a thread pool of its own: idle ones must not spin beside the one that works.
+          intra_op: { allow_spinning: '0' },
+          // CUDA's arena grows by doubling, which for gigabytes of weights can be gigabytes of nothing.
+          ...(device.provider === 'cuda' && { use_device_allocator_for_initializers: '1' }),
+        },
+      },
       // Failures come as exceptions; what it would print besides is their repetition.
       logSeverityLevel: 4,
     });

@@ -1,4 +1,5 @@
 import { test } from 'tap';
+import { cudaProviderInstalled } from '../../src/inference/cuda-failure.ts';
 import { parseDevice, proveDevice } from '../../src/inference/device.ts';
 
 test('device names', async (t) => {
@@ -23,7 +24,9 @@ test('CUDA is demanded by name and wished for by auto', async (t) => {
     code: 'device-unavailable',
     message: /^cuda:99 cannot be used: [^/]+\.$/,
   });
-  const { device, note } = await proveDevice({ provider: 'cuda', index: 99, optional: true }, { threads: 1 });
+  const optional = { provider: 'cuda', index: 99, optional: true } as const;
+  const { device, fallback } = await proveDevice(optional, { threads: 1 });
   t.equal(device.name, 'cpu');
-  t.match(note, /^cuda:99 cannot be used/);
+  t.match(fallback?.reason, /^cuda:99 cannot be used/);
+  t.equal(fallback?.expected, !cudaProviderInstalled());
 });

@@ -9,6 +9,10 @@ test('a reason is one short line without directories', async (t) => {
     ],
     ['/onnxruntime_src/core/x.cc:12 Run [E] : bad shape {1,2}\nstack', 'x.cc:12 Run [E] : bad shape {1,2}'],
     ['', 'no reason given'],
+    [
+      "Non-zero status code returned while running Conv node. Name:'a' Status Message: /x/cuda_call.cc:146 f() [with T = int] CUDNN_FE failure 11: CUDNN_BACKEND_API_FAILED ; GPU=0 ; hostname=node-7 ; file=/x/conv.cc",
+      'CUDNN_FE failure 11: CUDNN_BACKEND_API_FAILED',
+    ],
   ] as const) {
     t.equal(runtimeReason(new Error(text)), reason);
   }
