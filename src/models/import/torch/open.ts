@@ -1,0 +1,36 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import type { StateDict } from '../state-dict.ts';
+import { findStateDict } from './find-state-dict.ts';
+import type { TorchFile } from './objects.ts';
+import { streamTensor } from './stream-tensor.ts';
+
+/**
+ * Opens the state dict that `torch.save` wrote, in the form that `read` knows. The pickle is read at once, and without
+ * running anything in it; tensors when they are asked for. Errors: `checkpoint-invalid`; the system's own errors when the
+ * file cannot be opened.
+ */
+export async function openTorch(
+  path: string,
+  read: (file: FileHandle) => Promise<TorchFile>,
+): Promise<StateDict> {
+  const file = await open(path, 'r');
+  try {
+    const { value, storageStarts } = await read(file);
+    const tensors = findStateDict(value);
+    let closing: Promise<void> | undefined;
+    return {
+      entries: [...tensors].map(([name, { storage, shape }]) => ({ name, dtype: storage.dtype, shape })),
+      stream(name, options) {
+        const tensor = tensors.get(name)!;
+        return streamTensor(file, storageStarts.get(tensor.storage.key)!, name, tensor, options);
+      },
+      close() {
+        closing ??= file.close();
+        return closing;
+      },
+    };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
