@@ -1,19 +1,26 @@
-/** `loradrop import`: a DnD checkpoint and an encoder → a bundle. */
+/** `loradrop import`: a DnD checkpoint, or random weights of a published size, and an encoder → a bundle. */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
-import { Option } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
+import { MAX_SEED } from '../base/random.ts';
 import { KNOWN_BASES } from '../lora/bases.ts';
 import { UNTRAINED } from '../models/bundle.ts';
 import { MAX_BASE_FILE_BYTES, parseBaseFile } from '../models/import/base-file.ts';
-import { importCheckpoint } from '../models/import/import-checkpoint.ts';
+import { type ImportOptions, importCheckpoint } from '../models/import/import-checkpoint.ts';
+import { openSynthetic } from '../models/import/open-synthetic.ts';
+import { PRESETS } from '../models/import/presets.ts';
+import { writeStateDict } from '../models/import/write-state-dict.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { formatBytes, formatCount } from './output.ts';
 import type { Registration } from './registration.ts';
 
 type Options = {
-  readonly checkpoint: string;
-  readonly encoder: string;
+  readonly checkpoint?: string;
+  readonly synthetic?: string;
+  readonly seed: number;
+  readonly checkpointOut?: string;
+  readonly encoder?: string;
   readonly base?: string;
   readonly layout?: string;
   readonly out: string;
@@ -29,8 +36,18 @@ export const registerImport: Registration = (program, output) => {
   program
     .command('import')
     .description('Make a bundle from a DnD decoder checkpoint (safetensors) and an ONNX encoder.')
-    .requiredOption('--checkpoint <file>', 'state dict in safetensors, or the .index.json of a sharded one')
-    .requiredOption('--encoder <dir>', 'directory with the encoder’s model.onnx and tokenizer.json')
+    .option('--checkpoint <file>', 'state dict in safetensors, or the .index.json of a sharded one')
+    .addOption(
+      new Option(
+        '--synthetic <size>',
+        'in place of a checkpoint: random weights of a published size, marked untrained; brings its own base, and an encoder where none is given',
+      )
+        .choices(PRESETS.map(({ name }) => name))
+        .conflicts(['checkpoint', 'base', 'layout']),
+    )
+    .option('--seed <number>', 'seed of --synthetic', parseSeed, 0)
+    .option('--checkpoint-out <file>', 'also write the weights of --synthetic as safetensors')
+    .option('--encoder <dir>', 'directory with the encoder’s model.onnx and tokenizer.json')
     .addOption(
       new Option(
         '--base <id>',
@@ -51,49 +68,86 @@ export const registerImport: Registration = (program, output) => {
       ).choices(['zero', 'uniform']),
     )
     .action(async (options: Options) => {
-      if ((options.base === undefined) === (options.layout === undefined)) {
-        throw cliErrors.input('Give either --base or --layout.');
-      }
-      const base = options.base ?? parseBaseFile(await readLayoutFile(options.layout!));
-      const total = await stat(options.checkpoint).then(
-        ({ size }) => size,
-        () => 0,
-      );
       const bar = output.progress('importing');
       const startedAt = performance.now();
-      const { title, modelVersion, fullyMasked } = options;
-      const bundle = await interruptible((signal) =>
-        importCheckpoint({
+      const { out, title, modelVersion, fullyMasked } = options;
+      const bundle = await interruptible(async (signal) => {
+        await using source = await openSource(options);
+        const total = await checkpointBytes(source.checkpoint);
+        const show = (step: string, doneBytes: number) =>
+          // Of a sharded checkpoint only the index was measured: the bar then shows bytes alone.
+          bar.update(
+            step === 'decoder' ? Math.min(0.8, (0.8 * doneBytes) / Math.max(total, doneBytes)) : 0.9,
+            `${step} ${formatBytes(doneBytes)}`,
+          );
+        if (options.checkpointOut !== undefined && typeof source.checkpoint !== 'string') {
+          await writeStateDict(options.checkpointOut, source.checkpoint, {
+            signal,
+            onProgress: (doneBytes) => show('checkpoint', doneBytes),
+          });
+        }
+        return await importCheckpoint({
+          ...source,
           signal,
-          checkpoint: options.checkpoint,
-          encoderDirectory: options.encoder,
-          base,
-          out: options.out,
-          id: options.id ?? basename(resolve(options.out)).toLowerCase(),
-          trained: !options.untrained,
-          licence: options.licence,
-          provenance: [`Imported by Loradrop from ${basename(options.checkpoint)}.`],
+          out,
+          id: options.id ?? basename(resolve(out)).toLowerCase(),
           ...(title === undefined ? {} : { title }),
           ...(modelVersion === undefined ? {} : { version: modelVersion }),
           ...(fullyMasked === undefined ? {} : { fullyMaskedAttention: fullyMasked }),
-          onProgress: ({ step, doneBytes }) =>
-            // Of a sharded checkpoint only the index was measured: the bar then shows bytes alone.
-            bar.update(
-              step === 'decoder' ? Math.min(0.8, (0.8 * doneBytes) / Math.max(total, doneBytes)) : 0.9,
-              `${step} ${formatBytes(doneBytes)}`,
-            ),
-        }),
-      ).finally(() => bar.stop());
+          onProgress: ({ step, doneBytes }) => show(step, doneBytes),
+        });
+      }).finally(() => bar.stop());
       const { manifest, digest } = bundle;
       output.line(
         `${manifest.id}: ${formatCount(manifest.decoder.parameters)} decoder parameters, ${manifest.condition.prompts} prompts a condition, base ${manifest.base.id}`,
       );
-      output.line(
-        `${options.out}, digest ${digest}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`,
-      );
+      output.line(`${out}, digest ${digest}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
       if (!manifest.trained) output.line(UNTRAINED);
     });
 };
+
+/** Where the weights come from and what is known of them: a file, or a size. Errors: `input-unusable`. */
+async function openSource(options: Options): Promise<AsyncDisposable & Omit<ImportOptions, 'out' | 'id'>> {
+  const { synthetic, seed, checkpoint, encoder, base, layout } = options;
+  const preset = PRESETS.find(({ name }) => name === synthetic);
+  if (preset) {
+    return openSynthetic(preset, { seed, ...(encoder === undefined ? {} : { encoderDirectory: encoder }) });
+  }
+  if (checkpoint === undefined) throw cliErrors.input('Give either --checkpoint or --synthetic.');
+  if (options.checkpointOut !== undefined) throw cliErrors.input('--checkpoint-out goes with --synthetic.');
+  if (encoder === undefined) throw cliErrors.input('Give the directory of the --encoder.');
+  if ((base === undefined) === (layout === undefined)) {
+    throw cliErrors.input('Give either --base or --layout.');
+  }
+  return {
+    checkpoint,
+    encoderDirectory: encoder,
+    base: base ?? parseBaseFile(await readLayoutFile(layout!)),
+    trained: !options.untrained,
+    licence: options.licence,
+    provenance: [`Imported by Loradrop from ${basename(checkpoint)}.`],
+    async [Symbol.asyncDispose]() {},
+  };
+}
+
+/** Bytes of the weights as far as they are known beforehand. */
+async function checkpointBytes(checkpoint: ImportOptions['checkpoint']): Promise<number> {
+  if (typeof checkpoint === 'string') {
+    return stat(checkpoint).then(
+      ({ size }) => size,
+      () => 0,
+    );
+  }
+  return checkpoint.entries.reduce((sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b), 0);
+}
+
+function parseSeed(text: string): number {
+  const seed = Number(text);
+  if (!/^[0-9]+$/.test(text) || seed > MAX_SEED) {
+    throw new InvalidArgumentError(`It is a whole number from 0 to ${MAX_SEED}.`);
+  }
+  return seed;
+}
 
 async function readLayoutFile(path: string): Promise<string> {
   const { size } = await stat(path).catch((cause) => {

@@ -3,6 +3,7 @@ import {
   drawWithoutReplacement,
   drawWithReplacement,
   fillUniform,
+  indexedRandom,
   MAX_SEED,
   seededRandom,
 } from '../../src/base/random.ts';
@@ -80,5 +81,53 @@ test('uniform numbers have the asked deviation and nothing beyond their range', 
   t.ok(Math.abs(mean) < 0.03, `mean ${mean}`);
   t.ok(Math.abs(variance / 4 - 1) < 0.02, `variance ${variance}`);
   t.ok(values.every((value) => Math.abs(value) <= 2 * Math.sqrt(3) + 1e-6));
+  t.end();
+});
+
+test('an indexed sequence is the same from any place on, and random along itself and across names', (t) => {
+  const length = 1 << 16;
+  const draw = (seed: number, name: string) => {
+    const values = new Float32Array(length);
+    indexedRandom(seed, name).fill(values, 0, 1);
+    return values;
+  };
+  const values = draw(1, 'a');
+  t.same(
+    [...values.subarray(0, 4)],
+    [0.7363495230674744, -0.5659846663475037, 0.7329354286193848, -0.9922773241996765],
+  );
+  const later = new Float32Array(100);
+  indexedRandom(1, 'a').fill(later, 5000, 1);
+  t.same(later, values.subarray(5000, 5100));
+  const far = new Float32Array(2);
+  indexedRandom(1, 'a').fill(far, 2 ** 32 - 2, 1);
+  t.notSame([...far], [...values.subarray(0, 2)]);
+
+  const correlation = (a: Float32Array, b: Float32Array, lag = 0) => {
+    let sum = 0;
+    for (let i = 0; i + lag < length; i++) sum += a[i]! * b[i + lag]!;
+    return sum / (length - lag);
+  };
+  const mean = values.reduce((sum, value) => sum + value) / length;
+  // Five standard errors of a mean of 65,536 independent numbers of deviation 1.
+  const bound = 5 / Math.sqrt(length);
+  t.ok(Math.abs(mean) < bound, `mean ${mean}`);
+  t.ok(Math.abs(correlation(values, values) - 1) < bound, 'the deviation asked for');
+  for (const lag of [1, 2, 3, 8, 9, 81, 256, 1024, 4096]) {
+    t.ok(Math.abs(correlation(values, values, lag)) < bound, `lag ${lag}`);
+  }
+  for (const [seed, name] of [
+    [1, 'b'],
+    [2, 'a'],
+    [3, 'a'],
+  ] as const) {
+    for (const lag of [0, 1, 7]) {
+      t.ok(Math.abs(correlation(values, draw(seed, name), lag)) < bound, `${seed}/${name}, lag ${lag}`);
+    }
+  }
+  const bins = new Array<number>(16).fill(0);
+  for (const value of values) bins[Math.floor((value / Math.sqrt(3) + 1) * 8)]!++;
+  const chiSquared = bins.reduce((sum, count) => sum + (count - length / 16) ** 2 / (length / 16), 0);
+  t.ok(chiSquared < 37.7, `uniform: chi squared ${chiSquared}, 37.7 is met by one in a thousand`);
   t.end();
 });

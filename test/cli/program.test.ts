@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'tap';
 import { verifyAdapter } from '../../src/adapter/verify.ts';
 import { findBase } from '../../src/lora/bases.ts';
+import { writeEncoder } from '../models/small-bundle.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 
@@ -156,4 +157,47 @@ test('inputs that cannot be used are named, and nothing is left behind', async (
     1,
   );
   t.strictSame(await readdir(dir), before);
+});
+
+test('random weights of a published size become a bundle and a checkpoint, and say what they are', async (t) => {
+  const dir = t.testdir();
+  const [checkpoint, encoder] = [join(dir, 'small.safetensors'), join(dir, 'encoder')];
+  await writeEncoder(encoder, 128);
+  const synthetic = ['import', '--synthetic', 'small', '--seed', '7'];
+  const made = await loradrop([...synthetic, '--out', join(dir, 'small'), '--checkpoint-out', checkpoint]);
+  t.equal(made.code, 0, made.err);
+  t.match(made.out, /base HuggingFaceTB\/SmolLM2-135M-Instruct[\s\S]*untrained: valid files, random effect/);
+  const inspected = await loradrop(['models', 'inspect', join(dir, 'small'), '--json']);
+  t.match(JSON.parse(inspected.out), {
+    id: 'small',
+    trained: false,
+    provenance: [/drawn at random from seed 7/, /Tokenizer/],
+  });
+
+  const file = ['import', '--checkpoint', checkpoint, '--base', 'smollm2-135m', '--untrained'];
+  for (const [name, args] of [
+    ['own-encoder', synthetic],
+    ['from-file', file],
+  ] as const) {
+    const imported = await loradrop([...args, '--encoder', encoder, '--out', join(dir, name)]);
+    t.equal(imported.code, 0, imported.err);
+  }
+  const weights = (name: string) => readFile(join(dir, name, 'decoder.onnx.data'));
+  const drawn = await weights('small');
+  t.ok(drawn.equals(await weights('own-encoder')) && drawn.equals(await weights('from-file')));
+  const before = await readdir(dir);
+
+  for (const [args, code, error] of [
+    [['--synthetic', 'tiny'], 2, /two-minute/],
+    [['--synthetic', 'small', '--base', 'qwen2.5-7b'], 2, /cannot be used with/],
+    [['--synthetic', 'small', '--seed', '-1'], 2, /whole number/],
+    [[], 1, /--checkpoint or --synthetic/],
+    [['--checkpoint', checkpoint, '--checkpoint-out', 'x', '--encoder', 'y'], 1, /goes with --synthetic/],
+    [['--checkpoint', checkpoint, '--base', 'qwen2.5-7b'], 1, /--encoder/],
+  ] as const) {
+    const refused = await loradrop(['import', ...args, '--out', join(dir, 'refused')]);
+    t.equal(refused.code, code, args.join(' '));
+    t.match(refused.err, error);
+  }
+  t.same(await readdir(dir), before);
 });

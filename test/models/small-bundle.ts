@@ -121,14 +121,14 @@ export const IMPORT_FACTS = {
 export async function importSmallBundle(
   directory: string,
   shape: DecoderShape = TINY_DECODER,
-  options: Partial<ImportOptions> = {},
+  options: Partial<Omit<ImportOptions, 'checkpoint'>> = {},
 ) {
   const tensors = randomStateDict(shape, 11);
   const checkpoint = join(directory, 'checkpoint.safetensors');
   const encoderDirectory = join(directory, 'encoder');
   await writeCheckpoint(checkpoint, tensors);
   await writeEncoder(encoderDirectory, shape.features[0]![2]);
-  const all: ImportOptions = {
+  const all: ImportOptions & { checkpoint: string } = {
     ...IMPORT_FACTS,
     checkpoint,
     encoderDirectory,

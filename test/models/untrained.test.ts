@@ -20,8 +20,8 @@ test('the untrained bundle is the same for a seed, says what it is, and makes ad
   t.match(
     manifest.files.filter(({ name }) => name.endsWith('.data')).map(({ sha256 }) => sha256),
     [
-      '3a10ef8e018e533e4969487e3319541e6fb4b96e6f50bfc51f65f8b446a6c300',
-      '0e30df7822bd047c45efdc211e2c73176895ba29c141f87457d0b7ea6909f293',
+      'f45e21898cd42e2e811877b41230283ab3f1ce03a1e9f4460f94b22ab60f44e1',
+      '074fdecec576bfd500d7bf68d48b7b33943bd4fbf22511e9af5c17db468e3f27',
     ],
   );
   t.match(manifest, {

@@ -21,6 +21,7 @@ import {
 import { decoderGraph, decoderStageGraph, storeDecoderWeights } from './decoder-graph.ts';
 import { copyEncoder, inspectEncoder } from './encoder.ts';
 import { openStateDict } from './open-state-dict.ts';
+import type { StateDict } from './state-dict.ts';
 
 /** A base model and its weight-token layout, for bases that are not among the known ones. */
 export type BaseLayout = BundleManifest['base'] & { readonly layout: LoraLayout };
@@ -33,8 +34,11 @@ export type ImportProgress = {
 
 /** What {@link importCheckpoint} needs to know. */
 export type ImportOptions = {
-  /** Safetensors file with the state dict of spec §2.5, or the `.index.json` of a sharded one. */
-  checkpoint: string;
+  /**
+   * Safetensors file with the state dict of spec §2.5, or the `.index.json` of a sharded one; or the state dict itself,
+   * which the caller closes.
+   */
+  checkpoint: string | StateDict;
   /** Holds the encoder's `model.onnx` and `tokenizer.json`. */
   encoderDirectory: string;
   /** Id or alias of a known base model, or a base with its layout. */
@@ -103,7 +107,8 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
   const aborting = signal ? { signal } : {};
   const base = typeof options.base === 'string' ? baseNamed(options.base) : options.base;
   checkLayout(base.layout);
-  const stateDict = await openStateDict(options.checkpoint);
+  const { checkpoint } = options;
+  const stateDict = typeof checkpoint === 'string' ? await openStateDict(checkpoint) : checkpoint;
   const dataFile = await ExternalDataFile.create(join(directory, DECODER_DATA_FILE));
   try {
     const { architecture, names } = inferArchitecture(stateDict.entries);
@@ -192,7 +197,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
     );
   } finally {
     await dataFile.close();
-    await stateDict.close();
+    if (stateDict !== checkpoint) await stateDict.close();
   }
 }
 
