@@ -1,11 +1,12 @@
 /** A text encoder as the importer finds it: a directory with an ONNX model and a tokenizer. */
 import { constants } from 'node:fs';
-import { copyFile, open, readFile, stat } from 'node:fs/promises';
+import { copyFile, open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LoradropError } from '../../base/errors.ts';
 import { type GraphValue, inspectModel, type ModelFacts } from '../../onnx/inspect-model.ts';
 import { modelErrors } from '../errors.ts';
 import type { BundleManifest } from '../manifest.ts';
+import { type FullyMaskedAttention, setFullyMaskedAttention } from './fully-masked.ts';
 
 /** What an encoder directory offers. */
 export type EncoderFacts = {
@@ -17,6 +18,8 @@ export type EncoderFacts = {
   readonly inputs: BundleManifest['encoder']['inputs'];
   readonly output: string;
   readonly maxBatch: number;
+  /** Operator types in use, as {@link ModelFacts} names them. */
+  readonly operators: ModelFacts['operators'];
   /** Tokens the encoder takes in one pass. */
   readonly encoderTokens: number;
   readonly padTokenId: number;
@@ -34,19 +37,28 @@ const MAX_BATCH = 32;
 const BATCH_DEPENDENT = /(?:^|\.)(?:Dynamic\w*|BatchNormalization)$/;
 /** Largest tokenizer.json: vocabularies of 250,000 pieces take 17 MB. */
 const MAX_TOKENIZER_BYTES = 64 << 20;
-/** Largest config.json. */
+/** Largest config.json or tokenizer_config.json. */
 const MAX_CONFIG_BYTES = 1 << 20;
+/** Most model files an error lists. */
+const MAX_SHOWN_FILES = 8;
 /** Names of data files that a bundle can hold; the manifest's own pattern. */
 const DATA_FILE = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+
+/** How padding tokens are spelled: `[PAD]`, `<pad>`. */
+const PAD_TOKEN = /^[[<]pad[\]>]$/i;
 
 const refuse = modelErrors.encoder;
 
 /**
- * Inspects an encoder directory: `model.onnx` or `onnx/model.onnx`, `tokenizer.json`, and `config.json` where there is one.
- * Errors: `encoder-invalid` with the reason: a missing file, an input nothing feeds, no output of the wanted width.
+ * Inspects an encoder directory as model hubs have it: the named model file, else `model.onnx` or `onnx/model.onnx`;
+ * `tokenizer.json`; and `config.json` and `tokenizer_config.json` where there are such. Errors: `encoder-invalid` with the
+ * reason: a missing file, an input nothing feeds, no output of the wanted width, no padding token.
  */
-export async function inspectEncoder(directory: string, options: { width: number }): Promise<EncoderFacts> {
-  const model = await findModel(directory);
+export async function inspectEncoder(
+  directory: string,
+  options: { width: number; file?: string },
+): Promise<EncoderFacts> {
+  const model = await findModel(directory, options.file);
   const facts = await inspectModel(model).catch((cause: unknown) => {
     if (!(cause instanceof LoradropError)) throw cause;
     throw refuse(`The encoder's model: ${cause.message}`, { cause });
@@ -56,6 +68,8 @@ export async function inspectEncoder(directory: string, options: { width: number
   if (!tokenizer) throw refuse('The encoder directory has no tokenizer.json.');
   if (!isObject(tokenizer['model'])) throw refuse('tokenizer.json describes no tokenizer model.');
   const config = (await readJson(join(directory, 'config.json'), MAX_CONFIG_BYTES)) ?? {};
+  const tokenizerConfig = (await readJson(join(directory, 'tokenizer_config.json'), MAX_CONFIG_BYTES)) ?? {};
+  checkHiddenSize(config, options.width);
   return {
     model,
     dataFiles: await dataFilesOf(facts, dirname(model)),
@@ -63,41 +77,55 @@ export async function inspectEncoder(directory: string, options: { width: number
     inputs: findInputs(facts.inputs),
     output: findOutput(facts.outputs, options.width),
     maxBatch: [...facts.operators].some((operator) => BATCH_DEPENDENT.test(operator)) ? 1 : MAX_BATCH,
+    operators: facts.operators,
     encoderTokens: encoderTokensOf(config),
-    padTokenId: padTokenIdOf(tokenizer, config),
+    padTokenId: padTokenIdOf(tokenizer, config, tokenizerConfig),
   };
 }
 
 /**
  * Copies the encoder into a bundle directory under the given names; data files keep theirs, since the model refers to them.
- * Returns the names of the data files.
+ * With `fullyMasked` the model is given that behaviour, else it stays as it is. Returns the names of the data files.
+ * Errors: `encoder-invalid` where its attention cannot be given the behaviour.
  */
 export async function copyEncoder(
   encoder: EncoderFacts,
   directory: string,
   names: { model: string; tokenizer: string },
-  options: { signal?: AbortSignal } = {},
+  options: { fullyMasked?: FullyMaskedAttention; signal?: AbortSignal } = {},
 ): Promise<readonly string[]> {
+  const { fullyMasked: mode, signal } = options;
   const copies: [string, string][] = [
     [encoder.model, names.model],
     [encoder.tokenizer, names.tokenizer],
     ...encoder.dataFiles.map((name): [string, string] => [join(dirname(encoder.model), name), name]),
   ];
   for (const [from, name] of copies) {
-    options.signal?.throwIfAborted();
+    signal?.throwIfAborted();
     const to = join(directory, name);
-    await copyFile(from, to, constants.COPYFILE_EXCL);
+    if (mode && name === names.model) {
+      const model = setFullyMaskedAttention(await readFile(from), { mask: encoder.inputs.mask, mode });
+      await writeFile(to, model, { flag: 'wx' });
+    } else await copyFile(from, to, constants.COPYFILE_EXCL);
     const handle = await open(to, 'r');
     await handle.sync().finally(() => handle.close());
   }
   return encoder.dataFiles;
 }
 
-async function findModel(directory: string): Promise<string> {
-  for (const name of MODEL_FILES) {
+async function findModel(directory: string, file?: string): Promise<string> {
+  const names = file === undefined ? MODEL_FILES : [file];
+  for (const name of names) {
     if (await fileBytes(join(directory, name))) return join(directory, name);
   }
-  throw refuse(`The encoder directory has neither ${MODEL_FILES.join(' nor ')}.`);
+  if (file !== undefined) throw refuse(`The encoder directory has no ${file}.`);
+  const listed = await readdir(join(directory, 'onnx')).catch(() => []);
+  const others = listed.filter((name) => name.endsWith('.onnx')).slice(0, MAX_SHOWN_FILES);
+  throw refuse(
+    `The encoder directory has neither ${MODEL_FILES.join(' nor ')}.${
+      others.length > 0 ? ` Name one of these: ${others.map((name) => `onnx/${name}`).join(', ')}.` : ''
+    }`,
+  );
 }
 
 /** Size of a file, links followed (caches of model hubs are made of them), or undefined where there is none. */
@@ -178,6 +206,13 @@ function findOutput(outputs: readonly GraphValue[], width: number): string {
   return output.name;
 }
 
+/** The width once more, since an exporter may leave it open in the graph. */
+function checkHiddenSize({ hidden_size: found }: Record<string, unknown>, width: number): void {
+  if (typeof found === 'number' && found !== width) {
+    throw refuse(`config.json says a hidden_size of ${found}, the checkpoint wants a width of ${width}.`);
+  }
+}
+
 function encoderTokensOf(config: Record<string, unknown>): number {
   const positions = config['max_position_embeddings'];
   if (positions === undefined) return MAX_ENCODER_TOKENS;
@@ -187,18 +222,28 @@ function encoderTokensOf(config: Record<string, unknown>): number {
   return Math.min(positions, MAX_ENCODER_TOKENS);
 }
 
-function padTokenIdOf(tokenizer: Record<string, unknown>, config: Record<string, unknown>): number {
+function padTokenIdOf(
+  tokenizer: Record<string, unknown>,
+  config: Record<string, unknown>,
+  tokenizerConfig: Record<string, unknown>,
+): number {
   const { padding, added_tokens: added } = tokenizer;
-  const candidates: unknown[] = [isObject(padding) ? padding['pad_id'] : undefined];
-  if (Array.isArray(added)) {
-    const token = added.find((entry) => isObject(entry) && /^[[<]pad[\]>]$/i.test(String(entry['content'])));
-    candidates.push(token?.['id']);
-  }
-  candidates.push(config['pad_token_id']);
+  const tokens = Array.isArray(added) ? added.filter(isObject) : [];
+  const { pad_token: named } = tokenizerConfig;
+  const content = isObject(named) ? named['content'] : named;
+  const candidates: unknown[] = [
+    isObject(padding) ? padding['pad_id'] : undefined,
+    tokens.find((token) => typeof content === 'string' && token['content'] === content)?.['id'],
+    tokens.find((token) => PAD_TOKEN.test(String(token['content'])))?.['id'],
+    config['pad_token_id'],
+  ];
   const id = candidates.find(
     (candidate) => typeof candidate === 'number' && Number.isInteger(candidate) && candidate >= 0,
   );
-  if (id === undefined)
-    throw refuse('Neither tokenizer.json nor config.json tells the id of the padding token.');
+  if (id === undefined) {
+    throw refuse(
+      'Neither tokenizer.json, tokenizer_config.json nor config.json tells the id of the padding token.',
+    );
+  }
   return id as number;
 }

@@ -20,6 +20,7 @@ import {
 } from './architecture.ts';
 import { decoderGraph, decoderStageGraph, storeDecoderWeights } from './decoder-graph.ts';
 import { copyEncoder, inspectEncoder } from './encoder.ts';
+import { checkAttention, type FullyMaskedAttention } from './fully-masked.ts';
 import { openStateDict } from './open-state-dict.ts';
 import type { StateDict } from './state-dict.ts';
 
@@ -39,8 +40,10 @@ export type ImportOptions = {
    * which the caller closes.
    */
   checkpoint: string | StateDict;
-  /** Holds the encoder's `model.onnx` and `tokenizer.json`. */
+  /** Holds the encoder's `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`. */
   encoderDirectory: string;
+  /** The model file to take where there are several forms, relative to the directory: `onnx/model_quantized.onnx`. */
+  encoderFile?: string;
   /** Id or alias of a known base model, or a base with its layout. */
   base: string | BaseLayout;
   /** The bundle directory to make; must not exist yet, or be empty. */
@@ -55,8 +58,11 @@ export type ImportOptions = {
   /** Lt and N as the caller believes them; a checkpoint that says otherwise is refused. */
   promptTokens?: number;
   prompts?: number;
-  /** What the encoder's attention gives where every key is masked (spec §1.3). Default `zero`. */
-  fullyMaskedAttention?: 'zero' | 'uniform';
+  /**
+   * What the encoder's attention gives where every key is masked (spec §1.3). Default `zero`. Where prompts are longer than
+   * one slice it is written into the encoder's graph; elsewhere the case does not arise.
+   */
+  fullyMaskedAttention?: FullyMaskedAttention;
   onProgress?: (progress: ImportProgress) => void;
   signal?: AbortSignal;
   /** Milliseconds since the epoch; decides which abandoned imports are old enough to remove. */
@@ -114,9 +120,15 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
     const { architecture, names } = inferArchitecture(stateDict.entries);
     checkAgainst(architecture, base.layout, options);
     const [prompts, , width] = architecture.features[0]!;
-    const encoder = await inspectEncoder(options.encoderDirectory, { width });
+    const encoder = await inspectEncoder(options.encoderDirectory, {
+      width,
+      ...(options.encoderFile === undefined ? {} : { file: options.encoderFile }),
+    });
     const promptTokens = promptTokensOf(architecture);
-    if (promptTokens > encoder.encoderTokens && promptTokens % encoder.encoderTokens !== 0) {
+    const fullyMasked = options.fullyMaskedAttention ?? 'zero';
+    const isSliced = promptTokens > encoder.encoderTokens;
+    if (isSliced) checkAttention(encoder.operators);
+    if (isSliced && promptTokens % encoder.encoderTokens !== 0) {
       throw modelErrors.checkpoint(
         `Prompts of ${promptTokens} tokens cannot be cut into slices of ${encoder.encoderTokens}.`,
       );
@@ -151,7 +163,10 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
     if (clash) throw modelErrors.encoder(`The encoder has a data file of a name the bundle needs: ${clash}.`);
     onProgress?.({ step: 'encoder', doneBytes: 0 });
     const copies = { model: ENCODER_FILE, tokenizer: TOKENIZER_FILE };
-    const encoderData = await copyEncoder(encoder, directory, copies, aborting);
+    const encoderData = await copyEncoder(encoder, directory, copies, {
+      ...aborting,
+      ...(isSliced ? { fullyMasked } : {}),
+    });
 
     await writeManifest(
       directory,
@@ -172,7 +187,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
           width,
           encoderTokens: encoder.encoderTokens,
           padTokenId: encoder.padTokenId,
-          fullyMaskedAttention: options.fullyMaskedAttention ?? 'zero',
+          fullyMaskedAttention: fullyMasked,
           lengthProjection: architecture.projection !== undefined,
         },
         encoder: {

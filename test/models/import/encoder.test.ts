@@ -35,7 +35,9 @@ test('an encoder directory as we write it', async (t) => {
   const directory = t.testdir();
   await writeEncoder(directory, 8, 48);
   await writeFile(join(directory, 'config.json'), JSON.stringify({ max_position_embeddings: 48 }));
-  t.same(await inspectEncoder(directory, { width: 8 }), {
+  const { operators, ...facts } = await inspectEncoder(directory, { width: 8 });
+  t.ok(operators.has('Softmax'));
+  t.same(facts, {
     model: join(directory, 'model.onnx'),
     dataFiles: ['encoder.onnx.data'],
     tokenizer: join(directory, 'tokenizer.json'),
@@ -102,6 +104,13 @@ test('what exporters write is understood', async (t) => {
       { padTokenId: 9 },
     ],
     [
+      'a padding token under a name of its own',
+      interfaceOf([IDS, MASK], [HIDDEN]),
+      { model: {}, added_tokens: [{ id: 7, content: '<|end|>' }] },
+      { pad_token_id: 5 },
+      { padTokenId: 7 },
+    ],
+    [
       'padding in the config alone',
       interfaceOf([IDS, MASK], [HIDDEN]),
       { model: {} },
@@ -116,8 +125,26 @@ test('what exporters write is understood', async (t) => {
     await writeFile(join(directory, 'onnx/model.onnx'), model);
     await writeFile(join(directory, 'tokenizer.json'), JSON.stringify(tokenizer));
     await writeFile(join(directory, 'config.json'), JSON.stringify(config));
+    await writeFile(join(directory, 'tokenizer_config.json'), '{"pad_token":{"content":"<|end|>"}}');
     t.match(await inspectEncoder(directory, { width: 8 }), expected, what);
   }
+});
+
+test('one of several forms of a model is chosen by name', async (t) => {
+  const directory = t.testdir({ 'tokenizer.json': JSON.stringify(TOKENIZER), onnx: {} });
+  const file = 'onnx/model_quantized.onnx';
+  await writeFile(join(directory, file), interfaceOf([IDS, MASK], [HIDDEN], 'DynamicQuantizeLinear'));
+  const found = await inspectEncoder(directory, { width: 8, file });
+  t.match(found, { model: join(directory, file), maxBatch: 1 });
+  t.ok(found.operators.has('DynamicQuantizeLinear'));
+  await t.rejects(inspectEncoder(directory, { width: 8, file: 'onnx/model_fp16.onnx' }), {
+    code: 'encoder-invalid',
+    message: 'The encoder directory has no onnx/model_fp16.onnx.',
+  });
+  await t.rejects(inspectEncoder(directory, { width: 8 }), {
+    code: 'encoder-invalid',
+    message: /neither model\.onnx nor onnx\/model\.onnx\. Name one of these: onnx\/model_quantized\.onnx\./,
+  });
 });
 
 test('an output whose width is left open is taken: the engine sees it in its first run', async (t) => {
@@ -151,7 +178,19 @@ test('what cannot be an encoder is refused with a reason', async (t) => {
     ['a tokenizer that is no JSON', { model: good, tokenizer: '{' }, /tokenizer\.json is not JSON/],
     ['a tokenizer that is a list', { model: good, tokenizer: '[]' }, /not a JSON object/],
     ['a tokenizer without a model', { model: good, tokenizer: '{}' }, /describes no tokenizer model/],
-    ['no padding token', { model: good, tokenizer: '{"model":{}}' }, /id of the padding token/],
+    [
+      'no padding token',
+      { model: good, tokenizer: '{"model":{}}' },
+      /Neither tokenizer\.json, tokenizer_config\.json nor config\.json tells the id of the padding token/,
+    ],
+    [
+      'another width where the graph leaves it open',
+      {
+        model: interfaceOf([IDS, MASK], [{ ...HIDDEN, shape: ['b', 'p', 'w'] }]),
+        config: '{"hidden_size":768}',
+      },
+      /config\.json says a hidden_size of 768, .* width of 8/,
+    ],
     [
       'a config with text for a number',
       { model: good, config: '{"max_position_embeddings":"many"}' },

@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { test } from 'tap';
 import { fillUniform, seededRandom } from '../../../src/base/random.ts';
+import { openEncoder } from '../../../src/inference/encoder.ts';
 import { type ImportProgress, importCheckpoint } from '../../../src/models/import/import-checkpoint.ts';
 import { openBundle } from '../../../src/models/open.ts';
+import { editModel } from '../../../src/onnx/schema.ts';
 import { referenceTokens } from '../reference-decoder.ts';
 import {
   importSmallBundle,
@@ -252,6 +254,35 @@ test('of two imports to one place the first wins whole, and the other says so', 
   }
   t.same(await readdir(join(root, 'contended')), ['bundle']);
   await openBundle(out);
+});
+
+test('prompts longer than a slice get the wished fully masked case, written into any encoder', async (t) => {
+  const root = t.testdir();
+  const { options, bundle } = await importSmallBundle(root);
+  const original = await readFile(join(options.encoderDirectory, 'model.onnx'));
+  t.ok((await readFile(join(bundle.directory, 'encoder.onnx'))).equals(original), 'one slice: untouched');
+  await writeFile(join(options.encoderDirectory, 'config.json'), '{"max_position_embeddings": 3}');
+  for (const fullyMaskedAttention of ['zero', 'uniform'] as const) {
+    const out = join(root, fullyMaskedAttention);
+    const sliced = await importCheckpoint({ ...options, out, fullyMaskedAttention });
+    t.match(sliced.manifest.condition, { encoderTokens: 3, fullyMaskedAttention });
+    // Opening it tests by a run that the graph keeps the manifest's word.
+    const device = { provider: 'cpu', name: 'cpu', threads: 1 } as const;
+    const encoder = await openEncoder(sliced, device, { tokenBudget: 6 });
+    t.equal(encoder.padded.length, 3 * 8);
+  }
+
+  const fused = join(root, 'fused');
+  await mkdir(fused);
+  for (const name of ['config.json', 'tokenizer.json', 'encoder.onnx.data']) {
+    await writeFile(join(fused, name), await readFile(join(options.encoderDirectory, name)));
+  }
+  const model = editModel(original, ({ graph }) => {
+    for (const node of graph!.node!) if (node.opType === 'Softmax') node.opType = 'Attention';
+  });
+  await writeFile(join(fused, 'model.onnx'), model);
+  const refused = importCheckpoint({ ...options, encoderDirectory: fused, out: join(root, 'refused') });
+  await t.rejects(refused, { code: 'encoder-invalid', message: /in one operator, Attention/ });
 });
 
 test('an encoder may not take the name of a file of ours', async (t) => {
