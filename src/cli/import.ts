@@ -21,6 +21,7 @@ type Options = {
   readonly seed: number;
   readonly checkpointOut?: string;
   readonly encoder?: string;
+  readonly encoderFile?: string;
   readonly base?: string;
   readonly layout?: string;
   readonly out: string;
@@ -47,7 +48,14 @@ export const registerImport: Registration = (program, output) => {
     )
     .option('--seed <number>', 'seed of --synthetic', parseSeed, 0)
     .option('--checkpoint-out <file>', 'also write the weights of --synthetic as safetensors')
-    .option('--encoder <dir>', 'directory with the encoder’s model.onnx and tokenizer.json')
+    .option(
+      '--encoder <dir>',
+      'directory with the encoder’s model.onnx (or onnx/model.onnx) and tokenizer.json',
+    )
+    .option(
+      '--encoder-file <path>',
+      'the form to take where the directory has several, for example onnx/model_quantized.onnx',
+    )
     .addOption(
       new Option(
         '--base <id>',
@@ -64,13 +72,13 @@ export const registerImport: Registration = (program, output) => {
     .addOption(
       new Option(
         '--fully-masked <mode>',
-        'what the encoder’s attention gives where every key is masked, for prompts longer than one slice: zero (PyTorch SDPA exports) or uniform (eager exports); default zero',
+        'what the encoder’s attention gives where every key is masked, written into its graph where prompts are longer than one slice: zero (as the published generators were run) or uniform (as PyTorch’s eager attention in float32); default zero',
       ).choices(['zero', 'uniform']),
     )
     .action(async (options: Options) => {
       const bar = output.progress('importing');
       const startedAt = performance.now();
-      const { out, title, modelVersion, fullyMasked } = options;
+      const { out, title, modelVersion, encoderFile, fullyMasked } = options;
       const bundle = await interruptible(async (signal) => {
         await using source = await openSource(options);
         const total = await checkpointBytes(source.checkpoint);
@@ -93,6 +101,7 @@ export const registerImport: Registration = (program, output) => {
           id: options.id ?? basename(resolve(out)).toLowerCase(),
           ...(title === undefined ? {} : { title }),
           ...(modelVersion === undefined ? {} : { version: modelVersion }),
+          ...(encoderFile === undefined ? {} : { encoderFile }),
           ...(fullyMasked === undefined ? {} : { fullyMaskedAttention: fullyMasked }),
           onProgress: ({ step, doneBytes }) => show(step, doneBytes),
         });

@@ -29,10 +29,11 @@ export type Encoder = {
  *   a bit, every run is given one fixed shape; on CUDA always, since kernels are chosen by shape there. On the CPU the
  *   encoders seen so far give equal bits in every shape.
  * - **Attention where every key is masked** (spec §1.3) is a property of the graph, and this room takes graphs as they are:
- *   a mask of zeros is fed as it is. A BERT exported from PyTorch gives `uniform` with eager attention, which adds the most
- *   negative finite number, and `zero` with scaled dot-product attention, which is guarded against empty rows. The
- *   manifest's word is tested by changing one masked token: under `zero` the first position must not notice, under `uniform`
- *   it must. Only bundles whose prompts are longer than one slice ever meet the case.
+ *   a mask of zeros is fed as it is. The importer writes the wished behaviour into the graph; a BERT as exported from PyTorch
+ *   gives `uniform` with eager attention, which adds the most negative finite number, and `zero` with scaled dot-product
+ *   attention, which is guarded against empty rows. The manifest's word is tested by changing one masked token: under `zero`
+ *   the first position must not notice, under `uniform` it must. Only bundles whose prompts are longer than one slice ever
+ *   meet the case.
  *
  * Errors: `bundle-unloadable`.
  */
