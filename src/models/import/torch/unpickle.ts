@@ -196,8 +196,15 @@ function integer(machine: Machine, length: number): number | bigint {
   return Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 function text(machine: Machine, length: number): string {
-  return decode(blob(machine, length));
+  const bytes = blob(machine, length);
+  try {
+    return utf8.decode(bytes);
+  } catch (cause) {
+    throw refuse('The pickle holds text that is not UTF-8.', { cause });
+  }
 }
 
 function blob(machine: Machine, length: number): Uint8Array {
@@ -214,14 +221,6 @@ function line(machine: Machine): string {
   const name = text(machine, length);
   take(machine, 1);
   return name;
-}
-
-function decode(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw refuse('The pickle holds text that is not UTF-8.', { cause });
-  }
 }
 
 function append(machine: Machine, values: readonly unknown[]): void {

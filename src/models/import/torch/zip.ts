@@ -1,22 +1,30 @@
 /** The zip form of a PyTorch checkpoint (since 1.6): `top/data.pkl`, `top/data/KEY` a storage each, `top/byteorder`. */
 import type { FileHandle } from 'node:fs/promises';
-import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
+import { fromRandomAccessReaderPromise, RandomAccessReader } from 'yauzl';
 import { MAX_NAME_LENGTH } from '../../../adapter/safetensors.ts';
 import { LoradropError } from '../../../base/errors.ts';
 import { modelErrors } from '../../errors.ts';
-import { storageBytes, type TorchFile, unpickleTorchObject } from './objects.ts';
+import { MAX_TENSORS, storageBytes, type TorchFile, unpickleTorchObject } from './objects.ts';
 import { readAt } from './read-at.ts';
 import { shown } from './shown.ts';
 import { MAX_PICKLE_BYTES } from './unpickle.ts';
 
-/** Most entries of the archive: a storage for each of the tensors a file may have, and a handful beside them. */
-const MAX_ENTRIES = 16_400;
+/** Most entries of the archive: a storage for each tensor a file may have, and the handful that PyTorch puts beside them. */
+const MAX_ENTRIES = MAX_TENSORS + 16;
 /** Largest `byteorder` entry; it says `little` or `big`. */
 const MAX_BYTE_ORDER_BYTES = 16;
 const STORED = 0;
 
 /** Where an entry's bytes lie in the file. PyTorch never compresses, so these are its content. */
 type Place = { readonly start: number; readonly bytes: number };
+
+/** What the zip directory says about an entry, without its comment and the other bytes that a file may fill. */
+type ListedEntry = Place & {
+  readonly name: string;
+  readonly headerStart: number;
+  readonly isEncrypted: boolean;
+  readonly isCompressed: boolean;
+};
 
 const refuse = modelErrors.checkpoint;
 
@@ -56,30 +64,39 @@ export async function readTorchZip(file: FileHandle): Promise<TorchFile> {
 
 /** The archive's one top folder, of any name, and the places of all entries by their full names. */
 async function readDirectory(file: FileHandle): Promise<{ top: string; places: ReadonlyMap<string, Place> }> {
+  const entries: ListedEntry[] = [];
   try {
     const { size } = await file.stat();
     const zip = await fromRandomAccessReaderPromise(new BorrowedFile(file), size, { strictFileNames: true });
     if (zip.entryCount > MAX_ENTRIES) {
       throw refuse(`The archive claims ${zip.entryCount} entries; ${MAX_ENTRIES} can be read.`);
     }
-    const entries: Entry[] = [];
-    for await (const entry of zip.eachEntry()) entries.push(entry);
-    const top = checkNames(entries.map(({ fileName }) => fileName));
-    return { top, places: await findPlaces(zip, entries) };
+    for await (const entry of zip.eachEntry()) {
+      if (entry.fileNameLength > MAX_NAME_LENGTH) {
+        throw refuse(`Entry ${shown(entry.fileName)} has a name of more than ${MAX_NAME_LENGTH} bytes.`);
+      }
+      const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
+      entries.push({
+        name: entry.fileName,
+        headerStart: entry.relativeOffsetOfLocalHeader,
+        start: fileDataStart,
+        bytes: entry.compressedSize,
+        isEncrypted: entry.isEncrypted(),
+        isCompressed: entry.compressionMethod !== STORED,
+      });
+    }
   } catch (cause) {
     if (cause instanceof LoradropError) throw cause;
     throw refuse(`The zip archive is damaged, cut off or unsafe: ${shown((cause as Error).message)}.`, {
       cause,
     });
   }
+  const top = topFolder(entries.map(({ name }) => name));
+  return { top, places: checkPlaces(entries) };
 }
 
-/** Returns the top folder. The zip reader has refused absolute paths, backslashes and `..` before. */
-function checkNames(names: readonly string[]): string {
-  const long = names.find((name) => name.length > MAX_NAME_LENGTH);
-  if (long !== undefined) {
-    throw refuse(`Entry ${shown(long)} has a name of more than ${MAX_NAME_LENGTH} characters.`);
-  }
+/** The folder everything is in. The zip reader has refused absolute paths, backslashes and `..` before. */
+function topFolder(names: readonly string[]): string {
   const top = names[0]?.split('/')[0] ?? '';
   const astray = names.find((name) => !name.startsWith(`${top}/`));
   if (astray !== undefined) throw refuse(`Entry ${shown(astray)} lies outside of the archive's top folder.`);
@@ -92,22 +109,18 @@ function checkNames(names: readonly string[]): string {
   return top;
 }
 
-async function findPlaces(zip: ZipFile, entries: readonly Entry[]): Promise<ReadonlyMap<string, Place>> {
+function checkPlaces(entries: readonly ListedEntry[]): ReadonlyMap<string, Place> {
   const places = new Map<string, Place>();
   let end = 0;
-  for (const entry of entries.toSorted(
-    (a, b) => a.relativeOffsetOfLocalHeader - b.relativeOffsetOfLocalHeader,
-  )) {
-    const name = shown(entry.fileName);
-    if (entry.isEncrypted()) throw refuse(`Entry ${name} is encrypted.`);
-    if (entry.compressionMethod !== STORED) {
+  for (const entry of entries.toSorted((a, b) => a.headerStart - b.headerStart)) {
+    const name = shown(entry.name);
+    if (entry.isEncrypted) throw refuse(`Entry ${name} is encrypted.`);
+    if (entry.isCompressed)
       throw refuse(`Entry ${name} is compressed; torch.save stores every entry as it is.`);
-    }
-    if (places.has(entry.fileName)) throw refuse(`Entry ${name} is there twice.`);
-    if (entry.relativeOffsetOfLocalHeader < end) throw refuse(`Entry ${name} overlaps the one before it.`);
-    const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
-    places.set(entry.fileName, { start: fileDataStart, bytes: entry.compressedSize });
-    end = fileDataStart + entry.compressedSize;
+    if (places.has(entry.name)) throw refuse(`Entry ${name} is there twice.`);
+    if (entry.headerStart < end) throw refuse(`Entry ${name} overlaps the one before it.`);
+    places.set(entry.name, entry);
+    end = entry.start + entry.bytes;
   }
   return places;
 }
