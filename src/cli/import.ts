@@ -36,8 +36,11 @@ type Options = {
 export const registerImport: Registration = (program, output) => {
   program
     .command('import')
-    .description('Make a bundle from a DnD decoder checkpoint (safetensors) and an ONNX encoder.')
-    .option('--checkpoint <file>', 'state dict in safetensors, or the .index.json of a sharded one')
+    .description('Make a bundle from a DnD decoder checkpoint (PyTorch or safetensors) and an ONNX encoder.')
+    .option(
+      '--checkpoint <file>',
+      'state dict in a PyTorch .pth or in safetensors, or the .index.json of a sharded one',
+    )
     .addOption(
       new Option(
         '--synthetic <size>',
