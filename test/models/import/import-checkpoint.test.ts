@@ -15,6 +15,9 @@ import {
   writeCheckpoint,
   writeEncoder,
 } from '../small-bundle.ts';
+import { zipEntries } from './torch/zip-entries.ts';
+
+const fixtures = join(import.meta.dirname, 'fixtures');
 
 /** What a failure must match. */
 type Failure = { code: string; message?: RegExp; fields?: { pointer: string }[] } | { name: string };
@@ -229,6 +232,108 @@ test('an import that cannot end well leaves nothing behind', async (t) => {
   }
   t.same(await readdir(join(root, 'failed')), []);
   t.same(await readdir(occupied), before);
+});
+
+test('a checkpoint of PyTorch gives the same bundle as its numbers in safetensors', async (t) => {
+  const root = t.testdir();
+  const { options } = await importSmallBundle(root);
+  const from = async (name: string) => {
+    const out = join(root, name);
+    const { digest } = await importCheckpoint({ ...options, checkpoint: join(fixtures, name), out });
+    return digest;
+  };
+  const digest = await from('decoder.safetensors');
+  for (const name of ['decoder.pth', 'decoder-legacy.pth', 'decoder-training.pth']) {
+    t.equal(await from(name), digest, name);
+  }
+  for (const name of ['decoder-f16', 'decoder-bf16']) {
+    t.equal(await from(`${name}.pth`), await from(`${name}.safetensors`), name);
+  }
+});
+
+test('a checkpoint of PyTorch that does not add up is refused, and nothing is left behind', async (t) => {
+  const root = t.testdir();
+  const { options } = await importSmallBundle(root);
+  const out = join(root, 'failed', 'bundle');
+  const good = await readFile(join(fixtures, 'decoder.pth'), 'latin1');
+  const layer1 = 'model.decoder.module_list.1.';
+  /** Replaces what is there once, without moving anything. */
+  const replaced = (from: string | RegExp, to: string) => {
+    const parts = good.split(from);
+    if (parts.length !== 2) throw new Error(`${from} is not there once`);
+    const text = parts.join(to);
+    if (text.length !== good.length) throw new Error(`${to} has another length`);
+    return text;
+  };
+  /** Gives another shape to the view that a tensor is; sizes below 256 take two bytes each. */
+  const reshaped = (name: string, from: readonly number[], to: readonly number[]) => {
+    const at = good.indexOf(name);
+    const opcodes = (shape: readonly number[]) =>
+      shape.map((side) => `K${String.fromCharCode(side)}`).join('');
+    const rest = good.slice(at);
+    const sides = rest.indexOf(opcodes(from));
+    if (at < 0 || sides < 0 || sides > 200) throw new Error(`${name} is not there with this shape`);
+    return good.slice(0, at + sides) + opcodes(to) + rest.slice(sides + opcodes(to).length);
+  };
+  const storage = zipEntries(Buffer.from(good, 'latin1')).get('data/19')!;
+  const withNumber = (bits: string) => good.slice(0, storage.start) + bits + good.slice(storage.start + 4);
+  const table: [string, string, RegExp][] = [
+    [
+      'a tensor is missing',
+      replaced(`${layer1}linear2.bias`, `${layer1}linear2.bia5`),
+      /Tensor model\.decoder\.module_list\.1\.linear2\.bias is missing/,
+    ],
+    [
+      'an unknown tensor is there',
+      replaced('condition_module.position_ids', 'Condition_module.position_ids'),
+      /1 unexpected tensors: Condition_module\.position_ids/,
+    ],
+    [
+      'the chain is broken',
+      reshaped(`${layer1}linear1.norm.weight`, [5, 7], [5, 6]),
+      /chain breaks at layer 1: it takes \(4, 5, 6\), but gets \(4, 5, 7\)/,
+    ],
+    [
+      'a kernel is even',
+      reshaped('model.decoder.module_list.0.linear2.weight', [4, 3, 3, 3], [4, 3, 2, 2]),
+      /kernel is 2 wide; it must be odd/,
+    ],
+    [
+      'a tensor reaches beyond its storage',
+      reshaped(`${layer1}linear1.norm.bias`, [5, 7], [6, 7]),
+      /^broken\.pth cannot be read: Tensor .*1\.linear1\.norm\.bias of shape \[6, 7\] reaches beyond its storage of 35/,
+    ],
+    [
+      'a weight is not a number',
+      withNumber('\0\0\xc0\x7f'),
+      /linear2\.bias holds numbers that are not finite/,
+    ],
+    ['a weight is infinite', withNumber('\0\0\x80\xff'), /linear2\.bias holds numbers that are not finite/],
+    [
+      'it is cut off',
+      good.slice(0, -1000),
+      /^broken\.pth cannot be read: The zip archive is damaged, cut off/,
+    ],
+    ['it runs something', await readFile(join(fixtures, 'attack.pth'), 'latin1'), /asks for posix\.system/],
+  ];
+  const checkpoint = join(root, 'broken.pth');
+  for (const [what, bytes, message] of table) {
+    await writeFile(checkpoint, bytes, 'latin1');
+    await t.rejects(
+      importCheckpoint({ ...options, checkpoint, out }),
+      { code: 'checkpoint-invalid', message },
+      what,
+    );
+    t.same(await readdir(join(root, 'failed')), [], `${what}: nothing is left`);
+  }
+  await t.rejects(
+    importCheckpoint({ ...options, checkpoint: join(fixtures, 'decoder.pth'), base: 'smollm2-135m', out }),
+    {
+      code: 'checkpoint-invalid',
+      message: /makes \(9, 4, 6\), the base model's layout has \(1590, 10, 194\)/,
+    },
+  );
+  t.same(await readdir(join(root, 'failed')), []);
 });
 
 test('what a killed import left goes a day later, with the next import to the same place', async (t) => {
