@@ -99,13 +99,19 @@ export async function startService(
     });
 
     const draining = new AbortController();
-    const broken = new Set<string>();
-    const readiness = () => checkReadiness({ queue, store, models, engine, broken });
+    const readiness = () => checkReadiness({ queue, store, models, engine });
     const services = { readiness, metrics, logger, draining: draining.signal };
     const app =
       role === 'worker'
         ? await buildProbeApp(services)
-        : await buildApp({ ...services, queue, models, store, limits: httpLimits(config) });
+        : await buildApp({
+            ...services,
+            queue,
+            models,
+            store,
+            limits: httpLimits(config),
+            ...(engine && { unloadable: () => engine.status().unloadable }),
+          });
     closers.push(() => app.close());
     const url = await app.listen({ host: config.host, port: config.port });
 
@@ -114,7 +120,6 @@ export async function startService(
         // A bundle that does not run must not stop the others: readiness names it, and its jobs fail with the reason.
         await engine.load(bundle, signal ? { signal } : {}).catch((error) => {
           signal?.throwIfAborted();
-          broken.add(bundle.digest);
           logger.error({ err: error, model: bundle.manifest.id }, 'bundle does not load');
         });
       }
@@ -193,13 +198,15 @@ async function openModels(
 }
 
 function startEngine(config: Config, logger: Logger): Promise<Engine> {
-  const { device, threads, encodeTokenBudget, batchWaitMs, promptCacheBytes, cancelGraceMs } = config;
+  const { device, threads, encodeTokenBudget, batchWaitMs, promptCacheBytes } = config;
+  const { memoryLimitBytes, cancelGraceMs } = config;
   return createEngine({
     device,
     threads,
     encodeTokenBudget,
     batchWaitMs,
     promptCacheBytes,
+    memoryLimitBytes,
     cancelGraceMs,
     logger,
   });
@@ -226,11 +233,9 @@ type Parts = {
   readonly store: Pick<AdapterStore, 'ready'>;
   readonly models: ModelRegistry;
   readonly engine: Engine | undefined;
-  /** Digests of bundles that did not load at the start. */
-  readonly broken: ReadonlySet<string>;
 };
 
-async function checkReadiness({ queue, store, models, engine, broken }: Parts): Promise<Readiness> {
+async function checkReadiness({ queue, store, models, engine }: Parts): Promise<Readiness> {
   const answers = (promise: Promise<void>): Promise<ReadinessPart> =>
     promise.then(
       () => ({ ready: true }),
@@ -242,13 +247,21 @@ async function checkReadiness({ queue, store, models, engine, broken }: Parts): 
     models: { ready: models.list().length > 0 },
   };
   if (engine) {
-    const { state, bundles, error } = engine.status();
-    const usable = models.list().filter(({ digest }) => !broken.has(digest));
-    const warm = usable.length > 0 && usable.every(({ digest }) => bundles.includes(digest));
-    const left = broken.size > 0 ? ` (${broken.size} of ${models.list().length} bundles do not load)` : '';
+    const { state, bundles, unloadable, error } = engine.status();
+    const reasons = new Map(unloadable.map(({ digest, reason }) => [digest, reason]));
+    const all = models.list();
+    const usable = all.filter(({ digest }) => !reasons.has(digest));
+    const loaded = usable.length > 0 && usable.every(({ digest }) => bundles.includes(digest));
+    const left = all.flatMap(({ manifest, digest }) =>
+      reasons.has(digest) ? [`${manifest.id}: ${reasons.get(digest)}`] : [],
+    );
+    const waiting = usable.length > 0 ? 'loading' : 'no bundle loads';
     parts['engine'] = {
-      ready: state === 'ready' && warm,
-      detail: (error ?? (state === 'ready' && !warm ? 'loading' : state)) + left,
+      ready: state === 'ready' && loaded,
+      detail: [
+        error ?? (state === 'ready' && !loaded ? waiting : state),
+        ...(left.length > 0 ? [`(${left.length} of ${all.length} bundles do not load)`, ...left] : []),
+      ].join(' '),
     };
   }
   return {

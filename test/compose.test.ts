@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { test } from 'tap';
 import { startService, storeDirectory } from '../src/compose.ts';
 import { loadConfig } from '../src/config/load.ts';
-import type { Job } from '../src/http/schemas.ts';
+import type { Job, Model } from '../src/http/schemas.ts';
+import type { BundleManifest } from '../src/models/manifest.ts';
 import { buildUntrainedBundle } from '../src/models/untrained.ts';
 
 test('a bundle that does not run leaves the others in service', async (t) => {
@@ -11,19 +12,40 @@ test('a bundle that does not run leaves the others in service', async (t) => {
   const bundles = join(dataDir, 'bundles');
   await buildUntrainedBundle({ out: join(bundles, 'good'), seed: 0 });
   await cp(join(bundles, 'good'), join(bundles, 'bad'), { recursive: true });
+  await cp(join(bundles, 'good'), join(bundles, 'enormous'), { recursive: true });
+  const edit = async (name: string, change: (manifest: BundleManifest) => void) => {
+    const path = join(bundles, name, 'bundle.json');
+    const manifest = JSON.parse(await readFile(path, 'utf8'));
+    manifest.id = name;
+    change(manifest);
+    await writeFile(path, JSON.stringify(manifest));
+  };
   // Prompts of two slices, and a word on masked attention that the encoder does not keep: only the engine can tell.
-  const path = join(bundles, 'bad', 'bundle.json');
-  const manifest = JSON.parse(await readFile(path, 'utf8'));
-  Object.assign(manifest, { id: 'bad' });
-  Object.assign(manifest.condition, { encoderTokens: 32, fullyMaskedAttention: 'zero' });
-  await writeFile(path, JSON.stringify(manifest));
+  await edit('bad', ({ condition }) => {
+    Object.assign(condition, { encoderTokens: 32, fullyMaskedAttention: 'zero' });
+  });
+  await edit('enormous', ({ decoder }) => {
+    decoder.memoryBytes = 2 ** 52;
+  });
 
   const config = loadConfig({ dataDir, port: 0, logLevel: 'silent' }, {});
   const service = await startService(config, 'all');
   t.teardown(() => service.close());
   const ready = await fetch(`${service.url}/readyz`);
   t.equal(ready.status, 200);
-  t.match(await ready.json(), { parts: { engine: { detail: /1 of 2 bundles do not load/ } } });
+  t.match(await ready.json(), {
+    parts: {
+      engine: {
+        detail: /^ready \(2 of 3 bundles do not load\) bad: .* enormous: The bundle needs about \d+ MiB/,
+      },
+    },
+  });
+  const { models } = (await (await fetch(`${service.url}/models`)).json()) as { models: Model[] };
+  t.match(Object.fromEntries(models.map(({ id, unloadable }) => [id, unloadable])), {
+    bad: /^encoder\.onnx attends to masked tokens/,
+    enormous: /of memory, and there are \d+ MiB for it\.$/,
+    'smollm2-135m-untrained': undefined,
+  });
 
   const generate = async (model: string) => {
     const response = await fetch(`${service.url}/generate`, {
@@ -34,6 +56,10 @@ test('a bundle that does not run leaves the others in service', async (t) => {
     return (await response.json()) as Job;
   };
   t.match(await generate('bad'), { status: 'failed', error: { code: 'bundle-unloadable', status: 500 } });
+  t.match(await generate('enormous'), {
+    status: 'failed',
+    error: { code: 'insufficient-memory', status: 503 },
+  });
   t.match(await generate('smollm2-135m-untrained'), { status: 'succeeded' });
 
   await t.rejects(startService(config, 'all'), { code: 'data-directory-locked' }, 'the directory is taken');

@@ -35,6 +35,8 @@ const ENGINE_SETTINGS = [
   'device',
   'threads',
   'encodeTokenBudget',
+  'promptCacheBytes',
+  'memoryLimitBytes',
   'maxPrompts',
   'maxPromptChars',
   'maxBodyBytes',
@@ -103,6 +105,7 @@ async function generate(
     encodeTokenBudget: config.encodeTokenBudget,
     batchWaitMs: 0,
     promptCacheBytes: config.promptCacheBytes,
+    memoryLimitBytes: config.memoryLimitBytes,
     cancelGraceMs: 0,
     logger: createLogger({ level: 'error' }),
   });

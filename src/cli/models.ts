@@ -1,6 +1,7 @@
 /** `loradrop models list | verify | inspect | build-untrained`: bundles on disk. */
 import { join } from 'node:path';
 import { bundlesDirectory } from '../compose.ts';
+import { bundleMemory, PROCESS_BYTES } from '../inference/bundle-memory.ts';
 import { UNTRAINED } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { openModelRegistry } from '../models/registry.ts';
@@ -20,6 +21,7 @@ export const registerModels: Registration = (program, output) => {
   ])
     .option('--json', 'as JSON')
     .action(async (options: { json?: true }) => {
+    'encodeTokenBudget',
       const config = configFromOptions(options);
       const registry = await openModelRegistry({
         directory: bundlesDirectory(config),
@@ -49,8 +51,11 @@ export const registerModels: Registration = (program, output) => {
           `${manifest.condition.prompts} prompts`,
           formatBytes(manifest.files.reduce((sum, { bytes }) => sum + bytes, 0)),
         ]);
-        output.line(formatTable([['id', 'version', 'weights', 'base', 'condition', 'size'], ...rows]));
+        output.line(
+          formatTable([['id', 'version', 'weights', 'base', 'condition', 'size', 'memory'], ...rows]),
+        );
       }
+          formatBytes(PROCESS_BYTES + bundleMemory(manifest, config)),
       for (const { name, reason } of registry.problems) output.line(`! ${name}: ${reason}`);
     });
 
@@ -76,7 +81,7 @@ export const registerModels: Registration = (program, output) => {
         output.line(JSON.stringify(manifest, null, 2));
         return;
       }
-      const { base, condition, decoder, layout } = manifest;
+      const { base, condition, decoder, encoder, layout } = manifest;
       output.line(
         formatTable([
           ['id', `${manifest.id} ${manifest.version}`],
@@ -118,3 +123,7 @@ export const registerModels: Registration = (program, output) => {
       output.line(`${manifest.id} in ${out}, digest ${digest}: ${UNTRAINED}`);
     });
 };
+          [
+            'memory',
+            `about ${formatBytes(decoder.memoryBytes)} for the decoder and ${formatBytes(encoder.memoryBytes)} for the encoder, before its runs`,
+          ],

@@ -1,22 +1,33 @@
 /** A bundle → what clients see of it. */
 import { type Bundle, UNTRAINED } from '../models/bundle.ts';
+import type { ModelRegistry } from '../models/registry.ts';
 import { modelUrl } from './links.ts';
 import type { Model } from './schemas.ts';
+import type { HttpServices } from './services.ts';
 
 /** The sentence that goes with everything an untrained bundle makes. */
 export const UNTRAINED_NOTICE = `The model is ${UNTRAINED}.`;
 
+/** What {@link presentModel} needs to know besides. */
+type ModelContext = {
+  readonly models: Pick<ModelRegistry, 'default'>;
+  readonly unloadable?: HttpServices['unloadable'];
+};
+
 /** The model as clients see it. The bundle's directory is not part of it. */
-export function presentModel({ manifest, digest }: Bundle, isDefault: boolean): Model {
+export function presentModel(bundle: Bundle, { models, unloadable }: ModelContext): Model {
+  const { manifest, digest } = bundle;
+  const reason = unloadable?.().find((each) => each.digest === digest)?.reason;
   const { id, layout, condition, decoder } = manifest;
   return {
     id,
     version: manifest.version,
     title: manifest.title,
     description: manifest.description,
-    default: isDefault,
+    default: bundle === models.default(),
     trained: manifest.trained,
     ...(!manifest.trained && { notice: UNTRAINED_NOTICE }),
+    ...(reason !== undefined && { unloadable: reason }),
     digest,
     bytes: manifest.files.reduce((sum, file) => sum + file.bytes, 0),
     licence: manifest.licence,
@@ -33,6 +44,7 @@ export function presentModel({ manifest, digest }: Bundle, isDefault: boolean): 
       parameters: decoder.parameters,
       precision: decoder.precision,
       multiplyAdds: decoder.multiplyAdds,
+      memoryBytes: decoder.memoryBytes,
     },
     ...(manifest.evaluation && { evaluation: manifest.evaluation }),
     urls: { self: modelUrl(id) },

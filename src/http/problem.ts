@@ -174,6 +174,12 @@ export const PROBLEMS = {
   'adapter-not-found': {
     status: 404,
     meaning: 'The id is wrong, the job has not finished, or the retention is over.',
+  'insufficient-memory': {
+    status: 503,
+    meaning:
+      'The model needs more memory than the worker can have. The operator has to give it more, or to raise `MEMORY_LIMIT_BYTES`.',
+    retryAfterSeconds: 60,
+  },
   },
   'adapter-mismatch': {
     status: 500,

@@ -375,6 +375,12 @@ export const Model = Type.Object(
     default: Type.Boolean({ description: 'True for the model of requests that name none.' }),
     trained: Type.Boolean(),
     notice: Type.Optional(Type.String({ description: 'What to know before using it.' })),
+    unloadable: Type.Optional(
+      Type.String({
+        description:
+          'Why it does not load or run here, so that its jobs fail. Not known where the workers are other processes.',
+      }),
+    ),
     digest: Sha256,
     bytes: Type.Integer({ description: 'Of all its files.' }),
     licence: Type.String(),
@@ -395,6 +401,7 @@ export const Model = Type.Object(
       parameters: Type.Integer(),
       precision: Type.String(),
       multiplyAdds: Type.Integer({ description: 'Of one decode.' }),
+      memoryBytes: Type.Integer({ description: 'Estimated need of one decode on a CPU, weights included.' }),
     }),
     evaluation: Type.Optional(Type.Array(EvaluationFigure)),
     urls: Type.Object({ self: Url }),

@@ -52,6 +52,8 @@ export type HttpServices = ProbeServices & {
   readonly store: Pick<AdapterStore, 'find' | 'read' | 'remove' | 'location'>;
   readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest' | 'accepted'>;
   readonly limits: HttpLimits;
+  /** Bundles that the engine of this process does not load or run, with reasons that are safe to show. Absent without one. */
+  readonly unloadable?: () => readonly { readonly digest: string; readonly reason: string }[];
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
   readonly random?: (bytes: number) => Uint8Array;

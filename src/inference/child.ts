@@ -10,21 +10,31 @@ import { setImmediate as nextImmediate } from 'node:timers/promises';
 import { env } from 'onnxruntime-node';
 import { type ByteLru, createByteLru } from '../base/lru.ts';
 import type { Bundle } from '../models/bundle.ts';
+import { availableMemory } from './available-memory.ts';
+import { bundleMemory, PROCESS_BYTES } from './bundle-memory.ts';
 import { type ConditionMaker, createConditionMaker } from './conditions.ts';
 import { type Decoder, openDecoder } from './decoder.ts';
 import { proveDevice } from './device.ts';
 import { openEncoder } from './encoder.ts';
 import type { Device } from './engine.ts';
+import { inferenceErrors } from './errors.ts';
 import { failureOf } from './failure.ts';
+import { processMemory } from './process-memory.ts';
 import type { BatchRequest, Failure, FromChild, ToChild } from './protocol.ts';
 import { createTokenOutbox } from './token-outbox.ts';
 import { openTokenizer } from './tokenizer.ts';
 
-type Loaded = { readonly makeConditions: ConditionMaker; readonly decoder: Decoder };
+type Loaded = {
+  readonly makeConditions: ConditionMaker;
+  readonly decoder: Decoder;
+  readonly memoryBytes: number;
+};
 type Opened = {
   readonly device: Device;
   readonly encodeTokenBudget: number;
   readonly promptCache: ByteLru<Float32Array>;
+  readonly promptCacheBytes: number;
+  readonly memoryLimitBytes: number;
 };
 
 // What it would print comes as an exception as well, which is told where it matters.
@@ -78,8 +88,9 @@ async function turn(): Promise<void> {
 async function open(options: Extract<ToChild, { type: 'open' }>): Promise<void> {
   try {
     const { device, fallback } = await proveDevice(options.device, { threads: options.threads });
-    const promptCache = createByteLru<Float32Array>(options.promptCacheBytes);
-    opened = { device, encodeTokenBudget: options.encodeTokenBudget, promptCache };
+    const { encodeTokenBudget, promptCacheBytes, memoryLimitBytes } = options;
+    const promptCache = createByteLru<Float32Array>(promptCacheBytes);
+    opened = { device, encodeTokenBudget, promptCache, promptCacheBytes, memoryLimitBytes };
     await send({ type: 'opened', device, ...(fallback && { fallback }) });
     await idle();
   } catch (error) {
@@ -93,17 +104,43 @@ async function load(bundle: Bundle): Promise<void> {
   const { manifest, directory, digest } = bundle;
   const startedAt = performance.now();
   try {
+    const memoryBytes = claimMemory(bundle);
     const tokenize = await openTokenizer(join(directory, manifest.tokenizer.file), manifest.condition);
     const encoder = await openEncoder(bundle, device, { tokenBudget: encodeTokenBudget });
     const makeConditions = createConditionMaker({ bundle, encoder, tokenize, cache: promptCache });
     const decoder = await openDecoder(bundle, device);
-    bundles.set(digest, { makeConditions, decoder });
+    bundles.set(digest, { makeConditions, decoder, memoryBytes });
     const loadMs = performance.now() - startedAt;
     await send({ type: 'loaded', digest, loadMs, stages: decoder.stages, fixedShape: encoder.fixedShape });
   } catch (error) {
     await send({ type: 'unloadable', digest, failure: tell(error) });
   }
   await idle();
+}
+
+/**
+ * The bundle's need of memory, if this process can have that much beside what it needs already. On CUDA weights only pass
+ * through the host's memory. Errors: `insufficient-memory`.
+ */
+function claimMemory({ manifest }: Bundle): number {
+  const { device, encodeTokenBudget, promptCacheBytes, memoryLimitBytes } = opened!;
+  const needed = bundleMemory(manifest, { encodeTokenBudget });
+  const claimed = [...bundles.values()].reduce(
+    (sum, { memoryBytes }) => sum + memoryBytes,
+    PROCESS_BYTES + promptCacheBytes,
+  );
+  // What earlier bundles are going to need is in the claims, whether they hold it already or not.
+  const room = (memoryLimitBytes || availableMemory() + processMemory().ownBytes) - claimed;
+  if (device.provider === 'cpu' && needed > room) {
+    throw inferenceErrors.insufficientMemory(
+      `The bundle needs about ${inMebibytes(needed)} of memory, and there are ${inMebibytes(Math.max(0, room))} for it.`,
+    );
+  }
+  return needed;
+}
+
+function inMebibytes(bytes: number): string {
+  return `${Math.round(bytes / 2 ** 20)} MiB`;
 }
 
 async function runBatch(digest: string, requests: readonly BatchRequest[]): Promise<void> {
@@ -176,8 +213,9 @@ function report(of: number | 'batch', progress: { stage: 'embedding' | 'decoding
 }
 
 function idle(): Promise<void> {
-  const residentBytes = process.memoryUsage.rss();
-  return send({ type: 'idle', residentBytes, promptCacheBytes: opened!.promptCache.bytes });
+  const { residentBytes, peakResidentBytes } = processMemory();
+  const promptCacheBytes = opened!.promptCache.bytes;
+  return send({ type: 'idle', residentBytes, peakResidentBytes, promptCacheBytes });
 }
 
 /** After most failures of CUDA every later run of the process fails too; a new process has a new context. */

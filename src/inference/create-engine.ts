@@ -31,6 +31,8 @@ export type EngineOptions = {
   readonly batchWaitMs: number;
   /** Bytes of prompt embeddings the child keeps. */
   readonly promptCacheBytes: number;
+  /** Bytes the process may take; 0 or absent: what the machine and its cgroup have left when a bundle is loaded. */
+  readonly memoryLimitBytes?: number;
   /** How long canceled work may take to stop by itself before its process is killed. */
   readonly cancelGraceMs: number;
   /** Crashes in a row, none of them after the engine was ready, that end in the state `failed`. */
@@ -112,6 +114,8 @@ class ChildEngine implements Engine {
   /** By digest, in the order in which they were asked for. */
   readonly #loading = new Map<string, Loading>();
   readonly #loaded = new Map<string, Bundle>();
+  /** Why a bundle does not load or run, by digest. */
+  readonly #unloadable = new Map<string, string>();
   readonly #readers = new Map<number, TokenReader>();
   #batchTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
@@ -124,6 +128,7 @@ class ChildEngine implements Engine {
   #closed = false;
   #ended: Promise<void> | undefined;
   #residentBytes = 0;
+  #peakResidentBytes = 0;
   #promptCacheBytes = 0;
 
   private constructor(options: EngineOptions & { readonly threads: number }) {
@@ -182,7 +187,9 @@ class ChildEngine implements Engine {
       bundles: [...this.#loaded.keys()],
       restarts: this.#restarts,
       residentBytes: this.#residentBytes,
+      peakResidentBytes: this.#peakResidentBytes,
       promptCacheBytes: this.#promptCacheBytes,
+      unloadable: [...this.#unloadable].map(([digest, reason]) => ({ digest, reason })),
       ...(this.#failure !== undefined && { error: this.#failure }),
     };
   }
@@ -288,11 +295,18 @@ class ChildEngine implements Engine {
   }
 
   #launch(wanted: WantedDevice): void {
-    const { logger, threads, encodeTokenBudget, promptCacheBytes } = this.#options;
+    const { logger, threads, encodeTokenBudget, promptCacheBytes, memoryLimitBytes = 0 } = this.#options;
     const child = new InferenceProcess({ logger, onMessage: (message) => this.#hear(message) });
     this.#child = child;
     this.#task = { kind: 'open' };
-    child.send({ type: 'open', device: wanted, threads, encodeTokenBudget, promptCacheBytes });
+    child.send({
+      type: 'open',
+      device: wanted,
+      threads,
+      encodeTokenBudget,
+      promptCacheBytes,
+      memoryLimitBytes,
+    });
     void child.exited.then((how) => this.#childEnded(how));
   }
 
@@ -335,13 +349,14 @@ class ChildEngine implements Engine {
         this.#finish(message.id);
         break;
       case 'failed':
-        this.#finish(message.id)?.reject(errorOf(message.failure));
+        this.#requestFailed(message.id, message.failure);
         break;
       case 'tokens':
         this.#readers.get(message.id)?.push(message.values);
         break;
       case 'idle':
         this.#residentBytes = message.residentBytes;
+        this.#peakResidentBytes = message.peakResidentBytes;
         this.#promptCacheBytes = message.promptCacheBytes;
         this.#task = undefined;
         this.#first.resolve();
@@ -359,14 +374,25 @@ class ChildEngine implements Engine {
     return pending?.canceled ? undefined : pending;
   }
 
+  #requestFailed(id: number, failure: Failure): void {
+    const task = this.#task;
+    const bundle = task?.kind === 'batch' ? task.requests.get(id)?.bundle : undefined;
+    // The first run of a bundle that loads: it does not run all the same.
+    if (bundle && failure.code === inferenceErrors.unloadable.spec.code) {
+      this.#unloadable.set(bundle.digest, failure.detail);
+    }
+    this.#finish(id)?.reject(errorOf(failure));
+  }
+
   #bundleLoaded(message: Extract<FromChild, { type: 'loaded' }>): void {
     const { digest, loadMs, stages, fixedShape } = message;
     const loading = this.#loading.get(digest)!;
     this.#loading.delete(digest);
     this.#loaded.set(digest, loading.bundle);
+    this.#unloadable.delete(digest);
     this.#options.logger.info(
       { model: loading.bundle.manifest.id, digest, loadMs: Math.round(loadMs), stages, fixedShape },
-      'bundle loaded and warm',
+      'bundle loaded',
     );
     loading.resolve();
   }
@@ -384,6 +410,7 @@ class ChildEngine implements Engine {
   #giveUpLoading(loading: Loading, error: Error): void {
     const { digest } = loading.bundle;
     this.#loading.delete(digest);
+    this.#unloadable.set(digest, error.message);
     loading.reject(error);
     for (const pending of this.#queue) if (pending.bundle.digest === digest) pending.reject(error);
     this.#queue = this.#queue.filter((pending) => pending.bundle.digest !== digest);
@@ -409,6 +436,7 @@ class ChildEngine implements Engine {
       },
     });
     this.#readers.set(id, reader);
+    this.#unloadable.delete(pending.bundle.digest);
     const totalMs = performance.now() - pending.arrivedAtMs;
     pending.resolve({
       timings: { batchingMs: Math.max(0, totalMs - embeddingMs - decodingMs), embeddingMs, decodingMs },
@@ -428,6 +456,7 @@ class ChildEngine implements Engine {
     this.#task = undefined;
     this.#killing = false;
     this.#residentBytes = 0;
+    this.#peakResidentBytes = 0;
     this.#promptCacheBytes = 0;
     if (this.#closed) return;
 

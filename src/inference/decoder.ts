@@ -5,7 +5,7 @@ import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
 import { openSession, runSession } from './session.ts';
 
-/** A loaded and warm decoder. */
+/** A loaded decoder. */
 export type Decoder = {
   /** Graphs a decode runs: 1, or the number of stages. */
   readonly stages: number;
@@ -31,7 +31,9 @@ export type Decoder = {
 const STAGED_FROM_MULTIPLY_ADDS = 1e11;
 
 /**
- * Loads the decoder and runs it once, so that what follows meets a warm device. One condition a run (B = 1): convolutions
+ * Loads the decoder and runs it once, so that what follows meets a warm device: CUDA chooses its kernels then. A decoder that
+ * runs stage by stage on a CPU is not run: it would find nothing to warm up, and every restart would take a decode longer. If
+ * its first decode fails, that is told as a bundle that does not run. One condition a run (B = 1): convolutions
  * keep a CPU busy as they are, so a batch would save nothing, would multiply the memory of activations, and could let a
  * job's bytes depend on its neighbours. Errors: `bundle-unloadable`.
  */
@@ -48,7 +50,7 @@ export async function openDecoder(bundle: Bundle, device: Device): Promise<Decod
   const inputShape = [1, condition.prompts, condition.tokens, condition.width];
   const [tokens, height, width] = decoder.features.at(-1)!;
 
-  const decode: Decoder['decode'] = async (values, { signal, turn, onProgress }) => {
+  const run: Decoder['decode'] = async (values, { signal, turn, onProgress }) => {
     let x = { data: values, dims: inputShape as readonly number[] };
     let done = 0;
     for (const { session, file, multiplyAdds: share } of stages) {
@@ -68,14 +70,24 @@ export async function openDecoder(bundle: Bundle, device: Device): Promise<Decod
     return x.data;
   };
 
-  try {
+  let hasRun = false;
+  const decode: Decoder['decode'] = async (values, options) => {
+    try {
+      const tokens = await run(values, options);
+      hasRun = true;
+      return tokens;
+    } catch (cause) {
+      options.signal.throwIfAborted();
+      throw !hasRun && cause instanceof Error ? inferenceErrors.unloadable(cause.message, { cause }) : cause;
+    }
+  };
+
+  if (!staged) {
     await decode(new Float32Array(inputShape.reduce((a, b) => a * b)), {
       signal: new AbortController().signal,
       turn: async () => {},
       onProgress: () => {},
     });
-  } catch (cause) {
-    throw cause instanceof Error ? inferenceErrors.unloadable(cause.message, { cause }) : cause;
   }
   return { stages: stages.length, tokenFloats: height * width, decode };
 }

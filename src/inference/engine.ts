@@ -55,16 +55,20 @@ export type Inference = {
 
 /** What readiness and metrics show of the engine. */
 export type EngineStatus = {
-  /** `ready` only when every bundle that was asked for is loaded and has run once since the child started. */
+  /** `ready` only when every bundle that was asked for and can be loaded is loaded. */
   readonly state: 'starting' | 'ready' | 'restarting' | 'failed' | 'closed';
   readonly device: Device;
-  /** Digests of the bundles whose sessions are warm. */
+  /** Digests of the loaded bundles. */
   readonly bundles: readonly string[];
   /** Times the child was replaced since start, for whatever reason. */
   readonly restarts: number;
   /** Resident bytes of the child, as it last reported. */
   readonly residentBytes: number;
+  /** The most `residentBytes` has been since this child started. */
+  readonly peakResidentBytes: number;
   readonly promptCacheBytes: number;
+  /** Bundles that were asked for and do not load or run, each with a reason that clients may see. */
+  readonly unloadable: readonly { readonly digest: string; readonly reason: string }[];
   /** Why the state is `failed`. */
   readonly error?: string;
 };
@@ -72,7 +76,10 @@ export type EngineStatus = {
 /** Owns one device. */
 export type Engine = {
   readonly device: Device;
-  /** Loads a bundle's sessions and runs them once. Idempotent. Errors: `bundle-unloadable`. */
+  /**
+   * Loads a bundle's sessions and, where that does not take long, runs them once. Idempotent.
+   * Errors: `bundle-unloadable`; `insufficient-memory` before anything is loaded, by the manifest's estimates.
+   */
   load(bundle: Bundle, options?: { signal?: AbortSignal }): Promise<void>;
   /**
    * Runs one request (together with others of the same bundle, where that saves encoding). Aborting the signal rejects

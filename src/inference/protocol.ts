@@ -25,6 +25,8 @@ export type ToChild =
       readonly threads: number;
       readonly encodeTokenBudget: number;
       readonly promptCacheBytes: number;
+      /** Bytes the process may take; 0: what there is. */
+      readonly memoryLimitBytes: number;
     }
   | { readonly type: 'load'; readonly bundle: Bundle }
   | { readonly type: 'batch'; readonly digest: Sha256; readonly requests: readonly BatchRequest[] }
@@ -66,4 +68,9 @@ export type FromChild =
   | { readonly type: 'failed'; readonly id: number; readonly failure: Failure }
   /** The next floats of a request's blocks, all blocks one after the other. */
   | { readonly type: 'tokens'; readonly id: number; readonly values: Float32Array }
-  | { readonly type: 'idle'; readonly residentBytes: number; readonly promptCacheBytes: number };
+  | {
+      readonly type: 'idle';
+      readonly residentBytes: number;
+      readonly peakResidentBytes: number;
+      readonly promptCacheBytes: number;
+    };

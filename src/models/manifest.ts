@@ -92,6 +92,8 @@ export const BundleManifest = Type.Object(
         output: Type.String(),
         /** Most prompts in one run; 1 where the graph's numbers depend on its batch (dynamic quantisation). */
         maxBatch: Type.Integer({ minimum: 1 }),
+        /** Estimated bytes that a process needs to load the encoder; a run's workspace depends on the engine. */
+        memoryBytes: Type.Integer({ minimum: 1 }),
       },
       closed,
     ),
@@ -107,6 +109,11 @@ export const BundleManifest = Type.Object(
         /** Multiply-adds of one decode at B = 1. */
         multiplyAdds: Type.Integer({ minimum: 1 }),
         precision: Type.Union([Type.Literal('f32'), Type.Literal('f16')]),
+        /**
+         * Estimated bytes that a process needs with this decoder loaded on a CPU and one decode running, loading included: the
+         * engine does not load a bundle that would not fit.
+         */
+        memoryBytes: Type.Integer({ minimum: 1 }),
         /**
          * The same decoder cut between cascade layers, each graph `x` → `y`, over the same external data. The engine
          * runs these where a decode takes longer than a second, to report progress and to stop between stages.

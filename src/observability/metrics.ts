@@ -7,6 +7,7 @@ type EngineView = {
   readonly device: { readonly name: string; readonly provider: string };
   readonly restarts: number;
   readonly residentBytes: number;
+  readonly peakResidentBytes: number;
   readonly promptCacheBytes: number;
 };
 /** What the queue shows of itself. */
@@ -103,6 +104,14 @@ export function createMetrics(sources: MetricSources = {}) {
       registers,
       collect() {
         this.set(engine().residentBytes);
+      },
+    });
+    new Gauge({
+      name: 'loradrop_engine_peak_resident_bytes',
+      help: 'Most resident memory of the inference process since it started, as last reported.',
+      registers,
+      collect() {
+        this.set(engine().peakResidentBytes);
       },
     });
     new Gauge({

@@ -71,9 +71,13 @@ test('a bundle is built, listed, verified and generated from, without a server',
   t.match(built.out, /untrained: valid files, random effect/);
 
   const listed = await loradrop(['models', 'list', '--data-dir', dataDir]);
-  t.match(listed.out, /smollm2-135m-untrained.*untrained/);
+  t.match(listed.out, /memory$/m);
+  t.match(listed.out, /smollm2-135m-untrained.*untrained.* [0-9.]+ MiB +[0-9.]+ MiB$/m);
   t.match((await loradrop(['models', 'verify', bundle])).out, /digest [0-9a-f]{64}/);
-  t.match((await loradrop(['models', 'inspect', bundle])).out, /16 prompts × 64 tokens × 128/);
+  t.match(
+    (await loradrop(['models', 'inspect', bundle])).out,
+    /16 prompts × 64 tokens × 128[\s\S]*memory +about [0-9.]+ MiB for the decoder/,
+  );
 
   const prompts = join(dataDir, 'prompts.txt');
   const run = (out: string, ...more: string[]) =>

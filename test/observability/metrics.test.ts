@@ -13,6 +13,7 @@ test('metrics are rendered with their help, and a dead queue hides only its own 
       device: { name: 'cpu', provider: 'cpu' },
       restarts: 2,
       residentBytes: 10,
+      peakResidentBytes: 20,
       promptCacheBytes: 5,
     }),
   });
@@ -29,6 +30,7 @@ test('metrics are rendered with their help, and a dead queue hides only its own 
   const without = await metrics.render();
   t.notMatch(without, /loradrop_queue_jobs\{/);
   t.match(without, /loradrop_engine_restarts 2/);
+  t.match(without, /loradrop_engine_peak_resident_bytes 20/);
 });
 
 test('every metric of ours carries the prefix and a unit or a plain count in its name', async (t) => {

@@ -69,6 +69,7 @@ const JOB_FAILURES: readonly ProblemCode[] = [
   'adapter-not-finite',
   'adapter-mismatch',
   'bundle-unloadable',
+  'insufficient-memory',
   'inference-failed',
   'job-payload-invalid',
   'engine-lost',

@@ -5,7 +5,8 @@ import { Model, ModelList, ModelParams, refTo } from '../schemas.ts';
 import type { App, HttpServices } from '../services.ts';
 
 /** Registers the routes. */
-export function registerModels(app: App, { models }: Pick<HttpServices, 'models'>): void {
+export function registerModels(app: App, services: Pick<HttpServices, 'models' | 'unloadable'>): void {
+  const { models } = services;
   app.get(
     '/models',
     {
@@ -18,7 +19,7 @@ export function registerModels(app: App, { models }: Pick<HttpServices, 'models'
       },
     },
     async () => ({
-      models: models.list().map((bundle) => presentModel(bundle, bundle === models.default())),
+      models: models.list().map((bundle) => presentModel(bundle, services)),
       refused: [...models.problems],
     }),
   );
@@ -35,9 +36,6 @@ export function registerModels(app: App, { models }: Pick<HttpServices, 'models'
         response: { 200: refTo(Model), ...problemResponses('id-invalid', 'model-not-found') },
       },
     },
-    async ({ params }) => {
-      const bundle = models.get(params.id);
-      return presentModel(bundle, bundle === models.default());
-    },
+    async ({ params }) => presentModel(models.get(params.id), services),
   );
 }

@@ -22,6 +22,7 @@ import { decoderGraph, decoderStageGraph, storeDecoderWeights } from './decoder-
 import { copyEncoder, inspectEncoder } from './encoder.ts';
 import { checkAttention, type FullyMaskedAttention } from './fully-masked.ts';
 import { openStateDict } from './open-state-dict.ts';
+import { decoderMemory, encoderMemory } from './graph-memory.ts';
 import type { StateDict } from './state-dict.ts';
 
 /** A base model and its weight-token layout, for bases that are not among the known ones. */
@@ -196,6 +197,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
           output: encoder.output,
           maxBatch: encoder.maxBatch,
         },
+          memoryBytes: await encoderMemory(directory, [ENCODER_FILE, ...encoderData]),
         decoder: {
           file: DECODER_FILE,
           kernel: architecture.kernel,
@@ -204,6 +206,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
           multiplyAdds: stages.reduce((sum, stage) => sum + stage.multiplyAdds, 0),
           precision: 'f32',
           stages,
+          memoryBytes: decoderMemory(architecture, weights),
         },
         tokenizer: { file: TOKENIZER_FILE },
       },
