@@ -32,7 +32,7 @@ export type TorchFile = {
 type TorchDtype = { readonly kind: 'dtype'; readonly dtype: SafetensorsDtype };
 
 /** Most tensors and most storages of a file; the published decoders have about 80, optimizers twice as many again. */
-export const MAX_TENSORS = 16_384;
+export const MAX_TENSORS = 8192;
 
 /** Storage classes and dtypes of PyTorch that have a name in safetensors. */
 const DTYPES: readonly (readonly [storageClass: string, name: string, dtype: SafetensorsDtype])[] = [

@@ -11,7 +11,7 @@ import { shown } from './shown.ts';
  * length projection of the largest published decoder (107 MB).
  */
 const MAX_WINDOW_BYTES = 128 << 20;
-/** Most readings of a whole storage that one tensor may cost. */
+/** Most readings of a whole storage that one tensor may cost; one that fits a window counts as large as that. */
 const MAX_PASSES = 4;
 /** What a read costs at least, however short: about the bytes that could be read in the time of a call. */
 const MIN_READ_BYTES = 1 << 15;

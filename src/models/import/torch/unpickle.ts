@@ -6,14 +6,14 @@ import { modelErrors } from '../../errors.ts';
 import { shown } from './shown.ts';
 
 /**
- * Largest pickle: a tensor takes 150 bytes and its name, so this holds 16,000 of them; the published decoders have about
- * 80. No opcode makes more than one value, so it bounds the memory as well.
+ * Largest pickle: a tensor takes 150 bytes and its name, so this holds 8,000 of them; the published decoders have about 80.
+ * No opcode makes more than one value, so it bounds the memory too: half a GiB, were every byte an empty dict (measured).
  */
-export const MAX_PICKLE_BYTES = 4 << 20;
+export const MAX_PICKLE_BYTES = 2 << 20;
 /** Most values on the stack: a pickler hands containers over in batches of a thousand. */
 const MAX_STACK_VALUES = 65_536;
 /** Most remembered values: a tensor has eight. */
-const MAX_MEMO_ENTRIES = 262_144;
+const MAX_MEMO_ENTRIES = 131_072;
 /** Most containers open at once; a checkpoint nests about six. */
 const MAX_NESTING = 64;
 /** Longest name of a global's module, or of the global in it. */

@@ -100,11 +100,11 @@ test('tensors and storages are limited in number', (t) => {
   // The function and its arguments are remembered, so that a call takes five bytes.
   const first = `ctorch._utils\n_rebuild_tensor\nq\x01(${storage('0', 9)}${view}tq\x02R`;
   const tensors = (count: number) => run(`](${first}${'h\x01h\x02R'.repeat(count - 1)}e`);
-  t.equal((tensors(16_384).value as unknown[]).length, 16_384);
-  t.throws(() => tensors(16_385), { code: 'checkpoint-invalid', message: /more than 16384 tensors/ });
+  t.equal((tensors(8192).value as unknown[]).length, 8192);
+  t.throws(() => tensors(8193), { code: 'checkpoint-invalid', message: /more than 8192 tensors/ });
   const storages = (count: number) =>
     run(`](${Array.from({ length: count }, (_, index) => storage(`${index}`, 1)).join('')}e`);
-  t.equal(storages(16_384).storages.size, 16_384);
-  t.throws(() => storages(16_385), { code: 'checkpoint-invalid', message: /more than 16384 storages/ });
+  t.equal(storages(8192).storages.size, 8192);
+  t.throws(() => storages(8193), { code: 'checkpoint-invalid', message: /more than 8192 storages/ });
   t.end();
 });

@@ -121,7 +121,7 @@ test('a pickle that is malformed or beyond the limits is refused', (t) => {
     ['\x80\x06N.', /protocol 6;/],
     ['N'.repeat(65_537), /more than 65536 values on its stack/],
     ['('.repeat(65), /deeper than 64 containers/],
-    [`N${'\x94'.repeat(262_145)}.`, /remembers more than 262144/],
+    [`N${'\x94'.repeat(131_073)}.`, /remembers more than 131072/],
   ] as const) {
     t.throws(() => run(opcodes), { code: 'checkpoint-invalid', message }, message.source);
   }
