@@ -21,8 +21,8 @@ import {
 import { decoderGraph, decoderStageGraph, storeDecoderWeights } from './decoder-graph.ts';
 import { copyEncoder, inspectEncoder } from './encoder.ts';
 import { checkAttention, type FullyMaskedAttention } from './fully-masked.ts';
-import { openStateDict } from './open-state-dict.ts';
 import { decoderMemory, encoderMemory } from './graph-memory.ts';
+import { openStateDict } from './open-state-dict.ts';
 import type { StateDict } from './state-dict.ts';
 
 /** A base model and its weight-token layout, for bases that are not among the known ones. */
@@ -196,8 +196,8 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
           inputs: encoder.inputs,
           output: encoder.output,
           maxBatch: encoder.maxBatch,
-        },
           memoryBytes: await encoderMemory(directory, [ENCODER_FILE, ...encoderData]),
+        },
         decoder: {
           file: DECODER_FILE,
           kernel: architecture.kernel,
@@ -205,8 +205,8 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
           parameters: sumOverLayers(architecture, layerParameters) + projectionParameters(architecture),
           multiplyAdds: stages.reduce((sum, stage) => sum + stage.multiplyAdds, 0),
           precision: 'f32',
-          stages,
           memoryBytes: decoderMemory(architecture, weights),
+          stages,
         },
         tokenizer: { file: TOKENIZER_FILE },
       },
