@@ -18,10 +18,10 @@ export const registerModels: Registration = (program, output) => {
     'dataDir',
     'bundlesDir',
     'defaultModel',
+    'encodeTokenBudget',
   ])
     .option('--json', 'as JSON')
     .action(async (options: { json?: true }) => {
-    'encodeTokenBudget',
       const config = configFromOptions(options);
       const registry = await openModelRegistry({
         directory: bundlesDirectory(config),
@@ -50,12 +50,12 @@ export const registerModels: Registration = (program, output) => {
           manifest.base.id,
           `${manifest.condition.prompts} prompts`,
           formatBytes(manifest.files.reduce((sum, { bytes }) => sum + bytes, 0)),
+          formatBytes(PROCESS_BYTES + bundleMemory(manifest, config)),
         ]);
         output.line(
           formatTable([['id', 'version', 'weights', 'base', 'condition', 'size', 'memory'], ...rows]),
         );
       }
-          formatBytes(PROCESS_BYTES + bundleMemory(manifest, config)),
       for (const { name, reason } of registry.problems) output.line(`! ${name}: ${reason}`);
     });
 
@@ -97,6 +97,10 @@ export const registerModels: Registration = (program, output) => {
             'decoder',
             `${formatCount(decoder.parameters)} parameters, kernel ${decoder.kernel}, ${formatCount(decoder.multiplyAdds)} multiply-adds`,
           ],
+          [
+            'memory',
+            `about ${formatBytes(decoder.memoryBytes)} for the decoder and ${formatBytes(encoder.memoryBytes)} for the encoder, before its runs`,
+          ],
           ['cascade', decoder.features.map((feature) => `(${feature.join(',')})`).join(' → ')],
           ['licence', manifest.licence],
           ...manifest.provenance.map((sentence) => ['provenance', sentence]),
@@ -123,7 +127,3 @@ export const registerModels: Registration = (program, output) => {
       output.line(`${manifest.id} in ${out}, digest ${digest}: ${UNTRAINED}`);
     });
 };
-          [
-            'memory',
-            `about ${formatBytes(decoder.memoryBytes)} for the decoder and ${formatBytes(encoder.memoryBytes)} for the encoder, before its runs`,
-          ],

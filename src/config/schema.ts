@@ -89,6 +89,13 @@ export const SETTINGS = {
       { description: 'Bytes of prompt embeddings kept, so that a prompt seen before is not encoded again.' },
       { default: 256 * MiB, minimum: 0, maximum: 1024 * 1024 * MiB },
     ),
+    memoryLimitBytes: whole(
+      {
+        description:
+          'Memory the inference process may take; a bundle whose estimate goes beyond it is not loaded. 0 follows what the machine and its cgroup have left.',
+      },
+      { default: 0, minimum: 0, maximum: 1024 * 1024 * 1024 * MiB },
+    ),
     cancelGraceMs: whole(
       {
         description:
@@ -101,13 +108,6 @@ export const SETTINGS = {
     concurrency: whole(
       {
         description:
-    memoryLimitBytes: whole(
-      {
-        description:
-          'Memory the inference process may take; a bundle whose estimate goes beyond it is not loaded. 0 follows what the machine and its cgroup have left.',
-      },
-      { default: 0, minimum: 0, maximum: 1024 * 1024 * 1024 * MiB },
-    ),
           'Jobs a worker holds at once. More than one lets micro-batches form while another job writes.',
       },
       { default: 4, minimum: 1, maximum: 256 },

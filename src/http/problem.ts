@@ -167,6 +167,12 @@ export const PROBLEMS = {
     meaning: 'The worker was stopping. Submit the job anew.',
     retryAfterSeconds: 5,
   },
+  'insufficient-memory': {
+    status: 503,
+    meaning:
+      'The model needs more memory than the worker can have. The operator has to give it more, or to raise `MEMORY_LIMIT_BYTES`.',
+    retryAfterSeconds: 60,
+  },
   'device-unavailable': { status: 503, meaning: 'The operator has to set `DEVICE` to one that works.' },
   'deadline-exceeded': { status: 504, meaning: 'Submit the job with a later deadline.' },
 
@@ -174,12 +180,6 @@ export const PROBLEMS = {
   'adapter-not-found': {
     status: 404,
     meaning: 'The id is wrong, the job has not finished, or the retention is over.',
-  'insufficient-memory': {
-    status: 503,
-    meaning:
-      'The model needs more memory than the worker can have. The operator has to give it more, or to raise `MEMORY_LIMIT_BYTES`.',
-    retryAfterSeconds: 60,
-  },
   },
   'adapter-mismatch': {
     status: 500,
