@@ -69,6 +69,7 @@ const OWNERS: Record<string, readonly string[]> = {
   '@electric-sql/pglite': ['jobs'],
   'onnxruntime-node': ['inference'],
   '@huggingface/tokenizers': ['inference'],
+  '@huggingface/hub': ['models'],
   fastify: ['http', 'compose'],
   protobufjs: ['onnx'],
   'prom-client': ['observability'],

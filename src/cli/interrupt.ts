@@ -1,10 +1,16 @@
 /** Ctrl-C for commands that write files: they stop and clean up instead of dying where they stand. */
 import { baseErrors } from '../base/errors.ts';
 
-/** Runs the work with a signal that SIGINT and SIGTERM abort with `canceled`. A second signal ends the process as usual. */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/**
+ * Runs the work with a signal that SIGINT and SIGTERM abort with `canceled`; `left` says what is left then. A second signal
+ * ends the process as usual.
+ */
+export async function interruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  { left = 'nothing was left behind' }: { left?: string } = {},
+): Promise<T> {
   const controller = new AbortController();
-  const abort = () => controller.abort(baseErrors.canceled('Interrupted: nothing was left behind.'));
+  const abort = () => controller.abort(baseErrors.canceled(`Interrupted: ${left}.`));
   process.once('SIGINT', abort).once('SIGTERM', abort);
   try {
     return await work(controller.signal);

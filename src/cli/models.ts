@@ -1,12 +1,15 @@
-/** `loradrop models list | verify | inspect | build-untrained`: bundles on disk. */
+/** `loradrop models list | pull | verify | inspect | build-untrained`: bundles on disk. */
 import { join } from 'node:path';
 import { bundlesDirectory } from '../compose.ts';
 import { bundleMemory, PROCESS_BYTES } from '../inference/bundle-memory.ts';
 import { UNTRAINED } from '../models/bundle.ts';
+import { parseHubAddress } from '../models/hub/address.ts';
+import { pullRepository } from '../models/hub/pull-repository.ts';
 import { openBundle } from '../models/open.ts';
 import { openModelRegistry } from '../models/registry.ts';
 import { buildUntrainedBundle } from '../models/untrained.ts';
 import { cliErrors } from './errors.ts';
+import { interruptible } from './interrupt.ts';
 import { formatBytes, formatCount, formatTable } from './output.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
@@ -57,6 +60,54 @@ export const registerModels: Registration = (program, output) => {
         );
       }
       for (const { name, reason } of registry.problems) output.line(`! ${name}: ${reason}`);
+    });
+
+  addSettingOptions(
+    models
+      .command('pull')
+      .description(
+        'Download a bundle, or an encoder or a checkpoint to import, from a Hugging Face Hub. A pull that was interrupted goes on where it stopped.',
+      )
+      .argument(
+        '<address>',
+        'hf://owner/name or hf://datasets/owner/name, with @revision for another than main',
+      ),
+    ['dataDir', 'bundlesDir', 'hfEndpoint', 'hfToken'],
+  )
+    .option('--out <dir>', 'directory to make (default for a bundle: its name in the bundles directory)')
+    .option(
+      '--include <pattern>',
+      'files to take, such as "onnx/model_quantized.onnx" or "**/*.json"; may be given several times (default: a bundle’s files; an encoder’s ONNX model and tokenizer; else all checkpoints)',
+      (pattern: string, before: readonly string[] = []) => [...before, pattern],
+    )
+    .action(async (address: string, options: { out?: string; include?: readonly string[] }) => {
+      const config = configFromOptions(options);
+      const bar = output.progress('pulling');
+      const pulled = await interruptible(
+        (signal) =>
+          pullRepository({
+            address: parseHubAddress(address),
+            endpoint: config.hfEndpoint,
+            token: config.hfToken,
+            bundlesDirectory: bundlesDirectory(config),
+            ...(options.out === undefined ? {} : { out: options.out }),
+            ...(options.include === undefined ? {} : { include: options.include }),
+            signal,
+            onProgress: ({ step, path, doneBytes, totalBytes }) =>
+              bar.update(
+                doneBytes / Math.max(1, totalBytes),
+                `${path ?? step} ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`,
+              ),
+          }),
+        { left: 'the same command goes on from what is there' },
+      ).finally(() => bar.stop());
+      const { directory, commit, files, bundle } = pulled;
+      output.line(`${directory}: ${files.length} files of commit ${commit}, digests as the Hub says`);
+      if (bundle) {
+        const { manifest, digest } = bundle;
+        output.line(`${manifest.id} ${manifest.version}, bundle verified, digest ${digest}`);
+        if (!manifest.trained) output.line(UNTRAINED);
+      }
     });
 
   models

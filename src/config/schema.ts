@@ -62,6 +62,18 @@ export const SETTINGS = {
       }),
     ),
   },
+  'Models from a Hub': {
+    hfEndpoint: text(
+      { description: 'The Hugging Face Hub, or another server that answers like it, for `models pull`.' },
+      { default: 'https://huggingface.co' },
+    ),
+    hfToken: Type.Optional(
+      text({
+        description: 'Opens private and gated repositories; sent to `HF_ENDPOINT` alone.',
+        secret: true,
+      }),
+    ),
+  },
   Inference: {
     device: text(
       {

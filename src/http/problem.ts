@@ -117,6 +117,13 @@ export const PROBLEMS = {
   'checkpoint-invalid': { status: 500, meaning: 'The operator has to import another checkpoint.' },
   'encoder-invalid': { status: 500, meaning: 'The operator has to import another encoder.' },
   'onnx-invalid': { status: 500, meaning: 'The operator has to replace the bundle.' },
+  'repository-unusable': { status: 500, meaning: 'The operator has to pull another repository.' },
+  'hub-unreachable': { status: 502, meaning: 'The operator has to pull again later.' },
+  'hub-refused': { status: 502, meaning: 'The operator has to get access to the repository.' },
+  'hub-not-found': { status: 502, meaning: 'The operator has to correct the address of the repository.' },
+  'hub-answer-invalid': { status: 502, meaning: 'The operator has to check what HF_ENDPOINT names.' },
+  'download-damaged': { status: 502, meaning: 'The operator has to pull again.' },
+  'disk-full': { status: 507, meaning: 'The operator has to make room.' },
   'layout-invalid': {
     status: 500,
     meaning: 'The operator has to import the bundle with a layout that fits.',

@@ -11,4 +11,11 @@ export const modelErrors = defineErrors({
   },
   checkpoint: { code: 'checkpoint-invalid', title: 'The checkpoint cannot be imported.', retryable: false },
   encoder: { code: 'encoder-invalid', title: 'The encoder cannot be imported.', retryable: false },
+  repository: { code: 'repository-unusable', title: 'The repository cannot be pulled.', retryable: false },
+  hubUnreachable: { code: 'hub-unreachable', title: 'The Hub does not answer.', retryable: true },
+  hubRefused: { code: 'hub-refused', title: 'The Hub does not give access.', retryable: false },
+  hubMissing: { code: 'hub-not-found', title: 'The Hub does not have it.', retryable: false },
+  hubAnswer: { code: 'hub-answer-invalid', title: 'The Hub’s answer cannot be used.', retryable: false },
+  damaged: { code: 'download-damaged', title: 'What was downloaded is damaged.', retryable: true },
+  diskFull: { code: 'disk-full', title: 'The disk has no room left.', retryable: true },
 });

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { newId } from '../../base/ids.ts';
 import { checkLayout, findBase, KNOWN_BASES } from '../../lora/bases.ts';
@@ -9,6 +9,7 @@ import type { Bundle } from '../bundle.ts';
 import { modelErrors } from '../errors.ts';
 import { type BundleManifest, MANIFEST_VERSION } from '../manifest.ts';
 import { openBundle } from '../open.ts';
+import { publishDirectory, refuseOccupied, removeStale } from '../publish-directory.ts';
 import { writeManifest } from '../write-manifest.ts';
 import {
   type DecoderArchitecture,
@@ -86,10 +87,10 @@ const TOKENIZER_FILE = 'tokenizer.json';
  */
 export async function importCheckpoint(options: ImportOptions): Promise<Bundle> {
   const out = resolve(options.out);
-  await refuseOccupied(out);
+  await refuseOccupied(out, modelErrors.checkpoint);
   await mkdir(dirname(out), { recursive: true });
   const prefix = `.${basename(out)}.importing`;
-  await removeStale(dirname(out), prefix, (options.now ?? Date.now)());
+  await removeStale(dirname(out), prefix, (options.now ?? Date.now)() - STALE_AFTER_MS);
   const building = join(dirname(out), newId(prefix));
   await mkdir(building);
   try {
@@ -102,7 +103,7 @@ export async function importCheckpoint(options: ImportOptions): Promise<Bundle> 
         options.onProgress?.({ step: 'verification', doneBytes });
       },
     });
-    await publish(building, out);
+    await publishDirectory(building, out, modelErrors.checkpoint);
     return { ...bundle, directory: out };
   } finally {
     await rm(building, { recursive: true, force: true });
@@ -262,45 +263,4 @@ function sumOverLayers(
 
 async function writeFlushed(path: string, bytes: Uint8Array): Promise<void> {
   await writeFile(path, bytes, { flag: 'wx', flush: true });
-}
-
-async function refuseOccupied(out: string): Promise<void> {
-  const entries = await readdir(out).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw modelErrors.checkpoint('The bundle directory to make exists and is no directory.', {
-      cause: error,
-    });
-  });
-  if (entries.length > 0) throw modelErrors.checkpoint('The bundle directory to make is not empty.');
-}
-
-/** Removes what imports to the same place left behind when their process was killed. */
-async function removeStale(parent: string, prefix: string, now: number): Promise<void> {
-  for (const name of await readdir(parent)) {
-    if (!name.startsWith(`${prefix}_`)) continue;
-    const path = join(parent, name);
-    // An import that ends meanwhile takes its directory away.
-    const status = await stat(path).catch(() => undefined);
-    if (status && now - status.mtimeMs > STALE_AFTER_MS) await rm(path, { recursive: true, force: true });
-  }
-}
-
-/** Makes the finished directory visible under its name, in one step that survives a power cut. */
-async function publish(building: string, out: string): Promise<void> {
-  await flushDirectory(building);
-  // rename replaces an empty directory and, as POSIX says, no other.
-  await rename(building, out).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code !== 'ENOTEMPTY' && cause.code !== 'EEXIST') throw cause;
-    throw modelErrors.checkpoint('Another import has made the bundle directory meanwhile.', { cause });
-  });
-  await flushDirectory(dirname(out));
-}
-
-async function flushDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
