@@ -38,8 +38,8 @@ export type ImportProgress = {
 /** What {@link importCheckpoint} needs to know. */
 export type ImportOptions = {
   /**
-   * Safetensors file with the state dict of spec §2.5, or the `.index.json` of a sharded one; or the state dict itself,
-   * which the caller closes.
+   * File with the state dict of spec §2.5, of safetensors or of `torch.save`, or the `.index.json` of a sharded one; or the
+   * state dict itself, which the caller closes.
    */
   checkpoint: string | StateDict;
   /** Holds the encoder's `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`. */
