@@ -72,6 +72,7 @@ const OWNERS: Record<string, readonly string[]> = {
   '@huggingface/hub': ['models'],
   fastify: ['http', 'compose'],
   protobufjs: ['onnx'],
+  yauzl: ['models'],
   'prom-client': ['observability'],
   pino: ['observability'],
   commander: ['cli'],
