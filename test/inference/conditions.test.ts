@@ -74,6 +74,10 @@ test('with the untrained bundle', async (t) => {
     t.strictSame(runs, [6, 6, 4, 1], 'only the new one');
     t.strictSame(again.sources([prompts[0]!, 'a new one']), { cached: 1, encoded: 1 });
     t.strictSame(again.condition([prompts[3]!]), embeddings.condition([prompts[3]!]), 'the same numbers');
+
+    const room = embeddings.condition([prompts[4]!]);
+    t.equal(again.condition([prompts[3]!], room), room, 'memory that was used before');
+    t.strictSame(room, embeddings.condition([prompts[3]!]));
   });
 
   t.test('the cache is bounded, and what does not fit is encoded again', async (t) => {
