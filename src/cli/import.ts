@@ -10,9 +10,10 @@ import { type ImportOptions, importCheckpoint } from '../models/import/import-ch
 import { openSynthetic } from '../models/import/open-synthetic.ts';
 import { PRESETS } from '../models/import/presets.ts';
 import { writeStateDict } from '../models/import/write-state-dict.ts';
+import { createByteProgress } from './byte-progress.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
-import { formatBytes, formatCount } from './output.ts';
+import { formatCount } from './output.ts';
 import type { Registration } from './registration.ts';
 
 type Options = {
@@ -84,17 +85,16 @@ export const registerImport: Registration = (program, output) => {
       const { out, title, modelVersion, encoderFile, fullyMasked } = options;
       const bundle = await interruptible(async (signal) => {
         await using source = await openSource(options);
-        const total = await checkpointBytes(source.checkpoint);
-        const show = (step: string, doneBytes: number) =>
-          // Of a sharded checkpoint only the index was measured: the bar then shows bytes alone.
-          bar.update(
-            step === 'decoder' ? Math.min(0.8, (0.8 * doneBytes) / Math.max(total, doneBytes)) : 0.9,
-            `${step} ${formatBytes(doneBytes)}`,
+        const show = createByteProgress(bar);
+        const { checkpoint } = source;
+        if (options.checkpointOut !== undefined && typeof checkpoint !== 'string') {
+          const totalBytes = checkpoint.entries.reduce(
+            (sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b),
+            0,
           );
-        if (options.checkpointOut !== undefined && typeof source.checkpoint !== 'string') {
-          await writeStateDict(options.checkpointOut, source.checkpoint, {
+          await writeStateDict(options.checkpointOut, checkpoint, {
             signal,
-            onProgress: (doneBytes) => show('checkpoint', doneBytes),
+            onProgress: (doneBytes) => show('checkpoint', doneBytes, totalBytes),
           });
         }
         return await importCheckpoint({
@@ -106,7 +106,7 @@ export const registerImport: Registration = (program, output) => {
           ...(modelVersion === undefined ? {} : { version: modelVersion }),
           ...(encoderFile === undefined ? {} : { encoderFile }),
           ...(fullyMasked === undefined ? {} : { fullyMaskedAttention: fullyMasked }),
-          onProgress: ({ step, doneBytes }) => show(step, doneBytes),
+          onProgress: ({ step, doneBytes, totalBytes }) => show(step, doneBytes, totalBytes),
         });
       }).finally(() => bar.stop());
       const { manifest, digest } = bundle;
@@ -140,17 +140,6 @@ async function openSource(options: Options): Promise<AsyncDisposable & Omit<Impo
     provenance: [`Imported by Loradrop from ${basename(checkpoint)}.`],
     async [Symbol.asyncDispose]() {},
   };
-}
-
-/** Bytes of the weights as far as they are known beforehand. */
-async function checkpointBytes(checkpoint: ImportOptions['checkpoint']): Promise<number> {
-  if (typeof checkpoint === 'string') {
-    return stat(checkpoint).then(
-      ({ size }) => size,
-      () => 0,
-    );
-  }
-  return checkpoint.entries.reduce((sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b), 0);
 }
 
 function parseSeed(text: string): number {

@@ -8,6 +8,7 @@ import { pullRepository } from '../models/hub/pull-repository.ts';
 import { openBundle } from '../models/open.ts';
 import { openModelRegistry } from '../models/registry.ts';
 import { buildUntrainedBundle } from '../models/untrained.ts';
+import { createByteProgress } from './byte-progress.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { formatBytes, formatCount, formatTable } from './output.ts';
@@ -83,6 +84,7 @@ export const registerModels: Registration = (program, output) => {
     .action(async (address: string, options: { out?: string; include?: readonly string[] }) => {
       const config = configFromOptions(options);
       const bar = output.progress('pulling');
+      const show = createByteProgress(bar);
       const pulled = await interruptible(
         (signal) =>
           pullRepository({
@@ -93,11 +95,7 @@ export const registerModels: Registration = (program, output) => {
             ...(options.out === undefined ? {} : { out: options.out }),
             ...(options.include === undefined ? {} : { include: options.include }),
             signal,
-            onProgress: ({ step, path, doneBytes, totalBytes }) =>
-              bar.update(
-                doneBytes / Math.max(1, totalBytes),
-                `${path ?? step} ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`,
-              ),
+            onProgress: ({ step, path, doneBytes, totalBytes }) => show(path ?? step, doneBytes, totalBytes),
           }),
         { left: 'the same command goes on from what is there' },
       ).finally(() => bar.stop());

@@ -6,13 +6,13 @@ import { MANIFEST_FILE } from './parse-manifest.ts';
 
 /**
  * Writes `bundle.json` into a bundle directory, with size and digest of the named files as they lie there. The bytes
- * depend on the arguments and the files alone: no date, no host, no path.
+ * depend on the arguments and the files alone: no date, no host, no path. `onBytes` is told of every piece that was hashed.
  */
 export async function writeManifest(
   directory: string,
   facts: Omit<BundleManifest, 'files'>,
   names: readonly string[],
-  options: { signal?: AbortSignal } = {},
+  options: { signal?: AbortSignal; onBytes?: (bytes: number) => void } = {},
 ): Promise<void> {
   const files: BundleFile[] = [];
   for (const name of [...names].sort()) {

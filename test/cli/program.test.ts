@@ -1,5 +1,5 @@
-import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { type ChildProcess, execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, stat, watch, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { verifyAdapter } from '../../src/adapter/verify.ts';
@@ -9,14 +9,19 @@ import { writeEncoder } from '../models/small-bundle.ts';
 const root = join(import.meta.dirname, '..', '..');
 
 /** Runs `loradrop …` in a process of its own. */
-function loradrop(args: readonly string[], environment: Record<string, string> = {}) {
+function loradrop(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+  onStart: (child: ChildProcess) => void = () => {},
+) {
   return new Promise<{ code: number; out: string; err: string }>((resolve) => {
-    execFile(
+    const child = execFile(
       process.execPath,
       [join(root, 'src', 'main.ts'), ...args],
       { env: { PATH: process.env['PATH'], ...environment } },
       (error, out, err) => resolve({ code: error ? Number(error.code) : 0, out, err }),
     );
+    onStart(child);
   });
 }
 
@@ -139,7 +144,7 @@ test('inputs that cannot be used are named, and nothing is left behind', async (
     join(dir, 'out'),
   ]);
   t.equal(importing.code, 1);
-  t.match(importing.err, /The checkpoint cannot be read.*\[checkpoint-invalid\]/);
+  t.match(importing.err, /bad\.safetensors cannot be read.*\[checkpoint-invalid\]/);
   t.notMatch(importing.err, dir, 'no path of the temporary build');
   t.equal(
     (await loradrop(['import', '--checkpoint', 'x', '--encoder', 'y', '--out', 'z'])).code,
@@ -205,3 +210,40 @@ test('random weights of a published size become a bundle and a checkpoint, and s
   }
   t.same(await readdir(dir), before);
 });
+
+test('Ctrl-C during an import leaves nothing behind', async (t) => {
+  const root = t.testdir({ bundles: {}, temporary: {} });
+  const [parent, temporary] = [join(root, 'bundles'), join(root, 'temporary')];
+  const args = ['import', '--synthetic', 'two-minute', '--out', join(parent, 'bundle')];
+  const stop = new AbortController();
+  let watching: Promise<void> | undefined;
+  const { code, err } = await loradrop(args, { TMPDIR: temporary }, (child) => {
+    child.once('exit', () => stop.abort());
+    watching = signalOnceWeightsAreWritten(parent, child, stop.signal);
+  });
+  await watching;
+  t.equal(code, 1);
+  t.match(err, /decoder [0-9.]+ [KM]iB of [0-9.]+ MiB/, 'it was at work, and said how far');
+  t.match(err, /Interrupted: nothing was left behind\. \[canceled\]/);
+  t.strictSame(await readdir(parent), []);
+  t.strictSame(await readdir(temporary), []);
+});
+
+/** Sends SIGINT as soon as a megabyte of weights is below the directory. */
+async function signalOnceWeightsAreWritten(
+  directory: string,
+  child: ChildProcess,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    for await (const { filename } of watch(directory, { recursive: true, signal })) {
+      if (!filename?.endsWith('decoder.onnx.data')) continue;
+      const { size } = await stat(join(directory, filename));
+      if (size < 1 << 20) continue;
+      child.kill('SIGINT');
+      return;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { newId } from '../../base/ids.ts';
 import { checkLayout, findBase, KNOWN_BASES } from '../../lora/bases.ts';
@@ -13,6 +13,7 @@ import { publishDirectory, refuseOccupied, removeStale } from '../publish-direct
 import { writeManifest } from '../write-manifest.ts';
 import {
   type DecoderArchitecture,
+  decoderWeights,
   inferArchitecture,
   layerMultiplyAdds,
   layerParameters,
@@ -29,10 +30,12 @@ import type { StateDict } from './state-dict.ts';
 /** A base model and its weight-token layout, for bases that are not among the known ones. */
 export type BaseLayout = BundleManifest['base'] & { readonly layout: LoraLayout };
 
-/** How far an import is. `doneBytes` counts within a step. */
+/** How far an import is. Bytes count within a step; a step whose `totalBytes` is 0 is short. */
 export type ImportProgress = {
-  readonly step: 'decoder' | 'encoder' | 'verification';
+  /** In this order: weights are copied, the encoder is, digests of all files are made, and checked. */
+  readonly step: 'decoder' | 'encoder' | 'digests' | 'verification';
   readonly doneBytes: number;
+  readonly totalBytes: number;
 };
 
 /** What {@link importCheckpoint} needs to know. */
@@ -94,14 +97,10 @@ export async function importCheckpoint(options: ImportOptions): Promise<Bundle> 
   const building = join(dirname(out), newId(prefix));
   await mkdir(building);
   try {
-    await buildBundle(building, options);
-    let doneBytes = 0;
+    const totalBytes = await buildBundle(building, options);
     const bundle = await openBundle(building, {
       ...(options.signal ? { signal: options.signal } : {}),
-      onBytes(bytes) {
-        doneBytes += bytes;
-        options.onProgress?.({ step: 'verification', doneBytes });
-      },
+      onBytes: bytesReporter('verification', totalBytes, options.onProgress),
     });
     await publishDirectory(building, out, modelErrors.checkpoint);
     return { ...bundle, directory: out };
@@ -110,7 +109,8 @@ export async function importCheckpoint(options: ImportOptions): Promise<Bundle> 
   }
 }
 
-async function buildBundle(directory: string, options: ImportOptions): Promise<void> {
+/** Builds everything and returns the bytes of the files. */
+async function buildBundle(directory: string, options: ImportOptions): Promise<number> {
   const { signal, onProgress } = options;
   const aborting = signal ? { signal } : {};
   const base = typeof options.base === 'string' ? baseNamed(options.base) : options.base;
@@ -136,13 +136,13 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
       );
     }
 
-    let doneBytes = 0;
+    const sourceBytes = decoderWeights(architecture).reduce(
+      (sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b),
+      0,
+    );
     const weights = await storeDecoderWeights(architecture, stateDict, names, dataFile, {
       ...aborting,
-      onBytes(bytes) {
-        doneBytes += bytes;
-        onProgress?.({ step: 'decoder', doneBytes });
-      },
+      onBytes: bytesReporter('decoder', sourceBytes, onProgress),
     });
     await dataFile.close();
     await writeFlushed(join(directory, DECODER_FILE), decoderGraph(architecture, weights));
@@ -163,13 +163,15 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
     ];
     const clash = encoder.dataFiles.find((name) => ownNames.includes(name));
     if (clash) throw modelErrors.encoder(`The encoder has a data file of a name the bundle needs: ${clash}.`);
-    onProgress?.({ step: 'encoder', doneBytes: 0 });
+    onProgress?.({ step: 'encoder', doneBytes: 0, totalBytes: 0 });
     const copies = { model: ENCODER_FILE, tokenizer: TOKENIZER_FILE };
     const encoderData = await copyEncoder(encoder, directory, copies, {
       ...aborting,
       ...(isSliced ? { fullyMasked } : {}),
     });
 
+    const files = [...ownNames, ...encoderData];
+    const totalBytes = await bytesOf(directory, files);
     await writeManifest(
       directory,
       {
@@ -211,13 +213,32 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<v
         },
         tokenizer: { file: TOKENIZER_FILE },
       },
-      [...ownNames, ...encoderData],
-      aborting,
+      files,
+      { ...aborting, onBytes: bytesReporter('digests', totalBytes, onProgress) },
     );
+    return totalBytes;
   } finally {
     await dataFile.close();
     if (stateDict !== checkpoint) await stateDict.close();
   }
+}
+
+/** Adds up the bytes of a step and tells of them. */
+function bytesReporter(
+  step: ImportProgress['step'],
+  totalBytes: number,
+  onProgress: ImportOptions['onProgress'],
+): (bytes: number) => void {
+  let doneBytes = 0;
+  return (bytes) => {
+    doneBytes += bytes;
+    onProgress?.({ step, doneBytes, totalBytes });
+  };
+}
+
+async function bytesOf(directory: string, names: readonly string[]): Promise<number> {
+  const sizes = await Promise.all(names.map((name) => stat(join(directory, name))));
+  return sizes.reduce((sum, { size }) => sum + size, 0);
 }
 
 function baseNamed(name: string): BaseLayout {
