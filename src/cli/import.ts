@@ -3,6 +3,9 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { MAX_SEED } from '../base/random.ts';
+import { availableMemory } from '../inference/available-memory.ts';
+import { availableThreads } from '../inference/available-threads.ts';
+import { createGraphRunner } from '../inference/graph-runner.ts';
 import { KNOWN_BASES } from '../lora/bases.ts';
 import { UNTRAINED } from '../models/bundle.ts';
 import { MAX_BASE_FILE_BYTES, parseBaseFile } from '../models/import/base-file.ts';
@@ -32,7 +35,12 @@ type Options = {
   readonly licence: string;
   readonly untrained?: true;
   readonly fullyMasked?: 'zero' | 'uniform';
+  readonly target: 'cpu' | 'cuda';
+  readonly memoryBudget?: number;
 };
+
+/** Share of the available memory that a decoder may take where no budget is given: the rest is the encoder's and the system's. */
+const BUDGET_SHARE = 0.75;
 
 export const registerImport: Registration = (program, output) => {
   program
@@ -79,6 +87,19 @@ export const registerImport: Registration = (program, output) => {
         'what the encoder’s attention gives where every key is masked, written into its graph where prompts are longer than one slice: zero (as the published generators were run) or uniform (as PyTorch’s eager attention in float32); default zero',
       ).choices(['zero', 'uniform']),
     )
+    .addOption(
+      new Option(
+        '--target <device>',
+        'what the bundle will run on: on a cpu, large convolutions are computed through their spectra, which is many times faster and takes more memory; on cuda all stay as they are',
+      )
+        .choices(['cpu', 'cuda'])
+        .default('cpu'),
+    )
+    .option(
+      '--memory-budget <GiB>',
+      'most memory the decoder may take with --target cpu (default: three quarters of what this machine has available)',
+      parseGibibytes,
+    )
     .action(async (options: Options) => {
       const bar = output.progress('importing');
       const startedAt = performance.now();
@@ -106,6 +127,12 @@ export const registerImport: Registration = (program, output) => {
           ...(modelVersion === undefined ? {} : { version: modelVersion }),
           ...(encoderFile === undefined ? {} : { encoderFile }),
           ...(fullyMasked === undefined ? {} : { fullyMaskedAttention: fullyMasked }),
+          ...(options.target === 'cpu' && {
+            optimise: {
+              memoryBytes: options.memoryBudget ?? Math.floor(BUDGET_SHARE * availableMemory()),
+              runner: createGraphRunner({ threads: availableThreads() }),
+            },
+          }),
           onProgress: ({ step, doneBytes, totalBytes }) => show(step, doneBytes, totalBytes),
         });
       }).finally(() => bar.stop());
@@ -140,6 +167,14 @@ async function openSource(options: Options): Promise<AsyncDisposable & Omit<Impo
     provenance: [`Imported by Loradrop from ${basename(checkpoint)}.`],
     async [Symbol.asyncDispose]() {},
   };
+}
+
+function parseGibibytes(text: string): number {
+  const bytes = Number(text) * 2 ** 30;
+  if (!(bytes > 0 && Number.isSafeInteger(Math.round(bytes)))) {
+    throw new InvalidArgumentError('It is a number of GiB above 0, for example 12.');
+  }
+  return Math.round(bytes);
 }
 
 function parseSeed(text: string): number {

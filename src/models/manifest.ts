@@ -25,6 +25,50 @@ export const Feature = Type.Tuple([
   Type.Integer({ minimum: 1 }),
 ]);
 
+/** A convolution that slides its kernel over the map. */
+export const DirectForm = Type.Object({ form: Type.Literal('direct') }, closed);
+
+/** A convolution as products of the spectra of overlapping tiles. */
+export const SpectralForm = Type.Object(
+  {
+    form: Type.Literal('spectral'),
+    /** Which of the kernel's axes has half of its spectrum, as that of a real signal. */
+    half: Type.Union([Type.Literal(0), Type.Literal(1)]),
+    /** Tiles along each of the kernel's axes. */
+    tiles: Type.Tuple([Type.Integer({ minimum: 1 }), Type.Integer({ minimum: 1 })]),
+    /** Real products that make a complex one. */
+    products: Type.Union([Type.Literal(3), Type.Literal(4)]),
+    /** Output channels of a block of stored spectra. */
+    blockChannels: Type.Integer({ minimum: 1 }),
+  },
+  closed,
+);
+export type SpectralForm = Static<typeof SpectralForm>;
+
+/** The way a convolution is computed. */
+export const ConvolutionForm = Type.Union([DirectForm, SpectralForm]);
+export type ConvolutionForm = Static<typeof ConvolutionForm>;
+
+/** One convolution of the decoder as the importer planned it. */
+export const PlannedConvolution = Type.Object(
+  {
+    /** `layer<i>.` and the published name: `conv1w`, `conv1h`, `conv2h`, `conv2w`, `linear2` (spec §2.5). */
+    name: Type.String({ pattern: '^layer[0-9]{1,4}\\.[a-z0-9]+$' }),
+    form: ConvolutionForm,
+    /** Multiply-adds of it in this form. */
+    multiplyAdds: Type.Integer({ minimum: 1 }),
+    /** Bytes of its stored kernel. */
+    weightBytes: Type.Integer({ minimum: 1 }),
+    /**
+     * Largest difference to the same convolution summed up in float64, measured at import in samples of a random map's
+     * output, relative to the largest magnitude there. Absent for direct ones.
+     */
+    error: Type.Optional(Type.Number({ minimum: 0 })),
+  },
+  closed,
+);
+export type PlannedConvolution = Static<typeof PlannedConvolution>;
+
 /** One measured row of an evaluation: a figure, what it measures and where it comes from. */
 export const EvaluationFigure = Type.Object(
   {
@@ -106,7 +150,7 @@ export const BundleManifest = Type.Object(
         /** (N, L, C) at the input of the first layer and after each layer (spec §4). */
         features: Type.Array(Feature, { minItems: 2, maxItems: 64 }),
         parameters: Type.Integer({ minimum: 1 }),
-        /** Multiply-adds of one decode at B = 1. */
+        /** Multiply-adds of one decode at B = 1, every convolution computed directly (spec §4). */
         multiplyAdds: Type.Integer({ minimum: 1 }),
         precision: Type.Union([Type.Literal('f32'), Type.Literal('f16')]),
         /**
@@ -114,6 +158,8 @@ export const BundleManifest = Type.Object(
          * engine does not load a bundle that would not fit.
          */
         memoryBytes: Type.Integer({ minimum: 1 }),
+        /** How each convolution is computed, layer by layer. */
+        plan: Type.Array(PlannedConvolution),
         /**
          * The same decoder cut between cascade layers, each graph `x` → `y`, over the same external data. The engine
          * runs these where a decode takes longer than a second, to report progress and to stop between stages.

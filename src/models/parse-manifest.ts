@@ -13,6 +13,9 @@ export const MAX_MANIFEST_BYTES = 1 << 20;
 /** Most offending fields an error lists; a wholly different document would list hundreds. */
 const MAX_FIELD_ERRORS = 20;
 
+/** conv1w, conv1h, conv2h, conv2w and linear2 (spec §2.1). */
+const CONVOLUTIONS_PER_LAYER = 5;
+
 const validator = Compile(BundleManifest);
 
 /**
@@ -93,9 +96,9 @@ function disagreements(manifest: BundleManifest): FieldError[] {
     `must have ${lastIndex} entries, one a layer`,
   );
   expect(
-    decoder.stages.reduce((sum, { multiplyAdds }) => sum + multiplyAdds, 0) === decoder.multiplyAdds,
-    '/decoder/multiplyAdds',
-    'must be the sum over the stages',
+    decoder.plan.length === CONVOLUTIONS_PER_LAYER * lastIndex,
+    '/decoder/plan',
+    `must have ${CONVOLUTIONS_PER_LAYER * lastIndex} entries, ${CONVOLUTIONS_PER_LAYER} a layer`,
   );
   expect(
     condition.tokens <= condition.encoderTokens || condition.tokens % condition.encoderTokens === 0,

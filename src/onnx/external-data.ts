@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename } from 'node:path';
+import type { Sha256 } from '../base/digest.ts';
 import type { ElementType } from './schema.ts';
 
 /** Where the numbers of a tensor lie in an external data file (ONNX "external data": little-endian, row-major). */
@@ -20,6 +22,7 @@ export class ExternalDataFile {
   readonly #location: string;
   #handle: FileHandle | undefined;
   #endBytes = 0;
+  readonly #hash = createHash('sha256');
 
   private constructor(location: string, handle: FileHandle) {
     this.#location = location;
@@ -39,8 +42,11 @@ export class ExternalDataFile {
   ): Promise<ExternalTensor> {
     if (!this.#handle) throw new Error('The external data file is closed.');
     const offsetBytes = Math.ceil(this.#endBytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
+    // The gap is a hole in the file, which reads as zeros.
+    this.#hash.update(new Uint8Array(offsetBytes - this.#endBytes));
     this.#endBytes = offsetBytes;
     for await (const chunk of chunks) {
+      this.#hash.update(chunk);
       let written = 0;
       while (written < chunk.length) {
         const { bytesWritten } = await this.#handle.write(
@@ -60,6 +66,12 @@ export class ExternalDataFile {
       offsetBytes,
       bytes: this.#endBytes - offsetBytes,
     };
+  }
+
+  /** Flushes to disk and closes, and tells what was written, which nobody need read again for it. */
+  async finish(): Promise<{ bytes: number; sha256: Sha256 }> {
+    await this.close();
+    return { bytes: this.#endBytes, sha256: this.#hash.digest('hex') };
   }
 
   /** Flushes to disk and closes. Idempotent. */

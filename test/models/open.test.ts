@@ -137,9 +137,9 @@ test('every kind of damage is refused, naming the file and the reason', async (t
       invalid(/\/decoder\/stages must have 2/),
     ],
     [
-      'a sum that is off',
-      (at) => editManifest(at, ({ decoder }) => Object.assign(decoder, { multiplyAdds: 1 })),
-      invalid(/\/decoder\/multiplyAdds/),
+      'a plan too short',
+      (at) => editManifest(at, ({ decoder }) => decoder.plan.pop()),
+      invalid(/\/decoder\/plan must have 10/),
     ],
     [
       'a file in two roles',

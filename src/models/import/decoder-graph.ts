@@ -1,82 +1,24 @@
 /** The decoder of spec §2 and the length projection of spec §1.4 as ONNX graphs over one external data file. */
-import type { ExternalDataFile, ExternalTensor } from '../../onnx/external-data.ts';
+import type { ExternalTensor } from '../../onnx/external-data.ts';
 import { createGraphBuilder, type GraphBuilder } from '../../onnx/graph-builder.ts';
-import { modelErrors } from '../errors.ts';
-import { type DecoderArchitecture, decoderWeights, type Features } from './architecture.ts';
-import type { StateDict } from './state-dict.ts';
+import type { ConvolutionForm } from '../manifest.ts';
+import type { DecoderArchitecture, Features } from './architecture.ts';
+import { type Axis, type Convolution, directView, layerConvolutions } from './convolutions.ts';
+import { emitSpectral } from './spectral-graph.ts';
 
 /** Epsilon of the layers' joint LayerNorm (spec §2.1). */
 const NORM_EPSILON = 1e-5;
 
-/** An axis of the features besides the batch: prompts or tokens, positions or rows, width or columns. */
-type Axis = 'N' | 'L' | 'C';
-type Lengths = Readonly<Record<Axis, number>>;
-/** A value of the graph with the order its axes lie in, after the batch axis. */
-type View = { readonly value: string; readonly axes: readonly Axis[] };
-
-/** The four convolutions inside a layer: the axis that is mixed as channels, and the stored order of the kernel's axes (spec §2.1). */
-const CONVOLUTIONS = {
-  conv1w: { channel: 'C', kernel: ['L', 'N'] },
-  conv1h: { channel: 'L', kernel: ['N', 'C'] },
-  conv2h: { channel: 'L', kernel: ['N', 'C'] },
-  conv2w: { channel: 'C', kernel: ['L', 'N'] },
-} as const satisfies Record<string, { channel: Axis; kernel: readonly [Axis, Axis] }>;
-type ConvolutionName = keyof typeof CONVOLUTIONS;
-
-/**
- * The spatial axes of a convolution in the order the graph has them: the longer one last, because CPU kernels run along
- * the last axis (a wide layer of 16 prompts takes a fifth less CPU time so, one of 512 prompts the same). Where that
- * differs from the stored order, the stored kernel is transposed on import.
- */
-function spatialAxes(
-  name: ConvolutionName,
-  lengths: Lengths,
-): { axes: readonly [Axis, Axis]; swapped: boolean } {
-  const [first, second] = CONVOLUTIONS[name].kernel;
-  const swapped = lengths[first] > lengths[second];
-  return { axes: swapped ? [second, first] : [first, second], swapped };
-}
-
-/** The lengths of the axes each convolution of a layer runs over; its channel axis has the length before it. */
-function convolutionLengths(before: Features, after: Features): Readonly<Record<ConvolutionName, Lengths>> {
-  const [N, L, C] = before;
-  const [, nextL, nextC] = after;
-  return {
-    conv1w: { N, L, C },
-    conv1h: { N, L, C: nextC },
-    conv2h: { N, L, C },
-    conv2w: { N, L: nextL, C },
-  };
-}
-
 /** Where every weight of a decoder lies, by its name in the graph. */
 export type PlacedWeights = ReadonlyMap<string, ExternalTensor>;
 
-/**
- * Copies every weight of a decoder once into the external data file, as float32. Memory stays bounded by the chunks of the
- * state dict. `names` maps published names to those of the state dict. Errors: `checkpoint-invalid` for a NaN or infinity.
- */
-export async function storeDecoderWeights(
-  architecture: DecoderArchitecture,
-  stateDict: StateDict,
-  names: ReadonlyMap<string, string>,
-  file: ExternalDataFile,
-  options: { signal?: AbortSignal; onBytes?: (bytes: number) => void } = {},
-): Promise<PlacedWeights> {
-  const swapped = swappedKernels(architecture);
-  const placed = new Map<string, ExternalTensor>();
-  for (const { name, source, shape } of decoderWeights(architecture)) {
-    options.signal?.throwIfAborted();
-    const numbers = stateDict.stream(names.get(source)!, options.signal ? { signal: options.signal } : {});
-    const ordered = swapped.has(name) ? swapKernelAxes(numbers, architecture.kernel) : numbers;
-    placed.set(name, await file.append('float32', shape, asBytes(ordered, source, options)));
-  }
-  return placed;
-}
+/** The way each convolution is computed, by its name; direct where there is none. */
+export type ConvolutionForms = ReadonlyMap<string, ConvolutionForm>;
 
 /** How graphs are written. */
 export type GraphOptions = {
-  /** Largest kernel of one convolution; {@link MAX_KERNEL_BYTES} when absent. */
+  readonly forms?: ConvolutionForms;
+  /** Largest kernel of one direct convolution; {@link MAX_KERNEL_BYTES} when absent. */
   readonly maxKernelBytes?: number;
 };
 
@@ -88,23 +30,41 @@ const MAX_KERNEL_BYTES = 1 << 30;
 /** Output channels that AVX-512 kernels of ONNX Runtime take at once; other widths divide it. */
 const CHANNEL_BLOCK = 16;
 
-/** Emits the convolution `name` of `x` with a stored kernel, and perhaps a stored bias, and returns its value. */
-type Convolve = (name: string, x: string, kernel: string, bias?: string) => string;
+/** Name in the graph of the spectra that stand for a kernel. */
+export function spectraName(convolution: Convolution): string {
+  return `${convolution.kernelName}.spectra`;
+}
 
-/** The whole decoder: `condition` `[B, N, Lt, C]` → `tokens` `[B, T, H, W]`, float32. */
+/** Name in the graph of the rows that make up the tiles of a spectral convolution. */
+export function rowsName(convolution: Convolution): string {
+  return `${convolution.name}.rows`;
+}
+
+/** A value of the graph with the order its axes lie in, after the batch axis. */
+type View = { readonly value: string; readonly axes: readonly Axis[] };
+
+/** The part of a decoder that a graph holds. */
+type Part = {
+  readonly name: string;
+  /** First layer, and the one after the last. */
+  readonly from: number;
+  readonly to: number;
+  readonly input: string;
+  readonly output: string;
+};
+
+/**
+ * The whole decoder: `condition` `[B, N, Lt, C]` → `tokens` `[B, T, H, W]`, float32. B is 1 where a convolution of the
+ * graph is spectral.
+ */
 export function decoderGraph(
   architecture: DecoderArchitecture,
   weights: PlacedWeights,
   options: GraphOptions = {},
 ): Uint8Array {
-  return emitGraph(architecture, weights, {
-    ...options,
-    name: 'decoder',
-    from: 0,
-    to: architecture.features.length - 1,
-    input: 'condition',
-    output: 'tokens',
-  });
+  const to = architecture.features.length - 1;
+  const part = { name: 'decoder', from: 0, to, input: 'condition', output: 'tokens' };
+  return encodePart(architecture, weights, options, part);
 }
 
 /** Layer `index` alone, the length projection included in the first: `x` → `y`, over the same weights. */
@@ -114,38 +74,31 @@ export function decoderStageGraph(
   index: number,
   options: GraphOptions = {},
 ): Uint8Array {
-  return emitGraph(architecture, weights, {
-    ...options,
-    name: `decoder-stage-${index}`,
-    from: index,
-    to: index + 1,
-    input: 'x',
-    output: 'y',
-  });
+  const part = { name: `decoder-stage-${index}`, from: index, to: index + 1, input: 'x', output: 'y' };
+  return encodePart(architecture, weights, options, part);
 }
 
-function emitGraph(
+function encodePart(
   architecture: DecoderArchitecture,
   weights: PlacedWeights,
-  part: GraphOptions & { name: string; from: number; to: number; input: string; output: string },
+  options: GraphOptions,
+  part: Part,
 ): Uint8Array {
   const { features, projection } = architecture;
-  const { maxKernelBytes = MAX_KERNEL_BYTES } = part;
-  const graph = createGraphBuilder(part.name);
-  const weight = (name: string) => graph.weight(name, weights.get(name)!);
-  const convolve: Convolve = (name, x, kernel, bias) =>
-    emitConvolution(graph, { name, x, kernel, bias, weights, maxKernelBytes });
+  const builder = createGraphBuilder(part.name);
+  const emitter = createLayerEmitter(builder, weights, options);
+  const isSpectral = [...(options.forms?.values() ?? [])].some(({ form }) => form === 'spectral');
+  const batch = isSpectral ? 1 : 'B';
   const [n, l, c] = features[part.from]!;
   const projected = part.from === 0 && projection;
-  let x = graph.input(part.input, 'float32', ['B', n, projected ? projection.tokens : l, c]);
-  if (projected) x = emitProjection(graph, weight, projection, features[0]!, x);
-  const three = graph.constant('three', new Float32Array([3]), []);
+  let x = builder.input(part.input, 'float32', [batch, n, projected ? projection.tokens : l, c]);
+  if (projected) x = emitProjection(builder, emitter.weight, projection, features[0]!, x);
   for (let index = part.from; index < part.to; index++) {
     const name = index === part.to - 1 ? part.output : `layer${index}.out`;
-    x = emitLayer(graph, weight, convolve, architecture, { index, x, three, name });
+    x = emitter.layer(architecture, index, x, name);
   }
-  graph.output(part.output, 'float32', ['B', ...features[part.to]!]);
-  return graph.encode();
+  builder.output(part.output, 'float32', [batch, ...features[part.to]!]);
+  return builder.encode();
 }
 
 function emitProjection(
@@ -171,79 +124,116 @@ function emitProjection(
   return graph.node('projection.out', 'Reshape', [mixed, outShape]);
 }
 
-/** One layer of spec §2.1 with the residual rule of §2.2; every value is named after the layer. */
-function emitLayer(
-  graph: GraphBuilder,
-  weight: (name: string) => string,
-  emitConv: Convolve,
-  { features }: DecoderArchitecture,
-  layer: { index: number; x: string; three: string; name: string },
-): string {
-  const { index, x, three } = layer;
-  const [before, after] = [features[index]!, features[index + 1]!];
-  const lengths = convolutionLengths(before, after);
-  const named = (name: string) => `layer${index}.${name}`;
-  const own = (name: string) => weight(named(name));
+/** Emits the layers of one graph: what is fixed for the whole graph is bound here. */
+function createLayerEmitter(graph: GraphBuilder, weights: PlacedWeights, options: GraphOptions) {
+  const { forms, maxKernelBytes = MAX_KERNEL_BYTES } = options;
+  const weight = (name: string) => graph.weight(name, weights.get(name)!);
+  const three = graph.constant('three', new Float32Array([3]), []);
 
-  const normalised: View = {
-    value: graph.node(
-      named('norm'),
-      'LayerNormalization',
-      [x, own('linear1.norm.weight'), own('linear1.norm.bias')],
-      { axis: { int: -2 }, epsilon: { float: NORM_EPSILON } },
-    ),
-    axes: ['N', 'L', 'C'],
-  };
-  const viewAs = (view: View, axes: readonly Axis[], name: string): View => {
+  function viewAs(view: View, axes: readonly Axis[], name: string): View {
     if (axes.every((axis, at) => axis === view.axes[at])) return view;
     const perm = [0, ...axes.map((axis) => view.axes.indexOf(axis) + 1)];
-    return { value: graph.node(named(name), 'Transpose', [view.value], { perm: { ints: perm } }), axes };
-  };
-  const convolve = (view: View, name: ConvolutionName): View => {
-    const axes = [CONVOLUTIONS[name].channel, ...spatialAxes(name, lengths[name]).axes];
-    const input = viewAs(view, axes, `${name}.view`).value;
-    return { value: emitConv(named(name), input, named(`linear1.${name}.weight`)), axes };
-  };
+    return { value: graph.node(name, 'Transpose', [view.value], { perm: { ints: perm } }), axes };
+  }
 
-  const widthFirst = viewAs(
-    convolve(convolve(normalised, 'conv1w'), 'conv1h'),
-    ['N', 'L', 'C'],
-    'width-first.view',
-  ).value;
-  const heightFirst = viewAs(
-    convolve(convolve(normalised, 'conv2h'), 'conv2w'),
-    ['N', 'L', 'C'],
-    'height-first.view',
-  ).value;
-  const bounded = graph.node(named('tanh'), 'Tanh', [heightFirst]);
-  const both = graph.node(named('sum'), 'Add', [widthFirst, bounded]);
-  const biased = graph.node(named('biased'), 'Add', [both, own('linear1.bias')]);
-  const mean = graph.node(named('mean'), 'Div', [biased, three]);
-  const fuse = (name: string) => emitConv(name, mean, named('linear2.weight'), named('linear2.bias'));
-  const keepsShape = before.every((length, axis) => length === after[axis]);
-  if (!keepsShape) return fuse(layer.name);
-  return graph.node(layer.name, 'Add', [fuse(named('fuse')), x]);
+  /** The axes of the map that a convolution takes. */
+  function axesIn(convolution: Convolution): readonly Axis[] {
+    const { axes, channel, firstIn } = convolution;
+    if (forms?.get(convolution.name)?.form !== 'spectral') return [channel, ...directView(convolution).axes];
+    return [axes[firstIn], axes[firstIn === 0 ? 1 : 0], channel];
+  }
+
+  /** The convolution of a map, with a stored bias for its output channels where one is named. */
+  function convolve(from: View, convolution: Convolution, bias?: string): View {
+    const { name, axes, channel, firstOut } = convolution;
+    const input = viewAs(from, axesIn(convolution), `${name}.view`).value;
+    const form = forms?.get(name);
+    if (form?.form !== 'spectral') {
+      const value = emitDirect(graph, { convolution, x: input, bias, weights, maxKernelBytes });
+      return { value, axes: axesIn(convolution) };
+    }
+    const [spectra, rows] = [spectraName(convolution), rowsName(convolution)].map(weight) as [string, string];
+    const value = emitSpectral(graph, { convolution, form, x: input, spectra, rows });
+    const out: View = { value, axes: [axes[firstOut], axes[firstOut === 0 ? 1 : 0], channel] };
+    if (!bias) return out;
+    return { ...out, value: graph.node(`${name}.biased`, 'Add', [value, weight(bias)]) };
+  }
+
+  /** One layer of spec §2.1 with the residual rule of §2.2; every value is named after the layer. */
+  function layer(
+    { kernel, features, projection }: DecoderArchitecture,
+    index: number,
+    x: string,
+    name: string,
+  ) {
+    const [before, after] = [features[index]!, features[index + 1]!];
+    const named = (value: string) => `layer${index}.${value}`;
+    const own = (value: string) => weight(named(value));
+    const { conv1w, conv1h, conv2h, conv2w, linear2 } = layerConvolutions(
+      { kernel, features, projection },
+      index,
+    );
+    const axes: readonly Axis[] = ['N', 'L', 'C'];
+    const normalised: View = {
+      value: graph.node(
+        named('norm'),
+        'LayerNormalization',
+        [x, own('linear1.norm.weight'), own('linear1.norm.bias')],
+        { axis: { int: -2 }, epsilon: { float: NORM_EPSILON } },
+      ),
+      axes,
+    };
+    const fused = axesIn(linear2);
+    const widthFirst = convolve(convolve(normalised, conv1w), conv1h);
+    const heightFirst = convolve(convolve(normalised, conv2h), conv2w);
+    const bounded = { ...heightFirst, value: graph.node(named('tanh'), 'Tanh', [heightFirst.value]) };
+    const both = graph.node(named('sum'), 'Add', [
+      viewAs(widthFirst, fused, named('width-first.view')).value,
+      viewAs(bounded, fused, named('height-first.view')).value,
+    ]);
+    const bias = ownBias(fused);
+    const biased = graph.node(named('biased'), 'Add', [both, bias]);
+    const mean = graph.node(named('mean'), 'Div', [biased, three]);
+    const out = convolve({ value: mean, axes: fused }, linear2, named('linear2.bias'));
+    const keepsShape = before.every((length, axis) => length === after[axis]);
+    const result = viewAs(out, axes, named('out.view')).value;
+    return keepsShape ? graph.node(name, 'Add', [result, x]) : graph.node(name, 'Identity', [result]);
+
+    /** The bias `[L', C']` beside a map that may have its channels, the prompts or tokens, last. */
+    function ownBias(order: readonly Axis[]): string {
+      const value = own('linear1.bias');
+      if (order.at(-1) !== 'N') return value;
+      const shape = graph.constant(
+        named('bias-shape'),
+        BigInt64Array.from([...after.slice(1), 1].map(BigInt)),
+        [3],
+      );
+      return graph.node(named('bias'), 'Reshape', [value, shape]);
+    }
+  }
+
+  return { weight, layer };
 }
 
 /**
- * A convolution over the last two axes with the input's size kept. A kernel above `maxKernelBytes` runs as several
+ * A direct convolution over the last two axes with the input's size kept. A kernel above `maxKernelBytes` runs as several
  * convolutions over slices of its output channels, whose results are joined: the numbers are the same, and the slices lie
  * where the whole kernel lies.
  */
-function emitConvolution(
+function emitDirect(
   graph: GraphBuilder,
-  convolution: {
-    name: string;
+  direct: {
+    convolution: Convolution;
     x: string;
-    kernel: string;
     bias: string | undefined;
     weights: PlacedWeights;
     maxKernelBytes: number;
   },
 ): string {
-  const { name, x, weights, maxKernelBytes } = convolution;
-  const kernel = weights.get(convolution.kernel)!;
-  const bias = convolution.bias === undefined ? undefined : weights.get(convolution.bias)!;
+  const { x, weights, maxKernelBytes } = direct;
+  const { name, kernelName } = direct.convolution;
+  const kernel = weights.get(kernelName)!;
+  const bias = direct.bias === undefined ? undefined : weights.get(direct.bias)!;
   const [channels, , height, width] = kernel.shape as readonly [number, number, number, number];
   const [padY, padX] = [(height - 1) / 2, (width - 1) / 2];
   const attributes = {
@@ -255,8 +245,8 @@ function emitConvolution(
   for (let from = 0; from < channels; from += perSlice) {
     const count = Math.min(perSlice, channels - from);
     const suffix = count === channels ? '' : `.${slices.length}`;
-    const inputs = [x, graph.weight(convolution.kernel + suffix, sliceRows(kernel, from, count))];
-    if (bias) inputs.push(graph.weight(convolution.bias + suffix, sliceRows(bias, from, count)));
+    const inputs = [x, graph.weight(kernelName + suffix, sliceRows(kernel, from, count))];
+    if (bias) inputs.push(graph.weight(direct.bias + suffix, sliceRows(bias, from, count)));
     slices.push(graph.node(name + suffix, 'Conv', inputs, attributes));
   }
   return slices.length === 1 ? name : graph.node(name, 'Concat', slices, { axis: { int: 1 } });
@@ -279,54 +269,4 @@ function sliceRows(tensor: ExternalTensor, from: number, count: number): Externa
     offsetBytes: tensor.offsetBytes + from * rowBytes,
     bytes: count * rowBytes,
   };
-}
-
-function swappedKernels({ features }: DecoderArchitecture): ReadonlySet<string> {
-  const swapped = new Set<string>();
-  for (const [index, after] of features.slice(1).entries()) {
-    const lengths = convolutionLengths(features[index]!, after);
-    for (const name of Object.keys(CONVOLUTIONS) as ConvolutionName[]) {
-      if (spatialAxes(name, lengths[name]).swapped) swapped.add(`layer${index}.linear1.${name}.weight`);
-    }
-  }
-  return swapped;
-}
-
-/** Transposes each `[kernel, kernel]` block of the stream. */
-async function* swapKernelAxes(
-  chunks: AsyncIterable<Float32Array>,
-  kernel: number,
-): AsyncGenerator<Float32Array> {
-  const area = kernel * kernel;
-  let rest = new Float32Array(0);
-  for await (const chunk of chunks) {
-    const input = new Float32Array(rest.length + chunk.length);
-    input.set(rest);
-    input.set(chunk, rest.length);
-    const output = new Float32Array(input.length - (input.length % area));
-    for (let block = 0; block < output.length; block += area) {
-      for (let row = 0; row < kernel; row++) {
-        for (let column = 0; column < kernel; column++) {
-          output[block + column * kernel + row] = input[block + row * kernel + column]!;
-        }
-      }
-    }
-    rest = input.subarray(output.length);
-    yield output;
-  }
-}
-
-async function* asBytes(
-  chunks: AsyncIterable<Float32Array>,
-  name: string,
-  options: { onBytes?: (bytes: number) => void },
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of chunks) {
-    // NaN and infinity stay NaN when multiplied by 0, and a sum without branches costs nearly nothing.
-    let probe = 0;
-    for (let i = 0; i < chunk.length; i++) probe += chunk[i]! * 0;
-    if (probe !== 0) throw modelErrors.checkpoint(`Tensor ${name} holds numbers that are not finite.`);
-    yield new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    options.onBytes?.(chunk.byteLength);
-  }
 }

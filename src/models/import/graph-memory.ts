@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DecoderArchitecture } from './architecture.ts';
-import type { PlacedWeights } from './decoder-graph.ts';
+import type { DecoderPlan } from './candidates.ts';
 
 /**
  * Copies of a kernel that there are at once, beside the kernels that are finished, while it is brought into the layout that
@@ -16,19 +16,26 @@ const LIVE_ACTIVATIONS = 8;
 /** An encoder's weights, and their repacked copies while it loads. */
 const ENCODER_COPIES = 2;
 
+/** Results of a spectral convolution's operators alive at once, in sizes of its largest input and output together. */
+const LIVE_RESULTS = 1.5;
+
 /**
- * Estimated bytes that a decoder of direct convolutions takes: to load, or to decode one condition, whichever is more. Its
- * weights end up in memory once.
+ * Estimated bytes that a decoder takes: to load, or to decode one condition, whichever is more. Kernels of direct
+ * convolutions are copied into another layout and end up in memory once; spectra are mapped from their file as they are.
  */
-export function decoderMemory({ features }: DecoderArchitecture, weights: PlacedWeights): number {
-  const kernels = [...weights.values()].map(({ bytes }) => bytes);
+export function decoderMemory({ features }: DecoderArchitecture, plan: DecoderPlan): number {
+  const chosen = [...plan.values()];
   const activations = features.slice(1).flatMap(([nextN, nextL, nextC], index) => {
     const [n, l, c] = features[index]!;
     return [n * l * c, n * l * nextC, n * nextL * c, n * nextL * nextC, nextN * nextL * nextC];
   });
-  const loadingBytes = LOADING_COPIES * Math.min(MAX_SLICE_BYTES, Math.max(...kernels));
-  const decodingBytes = LIVE_ACTIVATIONS * 4 * Math.max(...activations);
-  return kernels.reduce((sum, bytes) => sum + bytes) + Math.max(loadingBytes, decodingBytes);
+  const direct = chosen.filter(({ form }) => form.form === 'direct').map(({ weightBytes }) => weightBytes);
+  const spectral = chosen.filter(({ form }) => form.form === 'spectral').map(({ workBytes }) => workBytes);
+  const loadingBytes = LOADING_COPIES * Math.min(MAX_SLICE_BYTES, Math.max(0, ...direct));
+  const decodingBytes =
+    LIVE_ACTIVATIONS * 4 * Math.max(...activations) + LIVE_RESULTS * Math.max(0, ...spectral);
+  const kernels = chosen.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
+  return Math.ceil(kernels + Math.max(loadingBytes, decodingBytes));
 }
 
 /** Estimated bytes that an encoder takes to load, from its files in a directory. */

@@ -20,12 +20,16 @@ import {
   projectionMultiplyAdds,
   projectionParameters,
 } from './architecture.ts';
-import { decoderGraph, decoderStageGraph, storeDecoderWeights } from './decoder-graph.ts';
+import type { DecoderPlan } from './candidates.ts';
+import { decoderGraph, decoderStageGraph } from './decoder-graph.ts';
 import { copyEncoder, inspectEncoder } from './encoder.ts';
 import { checkAttention, type FullyMaskedAttention } from './fully-masked.ts';
 import { decoderMemory, encoderMemory } from './graph-memory.ts';
+import type { GraphRunner } from './graph-runner.ts';
 import { openStateDict } from './open-state-dict.ts';
+import { directPlan, planDecoder } from './plan.ts';
 import type { StateDict } from './state-dict.ts';
+import { storeDecoderWeights } from './store-decoder.ts';
 
 /** A base model and its weight-token layout, for bases that are not among the known ones. */
 export type BaseLayout = BundleManifest['base'] & { readonly layout: LoraLayout };
@@ -68,6 +72,13 @@ export type ImportOptions = {
    * one slice it is written into the encoder's graph; elsewhere the case does not arise.
    */
   fullyMaskedAttention?: FullyMaskedAttention;
+  /** For decoders that will run on a CPU; without it every convolution stays direct, as GPUs want it. */
+  optimise?: {
+    /** Most memory that the decoder may take, as estimated: spectra are larger than kernels. */
+    memoryBytes: number;
+    /** Transforms kernels and measures what comes out. */
+    runner: GraphRunner;
+  };
   onProgress?: (progress: ImportProgress) => void;
   signal?: AbortSignal;
   /** Milliseconds since the epoch; decides which abandoned imports are old enough to remove. */
@@ -140,18 +151,23 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
       (sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b),
       0,
     );
-    const weights = await storeDecoderWeights(architecture, stateDict, names, dataFile, {
+    const { optimise } = options;
+    const plan = optimise ? planDecoder(architecture, optimise) : directPlan(architecture);
+    const forms = new Map([...plan].map(([name, { form }]) => [name, form]));
+    const { weights, errors } = await storeDecoderWeights(architecture, stateDict, names, dataFile, {
       ...aborting,
+      forms,
+      ...(optimise ? { runner: optimise.runner } : {}),
       onBytes: bytesReporter('decoder', sourceBytes, onProgress),
     });
-    await dataFile.close();
-    await writeFlushed(join(directory, DECODER_FILE), decoderGraph(architecture, weights));
+    const known = new Map([[DECODER_DATA_FILE, await dataFile.finish()]]);
+    await writeFlushed(join(directory, DECODER_FILE), decoderGraph(architecture, weights, { forms }));
     const stages: BundleManifest['decoder']['stages'] = [];
     for (let index = 0; index < architecture.features.length - 1; index++) {
       const file = `decoder.stage-${String(index).padStart(2, '0')}.onnx`;
-      await writeFlushed(join(directory, file), decoderStageGraph(architecture, weights, index));
+      await writeFlushed(join(directory, file), decoderStageGraph(architecture, weights, index, { forms }));
       const projection = index === 0 ? projectionMultiplyAdds(architecture) : 0;
-      stages.push({ file, multiplyAdds: projection + layerMultiplyAdds(architecture, index) });
+      stages.push({ file, multiplyAdds: projection + plannedMultiplyAdds(plan, index) });
     }
 
     const ownNames = [
@@ -206,21 +222,39 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
           kernel: architecture.kernel,
           features: architecture.features.map(([n, l, c]) => [n, l, c]),
           parameters: sumOverLayers(architecture, layerParameters) + projectionParameters(architecture),
-          multiplyAdds: stages.reduce((sum, stage) => sum + stage.multiplyAdds, 0),
+          multiplyAdds: sumOverLayers(architecture, layerMultiplyAdds) + projectionMultiplyAdds(architecture),
           precision: 'f32',
-          memoryBytes: decoderMemory(architecture, weights),
+          memoryBytes: decoderMemory(architecture, plan),
+          plan: manifestPlan(plan, errors),
           stages,
         },
         tokenizer: { file: TOKENIZER_FILE },
       },
       files,
-      { ...aborting, onBytes: bytesReporter('digests', totalBytes, onProgress) },
+      { ...aborting, known, onBytes: bytesReporter('digests', totalBytes, onProgress) },
     );
     return totalBytes;
   } finally {
     await dataFile.close();
     if (stateDict !== checkpoint) await stateDict.close();
   }
+}
+
+/** Multiply-adds of the convolutions of layer `index` as they are planned. */
+function plannedMultiplyAdds(plan: DecoderPlan, index: number): number {
+  return [...plan]
+    .filter(([name]) => name.startsWith(`layer${index}.`))
+    .reduce((sum, [, { multiplyAdds }]) => sum + multiplyAdds, 0);
+}
+
+function manifestPlan(
+  plan: DecoderPlan,
+  errors: ReadonlyMap<string, number>,
+): BundleManifest['decoder']['plan'] {
+  return [...plan].map(([name, { form, multiplyAdds, weightBytes }]) => {
+    const error = errors.get(name);
+    return { name, form, multiplyAdds, weightBytes, ...(error === undefined ? {} : { error }) };
+  });
 }
 
 /** Adds up the bytes of a step and tells of them. */

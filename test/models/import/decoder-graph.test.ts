@@ -5,15 +5,18 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { test } from 'tap';
 import { openSafetensors } from '../../../src/adapter/safetensors.ts';
 import { fillUniform, seededRandom } from '../../../src/base/random.ts';
+import { createGraphRunner } from '../../../src/inference/graph-runner.ts';
 import { KNOWN_BASES } from '../../../src/lora/bases.ts';
 import { tokenCount, tokenShape } from '../../../src/lora/tensors.ts';
 import { inferArchitecture } from '../../../src/models/import/architecture.ts';
+import { allConvolutions, type Convolution } from '../../../src/models/import/convolutions.ts';
 import {
   decoderGraph,
   decoderStageGraph,
   type GraphOptions,
-  storeDecoderWeights,
 } from '../../../src/models/import/decoder-graph.ts';
+import { storeDecoderWeights } from '../../../src/models/import/store-decoder.ts';
+import type { ConvolutionForm } from '../../../src/models/manifest.ts';
 import { ExternalDataFile } from '../../../src/onnx/external-data.ts';
 import { inspectModel } from '../../../src/onnx/inspect-model.ts';
 import { type Numbers, project, type ReferenceDecoder, referenceTokens } from '../reference-decoder.ts';
@@ -25,12 +28,16 @@ const TOLERANCE = 1e-5;
 async function writeGraphs(
   directory: string,
   tensors: ReadonlyMap<string, Numbers>,
-  options: GraphOptions = {},
+  { formOf, ...graphOptions }: GraphOptions & { formOf?: (convolution: Convolution) => ConvolutionForm } = {},
 ) {
   const entries = [...tensors].map(([name, { shape }]) => ({ name, shape, dtype: 'F32' }));
   const { architecture, names } = inferArchitecture(entries);
+  const forms = new Map(
+    formOf ? allConvolutions(architecture).map((one) => [one.name, formOf(one)] as const) : [],
+  );
+  const options = { ...graphOptions, forms };
   const file = await ExternalDataFile.create(join(directory, 'decoder.onnx.data'));
-  const weights = await storeDecoderWeights(
+  const { weights, errors } = await storeDecoderWeights(
     architecture,
     {
       entries,
@@ -43,6 +50,7 @@ async function writeGraphs(
     },
     names,
     file,
+    { forms, runner: createGraphRunner({ threads: 1 }) },
   );
   await file.close();
   await writeFile(join(directory, 'decoder.onnx'), decoderGraph(architecture, weights, options));
@@ -53,7 +61,7 @@ async function writeGraphs(
       decoderStageGraph(architecture, weights, index, options),
     );
   }
-  return { architecture, stages };
+  return { architecture, stages, errors };
 }
 
 async function run(path: string, name: string, values: Float32Array, shape: readonly number[]) {
@@ -238,3 +246,62 @@ test('a kernel above the limit runs in slices of its output channels, with the s
   const cut = await runStages(sliced, stages, condition, [1, 3, 8, 5]);
   t.ok(relativeDifference(cut, [expected.values]) < 1e-6);
 });
+
+// Tiles of every kind: one that goes round, several that fit the axis or reach past its end, as many as there are outputs;
+// blocks of channels that fill up and that do not.
+const spectralForms: Record<string, (convolution: Convolution) => ConvolutionForm> = {
+  'one tile an axis, three products': ({ outputs }) => ({
+    form: 'spectral',
+    half: 0,
+    tiles: [1, 1],
+    products: 3,
+    blockChannels: outputs,
+  }),
+  'several tiles, four products, blocks of four': ({ lengths }) => ({
+    form: 'spectral',
+    half: 1,
+    tiles: [Math.min(2, lengths[0]), Math.min(3, lengths[1])],
+    products: 4,
+    blockChannels: 4,
+  }),
+  'an output a tile, three products, blocks of three': ({ lengths }) => ({
+    form: 'spectral',
+    half: 0,
+    tiles: [...lengths],
+    products: 3,
+    blockChannels: 3,
+  }),
+  'half of them direct': ({ name, lengths }) =>
+    /conv1w|conv2h|layer1.linear2/.test(name)
+      ? { form: 'direct' }
+      : { form: 'spectral', half: 1, tiles: [1, Math.ceil(lengths[1] / 2)], products: 4, blockChannels: 5 },
+};
+
+for (const [title, formOf] of Object.entries(spectralForms)) {
+  test(`spectral convolutions: ${title}`, async (t) => {
+    // The last layer keeps its shape and has a residual; one axis is shorter than the kernel reaches.
+    const shape: DecoderShape = {
+      kernel: 5,
+      projection: [10, 9],
+      features: [
+        [2, 9, 6],
+        [4, 7, 8],
+        [9, 6, 11],
+        [9, 6, 11],
+      ],
+    };
+    const tensors = randomStateDict(shape, 11);
+    const condition = new Float32Array(2 * 10 * 6);
+    fillUniform(seededRandom(12), condition, 1);
+    const directory = t.testdir();
+    const { stages, errors } = await writeGraphs(directory, tensors, { formOf });
+    const whole = await run(join(directory, 'decoder.onnx'), 'condition', condition, [1, 2, 10, 6]);
+    t.same(whole.shape, [1, 9, 6, 11]);
+    const difference = relativeDifference(whole.values, referenceTokens({ ...shape, tensors }, condition));
+    t.ok(difference < TOLERANCE, `relative difference ${difference.toExponential(1)}`);
+    const cut = await runStages(directory, stages, condition, [1, 2, 10, 6]);
+    t.ok(relativeDifference(cut, [whole.values]) < 1e-6);
+    t.ok(errors.size > 0);
+    for (const [name, error] of errors) t.ok(error > 0 && error < 1e-6, `${name} measured ${error}`);
+  });
+}

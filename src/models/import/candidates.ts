@@ -1,0 +1,191 @@
+/** The ways to compute a convolution, with what each costs by a model of arithmetic and memory traffic. */
+import type { ConvolutionForm, SpectralForm } from '../manifest.ts';
+import type { Convolution } from './convolutions.ts';
+import { type AxisTiling, halfSpectrum, type Products, tileAxis } from './spectral.ts';
+
+/** How fast a machine does what convolutions are made of. Only the ratios decide about a plan. */
+export type MachineSpeed = {
+  /** Multiply-adds a second of direct convolutions. */
+  readonly directMacs: number;
+  /** Multiply-adds a second of large matrix products. */
+  readonly productMacs: number;
+  /** Multiply-adds a second of products with the small matrices of the transforms. */
+  readonly transformMacs: number;
+  /** Bytes a second at which a product's right side is read and packed, every time it is used. */
+  readonly packBytes: number;
+  /** Bytes a second, read and written, of copies and of results that leave the caches. */
+  readonly moveBytes: number;
+};
+
+/** Measured on two cores with AVX-512 (ONNX Runtime 1.30), to two digits. */
+export const TYPICAL_SPEED: MachineSpeed = {
+  directMacs: 95e9,
+  productMacs: 90e9,
+  transformMacs: 60e9,
+  packBytes: 6e9,
+  moveBytes: 12e9,
+};
+
+/** A way to compute a convolution with what it costs. */
+export type Candidate = {
+  readonly form: ConvolutionForm;
+  readonly seconds: number;
+  /** Of the kernel as it is stored. */
+  readonly weightBytes: number;
+  readonly multiplyAdds: number;
+  /** Largest input plus output of one of its operators, in bytes. */
+  readonly workBytes: number;
+};
+
+/** The chosen way of each convolution, by its name. */
+export type DecoderPlan = ReadonlyMap<string, Candidate>;
+
+/** Most points of a tile along an axis: the transforms are plain matrix products, whose cost grows with the square. */
+const MAX_TILE_POINTS = 64;
+/** What an operator costs beyond its work. */
+const OPERATOR_SECONDS = 2e-5;
+const SPECTRAL_OPERATORS = 12;
+/**
+ * Largest block of a kernel's spectra. The spectra are made and written block by block of output channels, so this bounds the
+ * memory of an import; and matrix products over a few hundred channels are as fast as over thousands.
+ */
+const MAX_BLOCK_BYTES = 192 << 20;
+/** Output channels that a block has a multiple of: what AVX-512 kernels take at once; other widths divide it. */
+const CHANNEL_BLOCK = 16;
+/** A spectral form must promise this much less time than direct convolution, which needs no further memory. */
+const MIN_GAIN = 1.25;
+
+/** The tilings of a spectral form: `half` and `full` as spectral.ts means them. */
+export function tilingsOf(
+  convolution: Convolution,
+  { half, tiles }: Pick<SpectralForm, 'half' | 'tiles'>,
+): { half: AxisTiling; full: AxisTiling } {
+  const tiling = (axis: 0 | 1) => tileAxis(convolution.lengths[axis], convolution.kernel, tiles[axis]);
+  return { half: tiling(half), full: tiling(half === 0 ? 1 : 0) };
+}
+
+/**
+ * Shape of a kernel's stored spectra, `[blocks, frequencies, factors × inputs, channels of a block]`. The last block is
+ * filled up with zeros.
+ */
+export function spectraShape(
+  convolution: Convolution,
+  form: SpectralForm,
+): readonly [number, number, number, number] {
+  const { half, full } = tilingsOf(convolution, form);
+  const products = form.products === 3 ? 3 : 1;
+  const frequencies = halfSpectrum(half.points) * full.points * products;
+  const depth = convolution.inputs * (form.products === 3 ? 1 : 2);
+  return [Math.ceil(convolution.outputs / form.blockChannels), frequencies, depth, form.blockChannels];
+}
+
+/** Direct convolution. */
+export function directCandidate(convolution: Convolution, speed: MachineSpeed = TYPICAL_SPEED): Candidate {
+  const { inputs, outputs, kernel, lengths } = convolution;
+  const positions = lengths[0] * lengths[1];
+  const multiplyAdds = inputs * outputs * positions * kernel * kernel;
+  return {
+    form: { form: 'direct' },
+    seconds: multiplyAdds / speed.directMacs + OPERATOR_SECONDS,
+    weightBytes: 4 * inputs * outputs * kernel * kernel,
+    multiplyAdds,
+    workBytes: 4 * (inputs + outputs) * positions,
+  };
+}
+
+/** A spectral form with its cost; undefined where a block of the least width would be too large. */
+function spectralCandidate(
+  convolution: Convolution,
+  wanted: Omit<SpectralForm, 'form' | 'blockChannels'>,
+  speed: MachineSpeed,
+): Candidate | undefined {
+  const { inputs, outputs } = convolution;
+  const { products } = wanted;
+  const { half, full } = tilingsOf(convolution, wanted);
+  const tiles = half.tiles * full.tiles;
+  const frequencies = halfSpectrum(half.points) * full.points;
+  const spectrumFloats = frequencies * (products === 3 ? 3 : 2);
+  const blockChannels = channelsOfBlock(outputs, 4 * inputs * spectrumFloats);
+  if (blockChannels === undefined) return undefined;
+  const stored = Math.ceil(outputs / blockChannels) * blockChannels;
+
+  // Floats of every intermediate result; those of the inputs' side first.
+  const gathered = half.points * full.points * tiles * inputs;
+  const halfIn = 2 * halfSpectrum(half.points) * full.points * tiles * inputs;
+  const fullIn = frequencies * products * tiles * inputs;
+  const multiplied = frequencies * (products === 3 ? 3 : 2) * tiles * stored;
+  const fullOut = 2 * halfSpectrum(half.points) * full.outputs * tiles * stored;
+  const halfOut = half.outputs * full.outputs * tiles * stored;
+
+  const productMacs = frequencies * products * tiles * inputs * stored;
+  const transformMacs =
+    halfIn * half.points +
+    fullIn * 2 * full.points +
+    fullOut * full.points * (products === 3 ? 3 : 2) +
+    halfOut * 2 * halfSpectrum(half.points);
+  const weightBytes = 4 * inputs * stored * spectrumFloats;
+  // Copies: padding, gathering, sorting of rows for four products, tiles into a map, cutting off what is too much.
+  const copied = inputs * half.length * full.length + gathered + (products === 4 ? fullIn : 0) + 2 * halfOut;
+  const written = halfIn + fullIn + multiplied + fullOut + halfOut;
+  return {
+    form: { form: 'spectral', ...wanted, blockChannels },
+    seconds:
+      productMacs / speed.productMacs +
+      weightBytes / speed.packBytes +
+      transformMacs / speed.transformMacs +
+      (4 * (2 * copied + written)) / speed.moveBytes +
+      SPECTRAL_OPERATORS * OPERATOR_SECONDS,
+    weightBytes,
+    multiplyAdds: productMacs + transformMacs,
+    workBytes:
+      4 *
+      Math.max(gathered + halfIn, halfIn + fullIn, fullIn + multiplied, multiplied + fullOut, 2 * halfOut),
+  };
+}
+
+/** Channels of a block: as few blocks as the limit allows, evenly filled. */
+function channelsOfBlock(outputs: number, channelBytes: number): number | undefined {
+  const most = Math.floor(MAX_BLOCK_BYTES / channelBytes);
+  if (most >= outputs) return outputs;
+  const whole = Math.floor(most / CHANNEL_BLOCK) * CHANNEL_BLOCK;
+  if (whole === 0) return undefined;
+  const blocks = Math.ceil(outputs / whole);
+  return Math.ceil(outputs / blocks / CHANNEL_BLOCK) * CHANNEL_BLOCK;
+}
+
+/** Every way to compute a convolution that no other beats in both time and memory, the smallest first. */
+export function candidates(convolution: Convolution, speed: MachineSpeed = TYPICAL_SPEED): Candidate[] {
+  const direct = directCandidate(convolution, speed);
+  const found = [direct];
+  const [first, second] = convolution.lengths.map((length) => tileCounts(length, convolution.kernel)) as [
+    number[],
+    number[],
+  ];
+  for (const a of first) {
+    for (const b of second) {
+      for (const half of [0, 1] as const) {
+        for (const products of [3, 4] as const satisfies readonly Products[]) {
+          const candidate = spectralCandidate(convolution, { half, tiles: [a, b], products }, speed);
+          if (candidate && candidate.seconds * MIN_GAIN < direct.seconds) found.push(candidate);
+        }
+      }
+    }
+  }
+  found.sort((a, b) => a.weightBytes - b.weightBytes || a.seconds - b.seconds);
+  let best = Number.POSITIVE_INFINITY;
+  return found.filter((candidate) => {
+    if (candidate.seconds >= best) return false;
+    best = candidate.seconds;
+    return true;
+  });
+}
+
+/** Numbers of tiles worth a thought: each gives a tile of another size, none above {@link MAX_TILE_POINTS}. */
+function tileCounts(length: number, kernel: number): number[] {
+  const counts = new Map<number, number>();
+  for (let tiles = length; tiles >= 1; tiles--) {
+    const { points } = tileAxis(length, kernel, tiles);
+    if (points <= MAX_TILE_POINTS) counts.set(points, tiles);
+  }
+  return [...counts.values()];
+}

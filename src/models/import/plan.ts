@@ -1,0 +1,86 @@
+/**
+ * Which way each convolution of a decoder is computed: the whole in the least time, with as much memory for spectra as the
+ * budget allows.
+ */
+import type { DecoderArchitecture } from './architecture.ts';
+import {
+  type Candidate,
+  candidates,
+  type DecoderPlan,
+  directCandidate,
+  type MachineSpeed,
+} from './candidates.ts';
+import { allConvolutions } from './convolutions.ts';
+import { decoderMemory } from './graph-memory.ts';
+
+/** The direct form of every convolution. */
+export function directPlan(architecture: DecoderArchitecture): DecoderPlan {
+  return new Map(allConvolutions(architecture).map((one) => [one.name, directCandidate(one)]));
+}
+
+/**
+ * The plan that takes the least time on a CPU with the decoder's memory, as `decoderMemory` estimates it, inside
+ * `memoryBytes`; the smallest there is where nothing fits.
+ */
+export function planDecoder(
+  architecture: DecoderArchitecture,
+  options: { readonly memoryBytes: number; readonly speed?: MachineSpeed },
+): DecoderPlan {
+  const convolutions = allConvolutions(architecture);
+  const all = new Map(convolutions.map((one) => [one.name, candidates(one, options.speed)]));
+  let weightBytes = options.memoryBytes;
+  let plan = chooseForms(all, weightBytes);
+  for (let round = 0; round < BUDGET_ROUNDS; round++) {
+    const excess = decoderMemory(architecture, plan) - options.memoryBytes;
+    if (excess <= 0) break;
+    weightBytes = totalBytes(plan) - excess;
+    plan = chooseForms(all, weightBytes);
+  }
+  return plan;
+}
+
+/** What lies in memory besides kernels depends a little on the plan: a few rounds settle it. */
+const BUDGET_ROUNDS = 8;
+
+/**
+ * Chooses a way for each convolution so that the whole takes the least time with stored kernels of at most `weightBytes`.
+ * Memory has a price, the same for all convolutions, and the lowest price whose choice fits the budget is found by halving
+ * its logarithm. Where even the smallest choice does not fit, it is returned.
+ */
+export function chooseForms(
+  options: ReadonlyMap<string, readonly Candidate[]>,
+  weightBytes: number,
+): DecoderPlan {
+  const choiceAt = (secondsPerByte: number) =>
+    new Map(
+      [...options].map(([name, some]) => [
+        name,
+        some.reduce((best, one) => (costAt(one, secondsPerByte) < costAt(best, secondsPerByte) ? one : best)),
+      ]),
+    );
+  const fits = (choice: DecoderPlan) => totalBytes(choice) <= weightBytes;
+  const free = choiceAt(0);
+  if (fits(free)) return free;
+  let [low, high] = PRICES as [number, number];
+  let choice = choiceAt(high);
+  for (let step = 0; step < PRICE_STEPS; step++) {
+    const price = Math.sqrt(low * high);
+    const at = choiceAt(price);
+    if (fits(at)) [choice, high] = [at, price];
+    else low = price;
+  }
+  return choice;
+}
+
+/** Seconds a byte between which prices are sought: from a terabyte for a millisecond to a second for every byte. */
+const PRICES: readonly [number, number] = [1e-15, 1];
+/** Halvings of the fifteen powers of ten: prices that differ less choose the same. */
+const PRICE_STEPS = 40;
+
+function costAt({ seconds, weightBytes }: Candidate, secondsPerByte: number): number {
+  return seconds + weightBytes * secondsPerByte;
+}
+
+function totalBytes(choice: DecoderPlan): number {
+  return [...choice.values()].reduce((sum, { weightBytes }) => sum + weightBytes, 0);
+}
