@@ -33,7 +33,8 @@ export type Encoder = {
  *   gives `uniform` with eager attention, which adds the most negative finite number, and `zero` with scaled dot-product
  *   attention, which is guarded against empty rows. The manifest's word is tested by changing one masked token: under `zero`
  *   the first position must not notice, under `uniform` it must. Only bundles whose prompts are longer than one slice ever
- *   meet the case.
+ *   meet the case. Where numbers depend on the whole run (dynamic quantisation), every position notices, and that it does
+ *   tells nothing.
  *
  * Errors: `bundle-unloadable`.
  */
@@ -93,7 +94,8 @@ export async function openEncoder(
     const changed: Slice = { ids: Int32Array.of(...padding.ids.subarray(1), otherId), length: 0 };
     const [noticed] = await encode([changed]);
     const attends = !sameBits(padded!.subarray(0, width), noticed!.subarray(0, width));
-    if (attends !== (condition.fullyMaskedAttention === 'uniform')) {
+    const isTelling = !attends || encoder.maxBatch > 1;
+    if (isTelling && attends !== (condition.fullyMaskedAttention === 'uniform')) {
       throw refuse(
         `${attends ? 'attends to masked tokens' : 'attends to nothing'} where every token is masked, but bundle.json says fullyMaskedAttention ${condition.fullyMaskedAttention}`,
       );

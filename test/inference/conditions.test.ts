@@ -163,6 +163,10 @@ test('with the untrained bundle', async (t) => {
       message:
         'encoder.onnx attends to masked tokens where every token is masked, but bundle.json says fullyMaskedAttention zero.',
     });
+    const dynamic = variant(slicedBundle(bundle, 'zero'), ({ encoder }) => {
+      encoder.maxBatch = 1;
+    });
+    await t.resolves(open(dynamic), 'where quantisation lets everything notice, nothing can be told');
     const toy = await withToyEncoder(t, bundle, {});
     await t.resolves(open(slicedBundle(toy, 'zero')));
     await t.rejects(open(slicedBundle(toy, 'uniform')), {
