@@ -1,5 +1,10 @@
+/** As many different prompts as asked for, of ordinary length. */
+export function makePrompts(count: number): string[] {
+  return Array.from(
+    { length: count },
+    (_, index) => `Which of these ${index + 2} materials conducts heat best, and why?`,
+  );
+}
+
 /** More prompts than the untrained bundle's condition takes, so that each seed draws other ones. */
-export const PROMPTS = Array.from(
-  { length: 64 },
-  (_, index) => `Which of these ${index + 2} materials conducts heat best, and why?`,
-);
+export const PROMPTS = makePrompts(64);

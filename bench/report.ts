@@ -1,11 +1,14 @@
 /** What every benchmark prints: the machine's facts and a Markdown table. */
 import { availableParallelism, cpus, totalmem } from 'node:os';
+import type { BenchOptions } from './options.ts';
 
 /** A benchmark answers one question with rows of figures. */
 export type Benchmark = {
   readonly question: string;
   readonly columns: readonly string[];
-  run(): Promise<readonly (readonly string[])[]>;
+  /** True where it runs only when it is named: it takes minutes, or wants what is not in the repository. */
+  readonly onRequest?: true;
+  run(options: BenchOptions): Promise<readonly (readonly string[])[]>;
 };
 
 /** The machine in one line, so that figures are never read without it. */
@@ -30,4 +33,14 @@ export function median(values: readonly number[]): number {
 /** `min … median … max` with a unit. */
 export function spread(values: readonly number[], unit: string, digits = 1): string {
   return `${median(values).toFixed(digits)} ${unit} (${Math.min(...values).toFixed(digits)}–${Math.max(...values).toFixed(digits)})`;
+}
+
+/** Bytes as `7.2 GiB`. */
+export function gibibytes(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
+
+/** A relative error as `1.2e-6`. */
+export function relative(error: number): string {
+  return error.toExponential(1);
 }

@@ -1,7 +1,12 @@
-/** `npm run bench [NAME …]`: runs the benchmarks (all without names) and prints Markdown. */
+/** `npm run bench [-- NAME … OPTION …]`: runs the benchmarks (without names, the short ones) and prints Markdown. */
+import { LoradropError } from '../src/base/errors.ts';
 import { acceptRate } from './accept-rate.ts';
 import { adapterWriting } from './adapter-writing.ts';
+import { decoder } from './decoder.ts';
+import { benchErrors } from './errors.ts';
 import { eventLoopGap } from './event-loop-gap.ts';
+import { generate } from './generate.ts';
+import { parseOptions } from './options.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { serviceOverhead } from './service-overhead.ts';
 
@@ -10,18 +15,26 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'accept-rate': acceptRate,
   'event-loop-gap': eventLoopGap,
   'adapter-writing': adapterWriting,
+  decoder,
+  generate,
 };
 
-const wanted = process.argv.slice(2);
-const unknown = wanted.filter((name) => !(name in BENCHMARKS));
-if (unknown.length > 0)
-  throw new Error(
-    `no such benchmark: ${unknown.join(', ')}; there are ${Object.keys(BENCHMARKS).join(', ')}`,
-  );
-
-console.log(`${new Date().toISOString().slice(0, 10)}, ${machineFacts()}\n`);
-for (const name of wanted.length > 0 ? wanted : Object.keys(BENCHMARKS)) {
-  const { question, columns, run } = BENCHMARKS[name]!;
-  console.log(`**${name}**: ${question}\n`);
-  console.log(`${markdownTable(columns, await run())}\n`);
+try {
+  const { names, options } = parseOptions(process.argv.slice(2));
+  for (const name of names) {
+    if (!(name in BENCHMARKS)) {
+      throw benchErrors.usage(`There is no ${name}; there are ${Object.keys(BENCHMARKS).join(', ')}.`);
+    }
+  }
+  const everyTime = Object.keys(BENCHMARKS).filter((name) => !BENCHMARKS[name]!.onRequest);
+  console.log(`${new Date().toISOString().slice(0, 10)}, ${machineFacts()}\n`);
+  for (const name of names.length > 0 ? names : everyTime) {
+    const { question, columns, run } = BENCHMARKS[name]!;
+    console.log(`**${name}**: ${question}\n`);
+    console.log(`${markdownTable(columns, await run(options))}\n`);
+  }
+} catch (error) {
+  if (!(error instanceof LoradropError)) throw error;
+  console.error(`${error.title} ${error.message}`);
+  process.exitCode = 1;
 }

@@ -1,0 +1,80 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { benchErrors } from './errors.ts';
+
+const DIRECTORY = join(import.meta.dirname, 'pytorch');
+
+/** An answer of `pytorch/reference.py`, which says what is in it. */
+export type PeerAnswer = {
+  readonly peakBytes: number;
+  readonly seconds?: number;
+  readonly decodeSeconds?: number;
+  readonly difference?: number;
+  readonly tensor?: string;
+  readonly torch?: string;
+};
+
+/** A PyTorch process that runs `pytorch/reference.py`. */
+export class Peer {
+  /**
+   * Starts it and waits until its weights are loaded. Errors: `bench-peer`.
+   */
+  static async start(python: string, args: readonly string[]): Promise<Peer> {
+    const peer = new Peer(python, args);
+    peer.ready = await peer.#answer();
+    return peer;
+  }
+
+  /** The first answer: which PyTorch it is, and how long loading took. */
+  ready!: PeerAnswer;
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #lines: Interface;
+  readonly #answers: AsyncIterator<string>;
+  readonly #ended: Promise<unknown>;
+
+  private constructor(python: string, args: readonly string[]) {
+    this.#child = spawn(python, [join(DIRECTORY, 'reference.py'), ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#ended = once(this.#child, 'close');
+    this.#lines = createInterface(this.#child.stdout);
+    this.#answers = this.#lines[Symbol.asyncIterator]();
+  }
+
+  /** Sends a request and waits for its answer. One at a time. Errors: `bench-peer`. */
+  async ask(request: Readonly<Record<string, unknown>> & { readonly do: string }): Promise<PeerAnswer> {
+    this.#child.stdin.write(`${JSON.stringify(request)}\n`);
+    return this.#answer();
+  }
+
+  /** Ends the process. Idempotent. */
+  async close(): Promise<void> {
+    this.#child.stdin.end();
+    await this.#ended;
+  }
+
+  async #answer(): Promise<PeerAnswer> {
+    const { done, value } = await this.#answers.next();
+    if (done) throw benchErrors.peer('Its process ended; what it printed above says why.');
+    return JSON.parse(value) as PeerAnswer;
+  }
+}
+
+/** Errors: `bench-peer` saying what to install where this Python has no PyTorch. */
+export async function checkPython(python: string): Promise<void> {
+  const probe = spawn(python, ['-c', 'import torch, numpy, safetensors'], { stdio: 'ignore' });
+  const code = await once(probe, 'close').then(
+    ([status]) => status as number | null,
+    () => null,
+  );
+  if (code === 0) return;
+  throw benchErrors.peer(
+    `${python} does not have it. To install and use it:
+  python3 -m venv VENV
+  VENV/bin/pip install -r bench/pytorch/requirements.txt
+  npm run bench -- … --python VENV/bin/python`,
+  );
+}
