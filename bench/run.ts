@@ -9,6 +9,7 @@ import { generate } from './generate.ts';
 import { parseOptions } from './options.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { serviceOverhead } from './service-overhead.ts';
+import { startup } from './startup.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'service-overhead': serviceOverhead,
@@ -17,6 +18,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'adapter-writing': adapterWriting,
   decoder,
   generate,
+  startup,
 };
 
 try {
