@@ -75,7 +75,10 @@ async function complete(
       signal?.throwIfAborted();
       fruitless = done > before ? 0 : fruitless + 1;
       if (!(error instanceof LoradropError && error.retryable) || fruitless > MAX_FRUITLESS) throw error;
-      await delay(retryDelayMs * 2 ** fruitless, undefined, signal ? { signal } : {});
+      await delay(retryDelayMs * 2 ** fruitless, undefined, signal ? { signal } : {}).catch(() => {
+        // Its own error would not say why.
+        signal?.throwIfAborted();
+      });
     }
   }
   if (hash.digest('hex') === digest.hex) return 'whole';

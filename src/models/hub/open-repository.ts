@@ -77,7 +77,9 @@ export async function openRepository(address: HubAddress, connection: HubConnect
 
   async function* read(file: HubFile, { fromByte }: { fromByte: number }): AsyncGenerator<Uint8Array> {
     const path = file.path.split('/').map(encodeURIComponent).join('/');
-    const place = await understood(fileDownloadInfo({ repo, path, revision: commit, hubUrl, fetch: send }));
+    const place = await understood(
+      fileDownloadInfo({ repo, path, revision: commit, hubUrl, fetch: headOnly(send) }),
+    );
     if (place?.size !== file.bytes) {
       throw modelErrors.hubAnswer(`${file.path} has another size than the listing of the repository says.`);
     }
@@ -162,6 +164,15 @@ async function understood<T>(asking: Promise<T>): Promise<T> {
       throw cause;
     throw modelErrors.hubAnswer('The Hub’s answer is not what its client expects.', { cause });
   }
+}
+
+/** The same `fetch` for answers of which only the head is read: an unread body would hold its connection. */
+function headOnly(send: typeof fetch): typeof fetch {
+  return async (input, init) => {
+    const response = await send(input, init);
+    await response.body?.cancel();
+    return response;
+  };
 }
 
 /** The same `fetch` for a number of answers of bounded size. */

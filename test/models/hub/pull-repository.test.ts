@@ -286,6 +286,19 @@ test('a Hub that is not there, is busy, or is none', async (t) => {
   });
 });
 
+test('an interruption does not wait for the next attempt', async (t) => {
+  const { pull, state } = await start(t, { 'a.pth': weights(10) });
+  state.statuses = [503];
+  const controller = new AbortController();
+  const reason = new Error('enough');
+  const interrupting: typeof fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    if (response.status === 503) setTimeout(() => controller.abort(reason), 10);
+    return response;
+  };
+  await t.rejects(pull({ signal: controller.signal, fetch: interrupting, retryDelayMs: 3_600_000 }), reason);
+});
+
 test('a server that ignores ranges is told from one that goes on', async (t) => {
   const { pull, state, root } = await start(t, { 'a.pth': weights(100_000) });
   state.cuts = [200_000];
