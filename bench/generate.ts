@@ -8,7 +8,7 @@ export const generate: Benchmark = {
   columns: ['part', 'size', 'runs', 'Loradrop', 'PyTorch', 'ratio', 'difference'],
   onRequest: true,
   async run(options) {
-    const { manifest, loradrop, pytorch, differences, order } = await compareSides(options);
+    const { manifest, loradrop, pytorch, differences, order, importing } = await compareSides(options);
     const row = (part: string, pick: (generation: Generation) => number, difference: string) => {
       const [ours, theirs] = [loradrop, pytorch].map(({ generations }) => generations.map(pick));
       return [
@@ -22,7 +22,9 @@ export const generate: Benchmark = {
       ];
     };
     const { between, files, encoder } = differences;
+    const imported = importing && `${importing.seconds.toFixed(1)} s, ${gibibytes(importing.peakBytes)}`;
     return [
+      ...(imported === undefined ? [] : [['import', manifest.id, '', imported, '', '', '']]),
       ...(encoder === undefined
         ? []
         : [row('prompts → condition', ({ encode }) => encode!, relative(encoder))]),

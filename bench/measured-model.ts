@@ -1,11 +1,11 @@
-import { fork } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import type { Bundle } from '../src/models/bundle.ts';
-import { importCheckpoint } from '../src/models/import/import-checkpoint.ts';
-import { openSynthetic } from '../src/models/import/open-synthetic.ts';
 import { presetArchitecture } from '../src/models/import/presets.ts';
 import { syntheticStateDict } from '../src/models/import/synthetic-state-dict.ts';
 import { writeStateDict } from '../src/models/import/write-state-dict.ts';
@@ -14,12 +14,16 @@ import type { ConditionRequest } from './make-condition.ts';
 import type { BenchOptions } from './options.ts';
 import { makePrompts } from './prompts.ts';
 
+const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
+
 /** Tokens in one run of the encoder: the service's default. */
 export const ENCODE_TOKEN_BUDGET = 8192;
 
 /** A bundle and the same things as files that PyTorch reads. */
 export type MeasuredModel = AsyncDisposable & {
   readonly bundle: Bundle;
+  /** What making the bundle took; absent where it was given. */
+  readonly importing?: { readonly seconds: number; readonly peakBytes: number };
   /** Exactly N of them, all different. */
   readonly prompts: readonly string[];
   readonly checkpoint: string;
@@ -34,20 +38,22 @@ export type MeasuredModel = AsyncDisposable & {
 /** A bundle, given or made with random weights; disposing removes what was made. */
 export async function openMeasuredBundle(
   options: BenchOptions,
-): Promise<AsyncDisposable & Pick<MeasuredModel, 'bundle' | 'directory'>> {
+): Promise<AsyncDisposable & Pick<MeasuredModel, 'bundle' | 'directory' | 'importing'>> {
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-bench-'));
   const remove = () => rm(directory, { recursive: true, force: true });
-  const { preset, seed, encoder } = options;
+  const { preset, seed, encoder, memoryBudget } = options;
   try {
     if (options.bundle !== undefined) {
       return { bundle: await openBundle(options.bundle), directory, [Symbol.asyncDispose]: remove };
     }
-    await using source = await openSynthetic(preset, {
-      seed,
-      ...(encoder === undefined ? {} : { encoderDirectory: encoder }),
-    });
-    const bundle = await importCheckpoint({ ...source, out: join(directory, 'bundle'), id: preset.name });
-    return { bundle, directory, [Symbol.asyncDispose]: remove };
+    const out = join(directory, 'bundle');
+    const importing = await runImport([
+      ...['--synthetic', preset.name, '--seed', String(seed), '--out', out, '--id', preset.name],
+      ...['--target', options.device.startsWith('cuda') ? 'cuda' : 'cpu'],
+      ...(encoder === undefined ? [] : ['--encoder', encoder]),
+      ...(memoryBudget === undefined ? [] : ['--memory-budget', memoryBudget]),
+    ]);
+    return { bundle: await openBundle(out), directory, importing, [Symbol.asyncDispose]: remove };
   } catch (error) {
     await remove();
     throw error;
@@ -77,6 +83,19 @@ export async function openMeasuredModel(options: BenchOptions): Promise<Measured
     await measured[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** `loradrop import` in a process of its own, whose memory is measured. */
+async function runImport(args: readonly string[]): Promise<{ seconds: number; peakBytes: number }> {
+  const startedAt = performance.now();
+  const child = spawn(
+    process.execPath,
+    ['--import', join(import.meta.dirname, 'report-peak.ts'), MAIN, 'import', ...args],
+    { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] },
+  );
+  const [peak, [code]] = await Promise.all([text(child.stdio[3] as Readable), once(child, 'close')]);
+  if (code !== 0) throw new Error(`the import ended with ${code}`);
+  return { seconds: (performance.now() - startedAt) / 1000, peakBytes: Number(peak) };
 }
 
 async function makeCondition(request: ConditionRequest): Promise<void> {

@@ -14,6 +14,8 @@ export type BenchOptions = {
   /** Directory with an ONNX encoder and tokenizer; the same with PyTorch weights, for the other side. */
   readonly encoder?: string;
   readonly peerEncoder?: string;
+  /** GiB the importer may plan for; as much as there is when absent. */
+  readonly memoryBudget?: string;
   readonly runs: number;
   /** Threads of both sides. */
   readonly threads: number;
@@ -36,6 +38,7 @@ const USAGE = `npm run bench [-- NAME … OPTION …]
   --bundle DIR --checkpoint FILE.safetensors   measure these instead
   --encoder DIR      an ONNX encoder in place of a random one; measures the encoder too
   --peer-encoder DIR the same encoder for PyTorch (default: the directory of --encoder)
+  --memory-budget N  GiB of memory to plan the decoder for (default: as \`loradrop import\`)
   --runs N           timed runs of each side after one that is not (default 3)
   --threads N        threads of both sides (default: all)
   --device DEVICE    cpu or cuda (default cpu)
@@ -65,6 +68,7 @@ export function parseOptions(args: readonly string[]): { names: string[]; option
       ...(values.checkpoint === undefined ? {} : { checkpoint: values.checkpoint }),
       ...(values.encoder === undefined ? {} : { encoder: values.encoder }),
       ...(peerEncoder === undefined ? {} : { peerEncoder }),
+      ...(values['memory-budget'] === undefined ? {} : { memoryBudget: values['memory-budget'] }),
       runs: wholeNumber('--runs', values.runs, 1),
       threads:
         values.threads === undefined ? availableThreads() : wholeNumber('--threads', values.threads, 1),
@@ -90,6 +94,7 @@ function parse(args: readonly string[]) {
         checkpoint: { type: 'string' },
         encoder: { type: 'string' },
         'peer-encoder': { type: 'string' },
+        'memory-budget': { type: 'string' },
         runs: { type: 'string', default: '3' },
         threads: { type: 'string' },
         device: { type: 'string', default: 'cpu' },

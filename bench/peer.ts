@@ -14,6 +14,7 @@ export type PeerAnswer = {
   readonly decodeSeconds?: number;
   readonly difference?: number;
   readonly tensor?: string;
+  readonly flops?: number;
   readonly torch?: string;
 };
 

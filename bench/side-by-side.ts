@@ -46,12 +46,20 @@ export type Differences = {
   readonly encoder?: number;
 };
 
+/** What the results of both sides were judged by. */
+type Judgement = {
+  readonly differences: Differences;
+  /** Floating-point operations a second of a large matrix product by PyTorch, on the same device and threads. */
+  readonly multiplyFlops: number;
+};
+
 /** A finished comparison. */
-export type SideBySide = {
+export type SideBySide = Judgement & {
   readonly manifest: BundleManifest;
+  /** What making the bundle took; absent where it was given. */
+  readonly importing?: MeasuredModel['importing'];
   readonly loradrop: SideFigures;
   readonly pytorch: SideFigures;
-  readonly differences: Differences;
   /** Whether the sides ran in turn, or one after the other because both do not fit into memory. */
   readonly order: 'in turn' | 'apart';
 };
@@ -97,7 +105,15 @@ export async function compareSides(options: BenchOptions): Promise<SideBySide> {
       ];
   const [loradrop, pytorch] = figures as [SideFigures, SideFigures];
   const order = together ? 'in turn' : 'apart';
-  return { manifest, loradrop, pytorch, differences: await differencesOf(model, options), order };
+  const { importing } = model;
+  return {
+    manifest,
+    ...(importing && { importing }),
+    loradrop,
+    pytorch,
+    order,
+    ...(await judge(model, options)),
+  };
 }
 
 /** Loads the sides and runs them in turn, once more than counts. */
@@ -243,7 +259,7 @@ function startPeer(
 }
 
 /** Compares what the sides have left in the directory; PyTorch does the arithmetic, in float64. */
-async function differencesOf(model: MeasuredModel, options: BenchOptions): Promise<Differences> {
+async function judge(model: MeasuredModel, options: BenchOptions): Promise<Judgement> {
   const at = (name: keyof typeof FILES) => join(model.directory, FILES[name]);
   const exact = options.float64 ? await startPeer(model, options, 'float64') : undefined;
   if (exact) {
@@ -251,18 +267,18 @@ async function differencesOf(model: MeasuredModel, options: BenchOptions): Promi
     await exact.ask({ do: 'save', out: at('exactTokens') });
     await exact.close();
   }
-  const judge = await Peer.start(options.python, [
+  const peer = await Peer.start(options.python, [
     '--layout',
     model.layout,
     '--threads',
     String(options.threads),
   ]);
   const compare = async (request: Readonly<Record<string, unknown>> & { readonly do: string }) =>
-    (await judge.ask(request)).difference!;
+    (await peer.ask(request)).difference!;
   const loradrop = { tokens: at('loradropTokens'), dtype: 'float32' };
   const pytorch = { tokens: at('pytorchTokens'), dtype: 'float64' };
   try {
-    return {
+    const differences = {
       between: await compare({ do: 'compare', ...loradrop, to: at('pytorchTokens') }),
       files: await compare({ do: 'compare-adapters', files: [at('loradropAdapter'), at('pytorchAdapter')] }),
       ...(exact && {
@@ -275,7 +291,8 @@ async function differencesOf(model: MeasuredModel, options: BenchOptions): Promi
         encoder: await compare({ do: 'compare-raw', files: [model.condition, at('hidden')] }),
       }),
     };
+    return { differences, multiplyFlops: (await peer.ask({ do: 'multiply' })).flops! };
   } finally {
-    await judge.close();
+    await peer.close();
   }
 }

@@ -5,6 +5,7 @@ It reads requests as JSON lines from standard input and answers each with one JS
     {"do": "decode"}                     condition -> weight tokens, kept until the next run
     {"do": "generate", "out": FILE}      the same, then adapter tensors, then FILE as bf16 safetensors
     {"do": "encode", "prompts": FILE, "out": FILE}   a JSON list of prompts -> hidden states as raw float32
+    {"do": "multiply"}                   a large matrix product: its floating-point operations a second, the best of some
     {"do": "save", "out": FILE}          the last tokens as raw float64
     {"do": "compare", "tokens": FILE, "dtype": "float32" | "float64", "to": FILE or null}
                                          the adapter of raw tokens against that of other raw float64 ones, or the last
@@ -251,6 +252,12 @@ class Peer:
         hidden, seconds = self.timed(work)
         hidden.float().cpu().numpy().tofile(out)
         return {"seconds": seconds}
+
+    def multiply(self):
+        side = 4096 if self.device.type == "cuda" else 2048
+        a = torch.rand(side, side, device=self.device)
+        self.timed(lambda: a @ a)
+        return {"flops": 2 * side**3 / min(self.timed(lambda: a @ a)[1] for _ in range(5))}
 
     def save(self, out):
         self.tokens.double().cpu().numpy().tofile(out)
