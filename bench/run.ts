@@ -2,6 +2,7 @@
 import { LoradropError } from '../src/base/errors.ts';
 import { acceptRate } from './accept-rate.ts';
 import { adapterWriting } from './adapter-writing.ts';
+import { cuda } from './cuda.ts';
 import { decoder } from './decoder.ts';
 import { benchErrors } from './errors.ts';
 import { eventLoopGap } from './event-loop-gap.ts';
@@ -19,6 +20,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   decoder,
   generate,
   startup,
+  cuda,
 };
 
 try {
