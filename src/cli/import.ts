@@ -35,6 +35,7 @@ type Options = {
   readonly licence: string;
   readonly untrained?: true;
   readonly fullyMasked?: 'zero' | 'uniform';
+  readonly precision: 'f32' | 'f16';
   readonly target: 'cpu' | 'cuda';
   readonly memoryBudget?: number;
 };
@@ -89,6 +90,14 @@ export const registerImport: Registration = (program, output) => {
     )
     .addOption(
       new Option(
+        '--precision <format>',
+        'what the decoder’s kernels are stored as: f16 takes half of the disk, and on cuda computes in it',
+      )
+        .choices(['f32', 'f16'])
+        .default('f32'),
+    )
+    .addOption(
+      new Option(
         '--target <device>',
         'what the bundle will run on: on a cpu, large convolutions are computed through their spectra, which is many times faster and takes more memory; on cuda all stay as they are',
       )
@@ -127,6 +136,7 @@ export const registerImport: Registration = (program, output) => {
           ...(modelVersion === undefined ? {} : { version: modelVersion }),
           ...(encoderFile === undefined ? {} : { encoderFile }),
           ...(fullyMasked === undefined ? {} : { fullyMaskedAttention: fullyMasked }),
+          precision: options.precision,
           ...(options.target === 'cpu' && {
             optimise: {
               memoryBytes: options.memoryBudget ?? Math.floor(BUDGET_SHARE * availableMemory()),

@@ -1,6 +1,7 @@
 /** The decoder of spec §2 and the length projection of spec §1.4 as ONNX graphs over one external data file. */
 import type { ExternalTensor } from '../../onnx/external-data.ts';
 import { createGraphBuilder, type GraphBuilder } from '../../onnx/graph-builder.ts';
+import { ELEMENT_TYPES } from '../../onnx/schema.ts';
 import type { ConvolutionForm } from '../manifest.ts';
 import type { DecoderArchitecture, Features } from './architecture.ts';
 import { type Axis, type Convolution, directView, layerConvolutions } from './convolutions.ts';
@@ -18,6 +19,11 @@ export type ConvolutionForms = ReadonlyMap<string, ConvolutionForm>;
 /** How graphs are written. */
 export type GraphOptions = {
   readonly forms?: ConvolutionForms;
+  /**
+   * Direct convolutions whose kernels are float16 compute in it too, as GPUs do best; otherwise float16 is how weights are
+   * stored, and computing stays in float32.
+   */
+  readonly computesInHalf?: boolean;
   /** Largest kernel of one direct convolution; {@link MAX_KERNEL_BYTES} when absent. */
   readonly maxKernelBytes?: number;
 };
@@ -126,8 +132,8 @@ function emitProjection(
 
 /** Emits the layers of one graph: what is fixed for the whole graph is bound here. */
 function createLayerEmitter(graph: GraphBuilder, weights: PlacedWeights, options: GraphOptions) {
-  const { forms, maxKernelBytes = MAX_KERNEL_BYTES } = options;
-  const weight = (name: string) => graph.weight(name, weights.get(name)!);
+  const { forms, computesInHalf = false, maxKernelBytes = MAX_KERNEL_BYTES } = options;
+  const weight = (name: string) => float32Weight(graph, name, weights.get(name)!);
   const three = graph.constant('three', new Float32Array([3]), []);
 
   function viewAs(view: View, axes: readonly Axis[], name: string): View {
@@ -149,10 +155,18 @@ function createLayerEmitter(graph: GraphBuilder, weights: PlacedWeights, options
     const input = viewAs(from, axesIn(convolution), `${name}.view`).value;
     const form = forms?.get(name);
     if (form?.form !== 'spectral') {
-      const value = emitDirect(graph, { convolution, x: input, bias, weights, maxKernelBytes });
+      const value = emitDirect(graph, {
+        convolution,
+        x: input,
+        bias,
+        weights,
+        computesInHalf,
+        maxKernelBytes,
+      });
       return { value, axes: axesIn(convolution) };
     }
-    const [spectra, rows] = [spectraName(convolution), rowsName(convolution)].map(weight) as [string, string];
+    const spectra = emitSpectra(graph, spectraName(convolution), weights.get(spectraName(convolution))!);
+    const rows = weight(rowsName(convolution));
     const value = emitSpectral(graph, { convolution, form, x: input, spectra, rows });
     const out: View = { value, axes: [axes[firstOut], axes[firstOut === 0 ? 1 : 0], channel] };
     if (!bias) return out;
@@ -215,6 +229,25 @@ function createLayerEmitter(graph: GraphBuilder, weights: PlacedWeights, options
   return { weight, layer };
 }
 
+/** A stored weight as float32, whatever it is stored as. */
+function float32Weight(graph: GraphBuilder, name: string, tensor: ExternalTensor): string {
+  if (tensor.elementType !== 'float16') return graph.weight(name, tensor);
+  return castTo(graph, name, graph.weight(`${name}.half`, tensor), 'float32');
+}
+
+function castTo(graph: GraphBuilder, name: string, value: string, type: 'float32' | 'float16'): string {
+  return graph.node(name, 'Cast', [value], { to: { int: ELEMENT_TYPES[type] } });
+}
+
+/** Stored spectra as float32. Halves are widened block by block, since the whole would be gigabytes at once. */
+function emitSpectra(graph: GraphBuilder, name: string, tensor: ExternalTensor): string[] {
+  if (tensor.elementType !== 'float16') return [graph.weight(name, tensor)];
+  const [blocks] = tensor.shape as readonly [number, ...number[]];
+  return Array.from({ length: blocks }, (_, block) =>
+    float32Weight(graph, `${name}.${block}`, sliceRows(tensor, block, 1)),
+  );
+}
+
 /**
  * A direct convolution over the last two axes with the input's size kept. A kernel above `maxKernelBytes` runs as several
  * convolutions over slices of its output channels, whose results are joined: the numbers are the same, and the slices lie
@@ -227,13 +260,16 @@ function emitDirect(
     x: string;
     bias: string | undefined;
     weights: PlacedWeights;
+    computesInHalf: boolean;
     maxKernelBytes: number;
   },
 ): string {
-  const { x, weights, maxKernelBytes } = direct;
+  const { weights, maxKernelBytes } = direct;
   const { name, kernelName } = direct.convolution;
   const kernel = weights.get(kernelName)!;
   const bias = direct.bias === undefined ? undefined : weights.get(direct.bias)!;
+  const inHalf = direct.computesInHalf && kernel.elementType === 'float16';
+  const x = inHalf ? castTo(graph, `${name}.half`, direct.x, 'float16') : direct.x;
   const [channels, , height, width] = kernel.shape as readonly [number, number, number, number];
   const [padY, padX] = [(height - 1) / 2, (width - 1) / 2];
   const attributes = {
@@ -245,11 +281,17 @@ function emitDirect(
   for (let from = 0; from < channels; from += perSlice) {
     const count = Math.min(perSlice, channels - from);
     const suffix = count === channels ? '' : `.${slices.length}`;
-    const inputs = [x, graph.weight(kernelName + suffix, sliceRows(kernel, from, count))];
-    if (bias) inputs.push(graph.weight(direct.bias + suffix, sliceRows(bias, from, count)));
-    slices.push(graph.node(name + suffix, 'Conv', inputs, attributes));
+    const slice = sliceRows(kernel, from, count);
+    const named = kernelName + suffix;
+    const inputs = [x, inHalf ? graph.weight(named, slice) : float32Weight(graph, named, slice)];
+    if (bias) {
+      const stored = graph.weight(direct.bias + suffix, sliceRows(bias, from, count));
+      inputs.push(inHalf ? castTo(graph, `${direct.bias}${suffix}.half`, stored, 'float16') : stored);
+    }
+    const value = graph.node(inHalf ? `${name}${suffix}.narrow` : name + suffix, 'Conv', inputs, attributes);
+    slices.push(inHalf ? castTo(graph, name + suffix, value, 'float32') : value);
   }
-  return slices.length === 1 ? name : graph.node(name, 'Concat', slices, { axis: { int: 1 } });
+  return slices.length === 1 ? slices[0]! : graph.node(name, 'Concat', slices, { axis: { int: 1 } });
 }
 
 /** Output channels a slice has: few enough for the limit, in whole blocks of what CPU kernels take at once. */

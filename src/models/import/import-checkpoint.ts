@@ -29,7 +29,7 @@ import type { GraphRunner } from './graph-runner.ts';
 import { openStateDict } from './open-state-dict.ts';
 import { directPlan, planDecoder } from './plan.ts';
 import type { StateDict } from './state-dict.ts';
-import { storeDecoderWeights } from './store-decoder.ts';
+import { type Precision, storeDecoderWeights } from './store-decoder.ts';
 
 /** A base model and its weight-token layout, for bases that are not among the known ones. */
 export type BaseLayout = BundleManifest['base'] & { readonly layout: LoraLayout };
@@ -72,6 +72,8 @@ export type ImportOptions = {
    * one slice it is written into the encoder's graph; elsewhere the case does not arise.
    */
   fullyMaskedAttention?: FullyMaskedAttention;
+  /** What the decoder's large weights are stored as. Default `f32`. */
+  precision?: Precision;
   /** For decoders that will run on a CPU; without it every convolution stays direct, as GPUs want it. */
   optimise?: {
     /** Most memory that the decoder may take, as estimated: spectra are larger than kernels. */
@@ -151,21 +153,26 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
       (sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b),
       0,
     );
-    const { optimise } = options;
+    const { optimise, precision = 'f32' } = options;
     const plan = optimise ? planDecoder(architecture, optimise) : directPlan(architecture);
     const forms = new Map([...plan].map(([name, { form }]) => [name, form]));
     const { weights, errors } = await storeDecoderWeights(architecture, stateDict, names, dataFile, {
       ...aborting,
       forms,
+      precision,
       ...(optimise ? { runner: optimise.runner } : {}),
       onBytes: bytesReporter('decoder', sourceBytes, onProgress),
     });
+    const graphOptions = { forms, computesInHalf: !optimise };
     const known = new Map([[DECODER_DATA_FILE, await dataFile.finish()]]);
-    await writeFlushed(join(directory, DECODER_FILE), decoderGraph(architecture, weights, { forms }));
+    await writeFlushed(join(directory, DECODER_FILE), decoderGraph(architecture, weights, graphOptions));
     const stages: BundleManifest['decoder']['stages'] = [];
     for (let index = 0; index < architecture.features.length - 1; index++) {
       const file = `decoder.stage-${String(index).padStart(2, '0')}.onnx`;
-      await writeFlushed(join(directory, file), decoderStageGraph(architecture, weights, index, { forms }));
+      await writeFlushed(
+        join(directory, file),
+        decoderStageGraph(architecture, weights, index, graphOptions),
+      );
       const projection = index === 0 ? projectionMultiplyAdds(architecture) : 0;
       stages.push({ file, multiplyAdds: projection + plannedMultiplyAdds(plan, index) });
     }
@@ -223,7 +230,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
           features: architecture.features.map(([n, l, c]) => [n, l, c]),
           parameters: sumOverLayers(architecture, layerParameters) + projectionParameters(architecture),
           multiplyAdds: sumOverLayers(architecture, layerMultiplyAdds) + projectionMultiplyAdds(architecture),
-          precision: 'f32',
+          precision,
           memoryBytes: decoderMemory(architecture, plan),
           plan: manifestPlan(plan, errors),
           stages,

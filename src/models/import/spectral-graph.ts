@@ -20,8 +20,8 @@ export type SpectralInput = {
   readonly form: SpectralForm;
   /** A map `[1, first, second, inputs]`, its axes in the order of the convolution's `firstIn`. */
   readonly x: string;
-  /** Value with the kernel's spectra, shaped as `spectraShape` says. */
-  readonly spectra: string;
+  /** Values with the kernel's spectra, shaped as `spectraShape` says, whole or in runs of its blocks. */
+  readonly spectra: readonly string[];
   /** Value with the rows that make up the tiles, as {@link spectralRows} gives them. */
   readonly rows: string;
 };
@@ -72,7 +72,13 @@ export function emitSpectral(graph: GraphBuilder, input: SpectralInput): string 
   }
   const rows = form.products === 4 ? 2 * tiles : tiles;
   const left = reshape('factors', factors, [1, frequencies, rows, depth]);
-  const product = multiply('product', left, input.spectra);
+  const isWhole = input.spectra.length === 1;
+  const products = input.spectra.map((spectra, part) =>
+    multiply(isWhole ? 'product' : `product.${part}`, left, spectra),
+  );
+  const product = isWhole
+    ? products[0]!
+    : graph.node(named('product'), 'Concat', products, { axis: { int: 0 } });
 
   const terms = frequencies / halfFrequencies / full.points;
   const rowsOut = reshape('product-rows', product, [
@@ -156,7 +162,7 @@ export function spectralBlockGraph(convolution: Convolution, form: SpectralForm)
   const x = graph.input('x', 'float32', [1, ...(firstIn === 0 ? lengths : [second, first]), inputs]);
   const spectra = graph.input('spectra', 'float32', spectraShape(block, form));
   const rows = graph.input('rows', 'int64', ['points']);
-  emitSpectral(graph, { convolution: block, form, x, spectra, rows });
+  emitSpectral(graph, { convolution: block, form, x, spectra: [spectra], rows });
   graph.output('y', 'float32', [1, ...(firstOut === 0 ? lengths : [second, first]), block.outputs]);
   return graph.encode();
 }

@@ -1,4 +1,5 @@
 /** Copies a decoder's weights from a state dict into external data, kernels in the form their convolutions want. */
+import { fromF16Bits, toF16Bits } from '../../base/dtype.ts';
 import { fillUniform, seededRandom } from '../../base/random.ts';
 import type { ExternalDataFile, ExternalTensor } from '../../onnx/external-data.ts';
 import { modelErrors } from '../errors.ts';
@@ -11,10 +12,15 @@ import type { GraphRunner, RunnableGraph } from './graph-runner.ts';
 import { spectraGraph, spectralBlockGraph, spectralRows } from './spectral-graph.ts';
 import type { StateDict } from './state-dict.ts';
 
+/** What the large weights are stored as. */
+export type Precision = 'f32' | 'f16';
+
 /** How weights are stored. */
 export type StoreOptions = {
   /** The way each convolution is computed; direct where there is none. */
   readonly forms?: ConvolutionForms;
+  /** What kernels, their spectra and projections are stored as. Default `f32`; norms and biases always are. */
+  readonly precision?: Precision;
   /** Needed where a form is spectral. */
   readonly runner?: GraphRunner;
   readonly signal?: AbortSignal;
@@ -44,6 +50,7 @@ export async function storeDecoderWeights(
   const convolutions = new Map(allConvolutions(architecture).map((one) => [one.kernelName, one]));
   const weights = new Map<string, ExternalTensor>();
   const errors = new Map<string, number>();
+  const { precision = 'f32' } = options;
   const aborting = options.signal ? { signal: options.signal } : {};
   for (const { name, source, shape } of decoderWeights(architecture)) {
     options.signal?.throwIfAborted();
@@ -51,19 +58,28 @@ export async function storeDecoderWeights(
     const convolution = convolutions.get(name);
     const form = convolution && options.forms?.get(convolution.name);
     if (form?.form === 'spectral') {
-      const stored = await storeSpectra(convolution!, form, numbers, file, options.runner!);
+      const stored = await storeSpectra(convolution!, form, numbers, file, {
+        runner: options.runner!,
+        precision,
+      });
       for (const [part, tensor] of stored.weights) weights.set(part, tensor);
       errors.set(convolution!.name, stored.error);
     } else if (convolution) {
       const { taps } = directView(convolution);
       const kernels = directKernels(numbers, convolution);
-      weights.set(name, await file.append('float32', [...shape.slice(0, 2), ...taps], asBytes(kernels)));
+      const stored = [...shape.slice(0, 2), ...taps];
+      weights.set(name, await file.append(STORED_AS[precision], stored, asBytes(kernels, name, precision)));
     } else {
-      weights.set(name, await file.append('float32', shape, asBytes(numbers)));
+      const as = PROJECTION.test(name) ? precision : 'f32';
+      weights.set(name, await file.append(STORED_AS[as], shape, asBytes(numbers, name, as)));
     }
   }
   return { weights, errors };
 }
+
+const STORED_AS = { f32: 'float32', f16: 'float16' } as const;
+/** The matrices of the length projection (spec §2.5). */
+const PROJECTION = /^(?:down|gate)_proj\.weight$/;
 
 /** Stores the spectra of one kernel block by block, and measures the first and the last block. */
 async function storeSpectra(
@@ -71,7 +87,7 @@ async function storeSpectra(
   form: SpectralForm,
   numbers: AsyncIterable<Float32Array>,
   file: ExternalDataFile,
-  runner: GraphRunner,
+  { runner, precision }: { runner: GraphRunner; precision: Precision },
 ): Promise<{ weights: [string, ExternalTensor][]; error: number }> {
   const { inputs, outputs, kernel } = convolution;
   const { blockChannels } = form;
@@ -87,17 +103,21 @@ async function storeSpectra(
       const spectra = await transform.graph.run({
         kernels: { values: kernels, shape: [blockChannels, inputs, area] },
       });
+      const stored = narrowed(spectra, convolution.kernelName, precision);
       const isLast = block === shape[0] - 1;
       if (block === 0 || isLast) {
         const channels = isLast ? outputs - block * blockChannels : blockChannels;
-        errors.push(await measureBlock(convolution, form, { kernels, spectra, rows, channels }, runner));
+        const read = stored instanceof Uint16Array ? fromF16Bits(stored) : stored;
+        errors.push(
+          await measureBlock(convolution, form, { kernels, spectra: read, rows, channels }, runner),
+        );
       }
-      yield bytesOf(spectra);
+      yield bytesOf(stored);
       block++;
     }
   }
 
-  const spectra = await file.append('float32', shape, blocks());
+  const spectra = await file.append(STORED_AS[precision], shape, blocks());
   const rowNumbers = await file.append('int64', [rows.length], [bytesOf(rows)]);
   return {
     weights: [
@@ -245,10 +265,29 @@ async function* checked(
   }
 }
 
-async function* asBytes(chunks: AsyncIterable<Float32Array>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of chunks) yield bytesOf(chunk);
+async function* asBytes(
+  chunks: AsyncIterable<Float32Array>,
+  name: string,
+  precision: Precision,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) yield bytesOf(narrowed(chunk, name, precision));
 }
 
-function bytesOf(values: Float32Array | BigInt64Array): Uint8Array {
+/** The numbers as they are stored. Errors: `checkpoint-invalid` for one beyond the range of float16. */
+function narrowed(values: Float32Array, name: string, precision: Precision): Float32Array | Uint16Array {
+  if (precision === 'f32') return values;
+  const bits = toF16Bits(values);
+  for (const half of bits) {
+    if ((half & F16_INFINITY) === F16_INFINITY) {
+      throw modelErrors.checkpoint(`Tensor ${name} holds numbers beyond the range of f16; import it as f32.`);
+    }
+  }
+  return bits;
+}
+
+/** Infinity in binary16: the exponent's bits, all ones. */
+const F16_INFINITY = 0x7c00;
+
+function bytesOf(values: Float32Array | Uint16Array | BigInt64Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

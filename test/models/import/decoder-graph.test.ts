@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { test } from 'tap';
 import { openSafetensors } from '../../../src/adapter/safetensors.ts';
+import { fromF16Bits, toF16Bits } from '../../../src/base/dtype.ts';
 import { fillUniform, seededRandom } from '../../../src/base/random.ts';
 import { createGraphRunner } from '../../../src/inference/graph-runner.ts';
 import { KNOWN_BASES } from '../../../src/lora/bases.ts';
@@ -15,7 +16,7 @@ import {
   decoderStageGraph,
   type GraphOptions,
 } from '../../../src/models/import/decoder-graph.ts';
-import { storeDecoderWeights } from '../../../src/models/import/store-decoder.ts';
+import { type Precision, storeDecoderWeights } from '../../../src/models/import/store-decoder.ts';
 import type { ConvolutionForm } from '../../../src/models/manifest.ts';
 import { ExternalDataFile } from '../../../src/onnx/external-data.ts';
 import { inspectModel } from '../../../src/onnx/inspect-model.ts';
@@ -28,7 +29,14 @@ const TOLERANCE = 1e-5;
 async function writeGraphs(
   directory: string,
   tensors: ReadonlyMap<string, Numbers>,
-  { formOf, ...graphOptions }: GraphOptions & { formOf?: (convolution: Convolution) => ConvolutionForm } = {},
+  {
+    formOf,
+    precision = 'f32',
+    ...graphOptions
+  }: GraphOptions & {
+    formOf?: (convolution: Convolution) => ConvolutionForm;
+    precision?: Precision;
+  } = {},
 ) {
   const entries = [...tensors].map(([name, { shape }]) => ({ name, shape, dtype: 'F32' }));
   const { architecture, names } = inferArchitecture(entries);
@@ -50,7 +58,7 @@ async function writeGraphs(
     },
     names,
     file,
-    { forms, runner: createGraphRunner({ threads: 1 }) },
+    { forms, precision, runner: createGraphRunner({ threads: 1 }) },
   );
   await file.close();
   await writeFile(join(directory, 'decoder.onnx'), decoderGraph(architecture, weights, options));
@@ -305,3 +313,72 @@ for (const [title, formOf] of Object.entries(spectralForms)) {
     for (const [name, error] of errors) t.ok(error > 0 && error < 1e-6, `${name} measured ${error}`);
   });
 }
+
+test('weights in half precision: what is stored decides, computing in float32 or in half', async (t) => {
+  const shape: DecoderShape = {
+    kernel: 3,
+    projection: [10, 6],
+    features: [
+      [3, 6, 5],
+      [40, 8, 40],
+      [70, 6, 8],
+    ],
+  };
+  const tensors = randomStateDict(shape, 13);
+  const rounded = new Map(
+    [...tensors].map(([name, { shape: sides, values }]) => {
+      const isStoredWide = /norm|bias/.test(name);
+      const half = () => fromF16Bits(toF16Bits(Float32Array.from(values)));
+      return [name, { shape: sides, values: isStoredWide ? values : half() }];
+    }),
+  );
+  const condition = new Float32Array(3 * 10 * 5);
+  fillUniform(seededRandom(14), condition, 1);
+  const exact = [...referenceTokens({ ...shape, tensors: rounded }, condition)];
+  const decode = async (directory: string, options: Parameters<typeof writeGraphs>[2]) => {
+    const { stages } = await writeGraphs(directory, tensors, { precision: 'f16', ...options });
+    const { values } = await run(join(directory, 'decoder.onnx'), 'condition', condition, [1, 3, 10, 5]);
+    t.ok(
+      relativeDifference(await runStages(directory, stages, condition, [1, 3, 10, 5]), [values]) < 1e-3,
+      'the stages too',
+    );
+    return relativeDifference(values, exact);
+  };
+  const directory = t.testdir({ stored: {}, sliced: {}, computed: {}, spectral: {} });
+  const stored = await decode(join(directory, 'stored'), {});
+  t.ok(stored < TOLERANCE, `exact for the rounded weights: ${stored}`);
+  const sliced = await decode(join(directory, 'sliced'), { maxKernelBytes: 32 * 70 * 9 * 2 });
+  t.ok(sliced < TOLERANCE, `in slices: ${sliced}`);
+  const computed = await decode(join(directory, 'computed'), {
+    computesInHalf: true,
+    maxKernelBytes: 32 * 70 * 9 * 2,
+  });
+  t.ok(computed > 1e-5 && computed < 5e-3, `computed in half: ${computed}`);
+  const spectral = await decode(join(directory, 'spectral'), {
+    formOf: ({ outputs }) => ({
+      form: 'spectral',
+      half: 0,
+      tiles: [1, 2],
+      products: 4,
+      blockChannels: Math.min(16, outputs),
+    }),
+  });
+  t.ok(spectral > 1e-5 && spectral < 5e-3, `with spectra in half: ${spectral}`);
+});
+
+test('a number beyond the range of half precision is refused by its tensor', async (t) => {
+  const shape: DecoderShape = {
+    kernel: 3,
+    features: [
+      [3, 6, 5],
+      [9, 4, 6],
+    ],
+  };
+  const tensors = randomStateDict(shape, 15);
+  const kernel = tensors.get('model.decoder.module_list.0.linear1.conv2h.weight')!;
+  (kernel.values as Float32Array)[7] = 70_000;
+  await t.rejects(writeGraphs(t.testdir(), tensors, { precision: 'f16' }), {
+    code: 'checkpoint-invalid',
+    message: /layer0.linear1.conv2h.weight holds numbers beyond the range of f16/,
+  });
+});
