@@ -1,5 +1,6 @@
 import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,7 +41,13 @@ export async function openMeasuredBundle(
   options: BenchOptions,
 ): Promise<AsyncDisposable & Pick<MeasuredModel, 'bundle' | 'directory' | 'importing'>> {
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-bench-'));
-  const remove = () => rm(directory, { recursive: true, force: true });
+  // An interrupted benchmark would leave gigabytes.
+  const removeNow = () => rmSync(directory, { recursive: true, force: true });
+  process.once('exit', removeNow);
+  const remove = async () => {
+    await rm(directory, { recursive: true, force: true });
+    process.off('exit', removeNow);
+  };
   const { preset, seed, encoder, memoryBudget } = options;
   try {
     if (options.bundle !== undefined) {

@@ -1,7 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
+import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { benchErrors } from './errors.ts';
 
@@ -20,29 +20,31 @@ export type PeerAnswer = {
 
 /** A PyTorch process that runs `pytorch/reference.py`. */
 export class Peer {
-  /**
-   * Starts it and waits until its weights are loaded. Errors: `bench-peer`.
-   */
+  /** Starts it and waits until its weights are loaded. Errors: `bench-peer`. */
   static async start(python: string, args: readonly string[]): Promise<Peer> {
     const peer = new Peer(python, args);
-    peer.ready = await peer.#answer();
+    peer.#version = (await peer.#answer()).torch ?? '';
     return peer;
   }
 
-  /** The first answer: which PyTorch it is, and how long loading took. */
-  ready!: PeerAnswer;
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
-  readonly #lines: Interface;
   readonly #answers: AsyncIterator<string>;
   readonly #ended: Promise<unknown>;
+  #version = '';
 
   private constructor(python: string, args: readonly string[]) {
     this.#child = spawn(python, [join(DIRECTORY, 'reference.py'), ...args], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     this.#ended = once(this.#child, 'close');
-    this.#lines = createInterface(this.#child.stdout);
-    this.#answers = this.#lines[Symbol.asyncIterator]();
+    // A process that is gone shows in its missing answer.
+    this.#child.stdin.on('error', () => {});
+    this.#answers = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
+  }
+
+  /** Of PyTorch. */
+  get version(): string {
+    return this.#version;
   }
 
   /** Sends a request and waits for its answer. One at a time. Errors: `bench-peer`. */

@@ -23,6 +23,8 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   cuda,
 };
 
+// What benchmarks have made goes with the process, whatever ends it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 try {
   const { names, options } = parseOptions(process.argv.slice(2));
   for (const name of names) {

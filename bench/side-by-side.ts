@@ -4,6 +4,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ADAPTER_WEIGHTS_FILE } from '../src/adapter/verify.ts';
+import { ownEnvironment } from '../src/config/own-environment.ts';
+import { availableMemory } from '../src/inference/available-memory.ts';
 import { bundleMemory, PROCESS_BYTES } from '../src/inference/bundle-memory.ts';
 import { createEngine } from '../src/inference/create-engine.ts';
 import type { Engine } from '../src/inference/engine.ts';
@@ -95,7 +97,7 @@ export async function compareSides(options: BenchOptions): Promise<SideBySide> {
   const { manifest } = model.bundle;
   const ours = PROCESS_BYTES + bundleMemory(manifest, { encodeTokenBudget: ENCODE_TOKEN_BUDGET });
   const theirs = 4 * PEER_COPIES * manifest.decoder.parameters + PEER_BESIDE_BYTES;
-  const together = !options.apart && ours + theirs < process.availableMemory();
+  const together = !options.apart && ours + theirs < availableMemory();
   const openers = [() => openLoradrop(model, options), () => openPyTorch(model, options)];
   const figures = together
     ? await alternate(openers, options.runs)
@@ -151,6 +153,7 @@ async function openLoradrop(model: MeasuredModel, options: BenchOptions): Promis
     // With all prompts in the cache a generation begins with the condition.
     promptCacheBytes: measuresEncoder ? 0 : 4 * prompts.length * condition.tokens * condition.width,
     cancelGraceMs: 0,
+    environment: ownEnvironment(),
     logger: createLogger({ level: 'error' }),
   });
   await engine.load(bundle).catch(async (error: unknown) => {
@@ -223,7 +226,7 @@ async function openPyTorch(model: MeasuredModel, options: BenchOptions): Promise
       : { do: 'encode', prompts: join(directory, FILES.prompts), out: join(directory, FILES.hidden) };
   if (encoding) await writeFile(encoding.prompts, JSON.stringify(model.prompts));
   return {
-    name: `PyTorch ${peer.ready.torch}${options.compile ? ', compiled' : ''}${options.bf16 ? ', bf16' : ''}`,
+    name: `PyTorch ${peer.version}${options.compile ? ', compiled' : ''}${options.bf16 ? ', bf16' : ''}`,
     async run() {
       const encoded = encoding && (await peer.ask(encoding));
       const made = await peer.ask({ do: 'generate', out: join(directory, FILES.pytorchAdapter) });
