@@ -38,9 +38,17 @@ export function parseDevice(text: string): WantedDevice {
   };
 }
 
-/** The execution providers a session of this device is created with: one, so that there is nothing to fall back to in silence. */
+/** The execution providers a session of this device is created with. */
 export function executionProviders(device: Pick<Device, 'provider' | 'index'>) {
   return device.provider === 'cuda' ? [{ name: 'cuda', deviceId: device.index ?? 0 }] : ['cpu'];
+}
+
+/**
+ * Entries of a session's configuration under which every operator runs on the device, or the session does not open: ONNX
+ * Runtime adds its CPU provider to every session and gives it, in silence, what another one lacks.
+ */
+export function withoutFallback(device: Pick<Device, 'provider'>): Record<string, string> {
+  return device.provider === 'cuda' ? { disable_cpu_ep_fallback: '1' } : {};
 }
 
 /** Why CPU took the place of an optional CUDA. */
@@ -82,6 +90,7 @@ async function runProbe(device: Device): Promise<void> {
   try {
     const session = await InferenceSession.create(PROBE_GRAPH, {
       executionProviders: executionProviders(device),
+      extra: { session: withoutFallback(device) },
     });
     const map = new Tensor('float32', new Float32Array(9).fill(2), [1, 1, 3, 3]);
     const { y } = await session.run({ x: map, w: map });

@@ -1,6 +1,9 @@
+import { join } from 'node:path';
+import { InferenceSession } from 'onnxruntime-node';
 import { test } from 'tap';
 import { cudaProviderInstalled } from '../../src/inference/cuda-failure.ts';
-import { parseDevice, proveDevice } from '../../src/inference/device.ts';
+import { parseDevice, proveDevice, withoutFallback } from '../../src/inference/device.ts';
+import { untrainedBundle } from './bundles.ts';
 
 test('device names', async (t) => {
   t.strictSame(parseDevice('cpu'), { provider: 'cpu', index: 0, optional: false });
@@ -29,4 +32,17 @@ test('CUDA is demanded by name and wished for by auto', async (t) => {
   t.equal(device.name, 'cpu');
   t.match(fallback?.reason, /^cuda:99 cannot be used/);
   t.equal(fallback?.expected, !cudaProviderInstalled());
+});
+
+test('a session that must be on the device alone does not open where the CPU would help out', async (t) => {
+  const { directory, manifest } = await untrainedBundle(t);
+  const open = (session: Record<string, string>) =>
+    InferenceSession.create(join(directory, manifest.decoder.file), {
+      executionProviders: ['cpu'],
+      extra: { session },
+      logSeverityLevel: 4,
+    });
+  await t.resolves(open(withoutFallback({ provider: 'cpu' })));
+  // The CPU provider itself is what the entry forbids.
+  await t.rejects(open(withoutFallback({ provider: 'cuda' })), { message: /assigned to the default CPU EP/ });
 });
