@@ -1,6 +1,7 @@
 /** What does a GPU make of a bundle: how fast, how near to the arithmetic, in how much memory, and how far from the CPU? */
 import { execFile, spawnSync } from 'node:child_process';
 import { promisify } from 'node:util';
+import { ownEnvironment } from '../src/config/load.ts';
 import { createEngine } from '../src/inference/create-engine.ts';
 import { parseDevice } from '../src/inference/device.ts';
 import { detokenize } from '../src/lora/detokenize.ts';
@@ -144,6 +145,7 @@ function openEngine(device: string, { threads }: Pick<BenchOptions, 'threads'>) 
     // Every run encodes its prompts.
     promptCacheBytes: 0,
     cancelGraceMs: 0,
+    environment: ownEnvironment(),
     logger: createLogger({ level: 'silent' }),
   });
 }

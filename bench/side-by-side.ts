@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ADAPTER_WEIGHTS_FILE } from '../src/adapter/verify.ts';
-import { ownEnvironment } from '../src/config/own-environment.ts';
+import { ownEnvironment } from '../src/config/load.ts';
 import { availableMemory } from '../src/inference/available-memory.ts';
 import { bundleMemory, PROCESS_BYTES } from '../src/inference/bundle-memory.ts';
 import { createEngine } from '../src/inference/create-engine.ts';

@@ -1,4 +1,5 @@
 /** From nothing to a ready engine, as a service starts: verify the bundle, start the inference process, load. */
+import { ownEnvironment } from '../src/config/load.ts';
 import { createEngine } from '../src/inference/create-engine.ts';
 import { openBundle } from '../src/models/open.ts';
 import { createLogger } from '../src/observability/logger.ts';
@@ -18,6 +19,7 @@ const engine = await createEngine({
   batchWaitMs: 0,
   promptCacheBytes: 0,
   cancelGraceMs: 0,
+  environment: ownEnvironment(),
   logger: createLogger({ level: 'error' }),
 });
 try {

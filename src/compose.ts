@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { toLoradropError } from './base/errors.ts';
 import { redactConfig } from './config/docs.ts';
 import { configErrors } from './config/errors.ts';
+import { ownEnvironment } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { buildApp, buildProbeApp } from './http/app.ts';
 import type { HttpLimits, Readiness, ReadinessPart } from './http/services.ts';
@@ -208,6 +209,7 @@ function startEngine(config: Config, logger: Logger): Promise<Engine> {
     promptCacheBytes,
     memoryLimitBytes,
     cancelGraceMs,
+    environment: ownEnvironment(),
     logger,
   });
 }

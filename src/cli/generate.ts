@@ -7,6 +7,7 @@ import { Option } from 'commander';
 import { DTYPES, type Dtype } from '../base/dtype.ts';
 import { newId } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
+import { ownEnvironment } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { createEngine } from '../inference/create-engine.ts';
 import { drawPrompts } from '../jobs/draw.ts';
@@ -107,6 +108,7 @@ async function generate(
     promptCacheBytes: config.promptCacheBytes,
     memoryLimitBytes: config.memoryLimitBytes,
     cancelGraceMs: 0,
+    environment: ownEnvironment(),
     logger: createLogger({ level: 'error' }),
   });
   try {

@@ -41,3 +41,8 @@ export function loadConfig(flags: RawSettings = {}, environment: NodeJS.ProcessE
   }
   return Object.freeze(config);
 }
+
+/** The environment of this process as it is now, to be handed on to a process it starts. */
+export function ownEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env };
+}

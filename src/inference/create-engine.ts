@@ -39,6 +39,8 @@ export type EngineOptions = {
   readonly maxRestarts?: number;
   /** Wait before the second of such restarts; it doubles with each. The first comes at once. */
   readonly restartDelayMs?: number;
+  /** Environment of the process: as a rule that of this one. */
+  readonly environment: NodeJS.ProcessEnv;
   readonly logger: Logger;
 };
 
@@ -295,8 +297,13 @@ class ChildEngine implements Engine {
   }
 
   #launch(wanted: WantedDevice): void {
-    const { logger, threads, encodeTokenBudget, promptCacheBytes, memoryLimitBytes = 0 } = this.#options;
-    const child = new InferenceProcess({ logger, onMessage: (message) => this.#hear(message) });
+    const { logger, environment, threads, encodeTokenBudget, promptCacheBytes } = this.#options;
+    const { memoryLimitBytes = 0 } = this.#options;
+    const child = new InferenceProcess({
+      logger,
+      environment,
+      onMessage: (message) => this.#hear(message),
+    });
     this.#child = child;
     this.#task = { kind: 'open' };
     child.send({

@@ -45,7 +45,12 @@ export async function openDecoder(bundle: Bundle, device: Device): Promise<Decod
     decoder.multiplyAdds >= STAGED_FROM_MULTIPLY_ADDS;
   const parts = staged ? decoder.stages : [{ file: decoder.file, multiplyAdds: decoder.multiplyAdds }];
   const stages: { session: InferenceSession; file: string; multiplyAdds: number }[] = [];
-  for (const part of parts) stages.push({ ...part, session: await openSession(bundle, part.file, device) });
+  for (const part of parts) {
+    // Stages run one after the other, so one's workspace can be the next one's. Kept by every session it would add up
+    // (measured over eight stages: 280 MB instead of 80, in the same time).
+    const session = await openSession(bundle, part.file, device, { keepsWorkspace: !staged });
+    stages.push({ ...part, session });
+  }
   const multiplyAdds = parts.reduce((sum, part) => sum + part.multiplyAdds, 0);
   const inputShape = [1, condition.prompts, condition.tokens, condition.width];
   const [tokens, height, width] = decoder.features.at(-1)!;

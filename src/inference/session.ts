@@ -8,14 +8,21 @@ import { inferenceErrors } from './errors.ts';
 import { runtimeReason } from './runtime-reason.ts';
 
 /**
- * Opens a graph of the bundle by path, since weights beside it may exceed what a buffer can hold.
+ * Opens a graph of the bundle by path, since weights beside it may exceed what a buffer can hold. With `keepsWorkspace` false
+ * the memory of a run on the CPU goes back to the system after it, instead of staying with the session for the next.
  * Errors: `bundle-unloadable` with the file and ONNX Runtime's reason.
  */
-export async function openSession(bundle: Bundle, file: string, device: Device): Promise<InferenceSession> {
+export async function openSession(
+  bundle: Bundle,
+  file: string,
+  device: Device,
+  { keepsWorkspace = true }: { keepsWorkspace?: boolean } = {},
+): Promise<InferenceSession> {
   try {
     return await InferenceSession.create(join(bundle.directory, file), {
       executionProviders: executionProviders(device),
       intraOpNumThreads: device.threads,
+      enableCpuMemArena: keepsWorkspace,
       extra: {
         session: {
           // Every session has a thread pool of its own: idle ones must not spin beside the one that works.

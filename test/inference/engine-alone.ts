@@ -1,5 +1,6 @@
 /** A process with an engine and nothing else: tells its parent the id of the engine's child, and waits to be killed. */
 import { pino } from 'pino';
+import { ownEnvironment } from '../../src/config/load.ts';
 import { createEngine } from '../../src/inference/create-engine.ts';
 
 await createEngine({
@@ -8,6 +9,7 @@ await createEngine({
   batchWaitMs: 0,
   promptCacheBytes: 0,
   cancelGraceMs: 0,
+  environment: ownEnvironment(),
   logger: pino({
     level: 'info',
     hooks: {

@@ -1,6 +1,7 @@
 /** Real engines for the tests of this room, and what the tests do with them. */
 import { pino } from 'pino';
 import { sha256 } from '../../src/base/digest.ts';
+import { ownEnvironment } from '../../src/config/load.ts';
 import { createEngine, type EngineOptions } from '../../src/inference/create-engine.ts';
 import type { Engine, Inference, InferenceProgress, TokenBlock } from '../../src/inference/engine.ts';
 import type { Bundle } from '../../src/models/bundle.ts';
@@ -25,6 +26,7 @@ export async function startEngine(t: Tap, options: Partial<EngineOptions> = {}) 
     batchWaitMs: 5,
     promptCacheBytes: 1 << 26,
     cancelGraceMs: 60_000,
+    environment: ownEnvironment(),
     logger,
     ...options,
   });

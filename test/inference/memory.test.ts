@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { test } from 'tap';
 import { bundleMemory, PROCESS_BYTES } from '../../src/inference/bundle-memory.ts';
 import { somePrompts, stagedBundle, untrainedBundle, variant } from './bundles.ts';
@@ -71,6 +72,20 @@ test('with the untrained bundle', async (t) => {
     t.ok(peakResidentBytes < enough, 'not more than was claimed');
     t.ok(peakResidentBytes > enough / 4, 'and not a small part of it');
   });
+
+  t.test(
+    'its process has the given environment, and glibc told to keep what is freed',
+    {
+      skip: process.platform !== 'linux' && 'there is no /proc',
+    },
+    async (t) => {
+      const { pids } = await startEngine(t, { environment: { HANDED: 'on', MALLOC_MMAP_MAX_: '9' } });
+      const environment = (await readFile(`/proc/${pids[0]}/environ`, 'utf8')).split('\0');
+      t.ok(environment.includes('HANDED=on'));
+      t.ok(environment.includes('MALLOC_MMAP_MAX_=0'));
+      t.notOk(environment.includes('MALLOC_MMAP_MAX_=9'));
+    },
+  );
 
   t.test('a staged decoder that loads and does not run is told at its first decode', async (t) => {
     const { engine, pids } = await startEngine(t);

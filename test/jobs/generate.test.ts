@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { sha256 } from '../../src/base/digest.ts';
+import { ownEnvironment } from '../../src/config/load.ts';
 import { createEngine } from '../../src/inference/create-engine.ts';
 import type { JobPayload } from '../../src/jobs/catalog.ts';
 import { drawPrompts } from '../../src/jobs/draw.ts';
@@ -26,6 +27,7 @@ async function setUp(t: Test) {
     batchWaitMs: 0,
     promptCacheBytes: 1 << 24,
     cancelGraceMs: 1000,
+    environment: ownEnvironment(),
     logger,
   });
   t.teardown(() => engine.close());
