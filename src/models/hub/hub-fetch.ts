@@ -12,6 +12,8 @@ export type HubConnection = {
 
 /** Answers that mean the same request may do better later. */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Longest rest that is worth reading to keep a connection. */
+const MAX_DRAIN_BYTES = 1 << 16;
 
 /**
  * The `fetch` to use with a Hub. The token goes to the endpoint's own origin and nowhere else, whatever addresses the Hub
@@ -35,9 +37,25 @@ export function createHubFetch({
       throw unreachable(url.host, cause, signal);
     }
     if (response.ok) return response;
-    await response.body?.cancel();
+    await drain(response);
     throw refusal(url.host, response, token !== undefined);
   };
+}
+
+/**
+ * Reads the rest of an answer that nothing wants, so that its connection is free again; a long rest is cut off. Cutting off
+ * every answer left the next request without one now and then (Node 24: one in some thousands).
+ */
+export async function drain(response: Response): Promise<void> {
+  let bytes = 0;
+  try {
+    for await (const chunk of response.body ?? []) {
+      bytes += chunk.length;
+      if (bytes > MAX_DRAIN_BYTES) break;
+    }
+  } catch {
+    // Whatever broke the connection here is told by the request that needs it next.
+  }
 }
 
 /** A connection that failed, as `hub-unreachable` with the system's or the library's code; an abort stays what it is. */

@@ -4,7 +4,7 @@ import { Compile } from 'typebox/compile';
 import { LoradropError } from '../../base/errors.ts';
 import { modelErrors } from '../errors.ts';
 import type { HubAddress } from './address.ts';
-import { createHubFetch, type HubConnection, unreachable } from './hub-fetch.ts';
+import { createHubFetch, drain, type HubConnection, unreachable } from './hub-fetch.ts';
 
 /** A file of a repository. */
 export type HubFile = {
@@ -88,7 +88,7 @@ export async function openRepository(address: HubAddress, connection: HubConnect
     const response = await send(place.url, { headers });
     const start = response.status === 206 ? contentStart(response) : 0;
     if (start !== fromByte) {
-      await response.body?.cancel();
+      await drain(response);
       throw modelErrors.hubAnswer(`The Hub gives ${file.path} from byte ${start} on, not from ${fromByte}.`);
     }
     let left = file.bytes - fromByte;
@@ -170,7 +170,7 @@ async function understood<T>(asking: Promise<T>): Promise<T> {
 function headOnly(send: typeof fetch): typeof fetch {
   return async (input, init) => {
     const response = await send(input, init);
-    await response.body?.cancel();
+    await drain(response);
     return response;
   };
 }
