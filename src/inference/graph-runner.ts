@@ -1,39 +1,31 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { inferenceErrors } from './errors.ts';
-
-/** A graph held in memory with named inputs and one float32 output. */
-type Graph = {
-  run(
-    inputs: Readonly<Record<string, { values: Float32Array | BigInt64Array; shape: readonly number[] }>>,
-  ): Promise<Float32Array>;
-  close(): Promise<void>;
-};
+import type { GraphRunner } from '../models/graph-runner.ts';
 
 /**
- * Runs graphs in this very process, on the CPU: for the importer, which transforms kernels and measures what it made, and
- * has nothing else to do meanwhile. Errors: `inference-failed` where a graph gives something else than float32.
+ * Runs graphs in this very process, on the CPU: for the importer, which has nothing else to do meanwhile. Sessions keep no
+ * memory between runs, so that an import's memory is bounded by one run.
  */
-export function createGraphRunner(options: { threads: number }): (model: Uint8Array) => Promise<Graph> {
+export function createGraphRunner(options: { threads: number }): GraphRunner {
   return async (model) => {
     const session = await InferenceSession.create(model, {
       intraOpNumThreads: options.threads,
+      enableCpuMemArena: false,
+      enableMemPattern: false,
       extra: { session: { intra_op: { allow_spinning: '0' } } },
       logSeverityLevel: 4,
     });
-    const [output] = session.outputNames as [string];
+    const [name] = session.outputNames as [string];
     return {
-      async run(inputs) {
+      async run(inputs, output) {
         const feeds = Object.fromEntries(
-          Object.entries(inputs).map(([name, { values, shape }]) => [
-            name,
+          Object.entries(inputs).map(([input, { values, shape }]) => [
+            input,
             values instanceof Float32Array
               ? new Tensor('float32', values, shape)
               : new Tensor('int64', values, shape),
           ]),
         );
-        const data = (await session.run(feeds))[output]!.data;
-        if (!(data instanceof Float32Array)) throw inferenceErrors.runFailed('A graph gives no float32.');
-        return data;
+        await session.run(feeds, { [name]: new Tensor('float32', output.values, output.shape) });
       },
       close: () => session.release(),
     };

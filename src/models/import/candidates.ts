@@ -93,20 +93,28 @@ export function directCandidate(convolution: Convolution, speed: MachineSpeed = 
   };
 }
 
-/** A spectral form with its cost; undefined where a block of the least width would be too large. */
-function spectralCandidate(
+/** The spectral form with those tiles and products; undefined where a block of the least width would be too large. */
+function spectralForm(
   convolution: Convolution,
   wanted: Omit<SpectralForm, 'form' | 'blockChannels'>,
-  speed: MachineSpeed,
-): Candidate | undefined {
-  const { inputs, outputs } = convolution;
-  const { products } = wanted;
+): SpectralForm | undefined {
   const { half, full } = tilingsOf(convolution, wanted);
+  const spectrumFloats = halfSpectrum(half.points) * full.points * (wanted.products === 3 ? 3 : 2);
+  const blockChannels = channelsOfBlock(convolution.outputs, 4 * convolution.inputs * spectrumFloats);
+  return blockChannels === undefined ? undefined : { form: 'spectral', ...wanted, blockChannels };
+}
+
+/** A spectral form with its cost. */
+export function spectralCandidate(
+  convolution: Convolution,
+  form: SpectralForm,
+  speed: MachineSpeed = TYPICAL_SPEED,
+): Candidate {
+  const { inputs, outputs } = convolution;
+  const { products, blockChannels } = form;
+  const { half, full } = tilingsOf(convolution, form);
   const tiles = half.tiles * full.tiles;
   const frequencies = halfSpectrum(half.points) * full.points;
-  const spectrumFloats = frequencies * (products === 3 ? 3 : 2);
-  const blockChannels = channelsOfBlock(outputs, 4 * inputs * spectrumFloats);
-  if (blockChannels === undefined) return undefined;
   const stored = Math.ceil(outputs / blockChannels) * blockChannels;
 
   // Floats of every intermediate result; those of the inputs' side first.
@@ -123,12 +131,12 @@ function spectralCandidate(
     fullIn * 2 * full.points +
     fullOut * full.points * (products === 3 ? 3 : 2) +
     halfOut * 2 * halfSpectrum(half.points);
-  const weightBytes = 4 * inputs * stored * spectrumFloats;
+  const weightBytes = 4 * inputs * stored * frequencies * (products === 3 ? 3 : 2);
   // Copies: padding, gathering, sorting of rows for four products, tiles into a map, cutting off what is too much.
   const copied = inputs * half.length * full.length + gathered + (products === 4 ? fullIn : 0) + 2 * halfOut;
   const written = halfIn + fullIn + multiplied + fullOut + halfOut;
   return {
-    form: { form: 'spectral', ...wanted, blockChannels },
+    form,
     seconds:
       productMacs / speed.productMacs +
       weightBytes / speed.packBytes +
@@ -153,10 +161,14 @@ function channelsOfBlock(outputs: number, channelBytes: number): number | undefi
   return Math.ceil(outputs / blocks / CHANNEL_BLOCK) * CHANNEL_BLOCK;
 }
 
-/** Every way to compute a convolution that no other beats in both time and memory, the smallest first. */
+/** Every way to compute a convolution that is worth its memory: see {@link worthwhile}. */
 export function candidates(convolution: Convolution, speed: MachineSpeed = TYPICAL_SPEED): Candidate[] {
-  const direct = directCandidate(convolution, speed);
-  const found = [direct];
+  return worthwhile(everyCandidate(convolution, speed));
+}
+
+/** Every way to compute a convolution, the direct one first. */
+export function everyCandidate(convolution: Convolution, speed: MachineSpeed = TYPICAL_SPEED): Candidate[] {
+  const found = [directCandidate(convolution, speed)];
   const [first, second] = convolution.lengths.map((length) => tileCounts(length, convolution.kernel)) as [
     number[],
     number[],
@@ -165,17 +177,27 @@ export function candidates(convolution: Convolution, speed: MachineSpeed = TYPIC
     for (const b of second) {
       for (const half of [0, 1] as const) {
         for (const products of [3, 4] as const satisfies readonly Products[]) {
-          const candidate = spectralCandidate(convolution, { half, tiles: [a, b], products }, speed);
-          if (candidate && candidate.seconds * MIN_GAIN < direct.seconds) found.push(candidate);
+          const form = spectralForm(convolution, { half, tiles: [a, b], products });
+          if (form) found.push(spectralCandidate(convolution, form, speed));
         }
       }
     }
   }
+  return found;
+}
+
+/**
+ * The candidates of a convolution that no other beats in both time and memory, the smallest first; spectral ones only where
+ * they are {@link MIN_GAIN} times faster than the direct one, which must be among them.
+ */
+export function worthwhile(some: readonly Candidate[]): Candidate[] {
+  const direct = some.find(({ form }) => form.form === 'direct')!;
+  const found = some.filter((one) => one === direct || one.seconds * MIN_GAIN < direct.seconds);
   found.sort((a, b) => a.weightBytes - b.weightBytes || a.seconds - b.seconds);
   let best = Number.POSITIVE_INFINITY;
-  return found.filter((candidate) => {
-    if (candidate.seconds >= best) return false;
-    best = candidate.seconds;
+  return found.filter(({ seconds }) => {
+    if (seconds >= best) return false;
+    best = seconds;
     return true;
   });
 }

@@ -27,14 +27,21 @@ export function planDecoder(
   options: { readonly memoryBytes: number; readonly speed?: MachineSpeed },
 ): DecoderPlan {
   const convolutions = allConvolutions(architecture);
-  const all = new Map(convolutions.map((one) => [one.name, candidates(one, options.speed)]));
-  let weightBytes = options.memoryBytes;
-  let plan = chooseForms(all, weightBytes);
+  const choices = new Map(convolutions.map((one) => [one.name, candidates(one, options.speed)]));
+  return choosePlan(architecture, choices, options.memoryBytes);
+}
+
+/** The plan as {@link planDecoder} makes it, from the ways that each convolution may take, by its name. */
+export function choosePlan(
+  architecture: DecoderArchitecture,
+  choices: ReadonlyMap<string, readonly Candidate[]>,
+  memoryBytes: number,
+): DecoderPlan {
+  let plan = chooseForms(choices, memoryBytes);
   for (let round = 0; round < BUDGET_ROUNDS; round++) {
-    const excess = decoderMemory(architecture, plan) - options.memoryBytes;
+    const excess = decoderMemory(architecture, plan) - memoryBytes;
     if (excess <= 0) break;
-    weightBytes = totalBytes(plan) - excess;
-    plan = chooseForms(all, weightBytes);
+    plan = chooseForms(choices, totalBytes(plan) - excess);
   }
   return plan;
 }

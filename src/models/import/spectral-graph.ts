@@ -145,8 +145,11 @@ export function spectraGraph(convolution: Convolution, form: SpectralForm): Uint
   const columns = graph.node('columns', 'Reshape', [taps, shape]);
   const { rows, values } = kernelSpectra(kernel, form.half, tilingsOf(convolution, form), form.products);
   const transform = graph.constant('transform', values, [rows, area]);
-  graph.node('spectra', 'MatMul', [transform, columns]);
-  graph.output('spectra', 'float32', [rows, inputs * blockChannels]);
+  const products = graph.node('products', 'MatMul', [transform, columns]);
+  const [, ...blockShape] = spectraShape(convolution, form);
+  const target = graph.constant('block-shape', BigInt64Array.from(blockShape, BigInt), [3]);
+  graph.node('spectra', 'Reshape', [products, target]);
+  graph.output('spectra', 'float32', blockShape);
   return graph.encode();
 }
 

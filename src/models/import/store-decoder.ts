@@ -3,12 +3,12 @@ import { fromF16Bits, toF16Bits } from '../../base/dtype.ts';
 import { fillUniform, seededRandom } from '../../base/random.ts';
 import type { ExternalDataFile, ExternalTensor } from '../../onnx/external-data.ts';
 import { modelErrors } from '../errors.ts';
+import type { GraphRunner, RunnableGraph } from '../graph-runner.ts';
 import type { SpectralForm } from '../manifest.ts';
 import { type DecoderArchitecture, decoderWeights } from './architecture.ts';
 import { spectraShape } from './candidates.ts';
 import { allConvolutions, type Convolution, directView } from './convolutions.ts';
 import { type ConvolutionForms, type PlacedWeights, rowsName, spectraName } from './decoder-graph.ts';
-import type { GraphRunner, RunnableGraph } from './graph-runner.ts';
 import { spectraGraph, spectralBlockGraph, spectralRows } from './spectral-graph.ts';
 import type { StateDict } from './state-dict.ts';
 
@@ -95,14 +95,17 @@ async function storeSpectra(
   const shape = spectraShape(convolution, form);
   const rows = spectralRows(convolution, form);
   const errors: number[] = [];
+  const blockShape = shape.slice(1);
+  const spectra = new Float32Array(blockShape.reduce((a, b) => a * b));
   await using transform = disposable(await runner(spectraGraph(convolution, form)));
 
   async function* blocks(): AsyncGenerator<Uint8Array> {
     let block = 0;
     for await (const kernels of inBlocks(numbers, blockChannels * inputs * area)) {
-      const spectra = await transform.graph.run({
-        kernels: { values: kernels, shape: [blockChannels, inputs, area] },
-      });
+      await transform.graph.run(
+        { kernels: { values: kernels, shape: [blockChannels, inputs, area] } },
+        { values: spectra, shape: blockShape },
+      );
       const stored = narrowed(spectra, convolution.kernelName, precision);
       const isLast = block === shape[0] - 1;
       if (block === 0 || isLast) {
@@ -117,11 +120,11 @@ async function storeSpectra(
     }
   }
 
-  const spectra = await file.append(STORED_AS[precision], shape, blocks());
+  const spectraTensor = await file.append(STORED_AS[precision], shape, blocks());
   const rowNumbers = await file.append('int64', [rows.length], [bytesOf(rows)]);
   return {
     weights: [
-      [spectraName(convolution), spectra],
+      [spectraName(convolution), spectraTensor],
       [rowsName(convolution), rowNumbers],
     ],
     error: Math.max(...errors),
@@ -150,11 +153,15 @@ async function measureBlock(
   const map = new Float32Array(lengths[0] * lengths[1] * inputs);
   fillUniform(random, map, 1);
   await using graph = disposable(await runner(spectralBlockGraph(convolution, form)));
-  const y = await graph.graph.run({
-    x: { values: map, shape: [1, ...ordered(firstIn), inputs] },
-    spectra: { values: block.spectra, shape: [1, ...spectraShape(convolution, form).slice(1)] },
-    rows: { values: block.rows, shape: [block.rows.length] },
-  });
+  const y = new Float32Array(lengths[0] * lengths[1] * blockChannels);
+  await graph.graph.run(
+    {
+      x: { values: map, shape: [1, ...ordered(firstIn), inputs] },
+      spectra: { values: block.spectra, shape: [1, ...spectraShape(convolution, form).slice(1)] },
+      rows: { values: block.rows, shape: [block.rows.length] },
+    },
+    { values: y, shape: [1, ...ordered(firstOut), blockChannels] },
+  );
   const at = (first: 0 | 1, i: number, j: number) => (first === 0 ? i * lengths[1] + j : j * lengths[0] + i);
   const padding = (kernel - 1) / 2;
 
