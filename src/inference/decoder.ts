@@ -48,7 +48,8 @@ export async function openDecoder(bundle: Bundle, device: Device): Promise<Decod
   for (const part of parts) {
     // Stages run one after the other, so one's workspace can be the next one's. Kept by every session it would add up
     // (measured over eight stages: 280 MB instead of 80, in the same time).
-    const session = await openSession(bundle, part.file, device, { keepsWorkspace: !staged });
+    const options = { keepsWorkspace: !staged, fallback: false };
+    const session = await openSession(bundle, part.file, device, options);
     stages.push({ ...part, session });
   }
   const multiplyAdds = parts.reduce((sum, part) => sum + part.multiplyAdds, 0);

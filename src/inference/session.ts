@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { InferenceSession, type Tensor } from 'onnxruntime-node';
 import type { Bundle } from '../models/bundle.ts';
-import { executionProviders } from './device.ts';
+import { executionProviders, withoutFallback } from './device.ts';
 import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
 import { runtimeReason } from './runtime-reason.ts';
@@ -10,13 +10,13 @@ import { runtimeReason } from './runtime-reason.ts';
 /**
  * Opens a graph of the bundle by path, since weights beside it may exceed what a buffer can hold. With `keepsWorkspace` false
  * the memory of a run on the CPU goes back to the system after it, instead of staying with the session for the next.
- * Errors: `bundle-unloadable` with the file and ONNX Runtime's reason.
+ * With `fallback` false every operator runs on the device. Errors: `bundle-unloadable` with the file and ONNX Runtime's reason.
  */
 export async function openSession(
   bundle: Bundle,
   file: string,
   device: Device,
-  { keepsWorkspace = true }: { keepsWorkspace?: boolean } = {},
+  { keepsWorkspace = true, fallback = true }: { keepsWorkspace?: boolean; fallback?: boolean } = {},
 ): Promise<InferenceSession> {
   try {
     return await InferenceSession.create(join(bundle.directory, file), {
@@ -29,6 +29,7 @@ export async function openSession(
           intra_op: { allow_spinning: '0' },
           // CUDA's arena grows by doubling, which for gigabytes of weights can be gigabytes of nothing.
           ...(device.provider === 'cuda' && { use_device_allocator_for_initializers: '1' }),
+          ...(!fallback && withoutFallback(device)),
         },
       },
       // Failures come as exceptions; what it would print besides is their repetition.
