@@ -187,19 +187,37 @@ export function everyCandidate(convolution: Convolution, speed: MachineSpeed = T
 }
 
 /**
- * The candidates of a convolution that no other beats in both time and memory, the smallest first; spectral ones only where
- * they are {@link MIN_GAIN} times faster than the direct one, which must be among them.
+ * The candidates of a convolution that no other beats in both time and stored bytes, the smallest first; for each of
+ * {@link WORK_LIMITS} also those that no other within that limit beats. Spectral ones only where they are {@link MIN_GAIN}
+ * times faster than the direct one, which must be among them.
  */
 export function worthwhile(some: readonly Candidate[]): Candidate[] {
   const direct = some.find(({ form }) => form.form === 'direct')!;
   const found = some.filter((one) => one === direct || one.seconds * MIN_GAIN < direct.seconds);
   found.sort((a, b) => a.weightBytes - b.weightBytes || a.seconds - b.seconds);
-  let best = Number.POSITIVE_INFINITY;
-  return found.filter(({ seconds }) => {
-    if (seconds >= best) return false;
-    best = seconds;
-    return true;
-  });
+  const kept = new Set<Candidate>();
+  for (const limit of WORK_LIMITS) {
+    let best = Number.POSITIVE_INFINITY;
+    for (const candidate of withinWork(found, limit)) {
+      if (candidate.seconds >= best) continue;
+      best = candidate.seconds;
+      kept.add(candidate);
+    }
+  }
+  return found.filter((candidate) => kept.has(candidate));
+}
+
+/**
+ * Limits on the memory of one operator of a spectral convolution, in bytes: a plan is made under each of them, because the
+ * largest operator of all decides what the decoder needs beside its kernels.
+ */
+export const WORK_LIMITS: readonly number[] = [1 / 4, 1 / 2, 1, 2, 4, Number.POSITIVE_INFINITY].map(
+  (gibibytes) => gibibytes * 2 ** 30,
+);
+
+/** The candidates that keep to a limit; direct convolution always does. */
+export function withinWork(some: readonly Candidate[], workBytes: number): Candidate[] {
+  return some.filter((one) => one.form.form === 'direct' || one.workBytes <= workBytes);
 }
 
 /** Numbers of tiles worth a thought: each gives a tile of another size, none above {@link MAX_TILE_POINTS}. */

@@ -17,7 +17,7 @@ const LIVE_ACTIVATIONS = 8;
 const ENCODER_COPIES = 2;
 
 /** Results of a spectral convolution's operators alive at once, in sizes of its largest input and output together. */
-const LIVE_RESULTS = 1.5;
+const LIVE_RESULTS = 2;
 
 /**
  * Estimated bytes that a decoder takes: to load, or to decode one condition, whichever is more. Kernels of direct

@@ -9,6 +9,8 @@ import {
   type DecoderPlan,
   directCandidate,
   type MachineSpeed,
+  WORK_LIMITS,
+  withinWork,
 } from './candidates.ts';
 import { allConvolutions } from './convolutions.ts';
 import { decoderMemory } from './graph-memory.ts';
@@ -31,8 +33,26 @@ export function planDecoder(
   return choosePlan(architecture, choices, options.memoryBytes);
 }
 
-/** The plan as {@link planDecoder} makes it, from the ways that each convolution may take, by its name. */
+/**
+ * The plan as {@link planDecoder} makes it, from the ways that each convolution may take, by its name. A plan is made under
+ * each limit on the memory of operators, and the quickest of those that fit is taken, or the smallest where none does.
+ */
 export function choosePlan(
+  architecture: DecoderArchitecture,
+  choices: ReadonlyMap<string, readonly Candidate[]>,
+  memoryBytes: number,
+): DecoderPlan {
+  const plans = WORK_LIMITS.map((limit) => {
+    const limited = new Map([...choices].map(([name, some]) => [name, withinWork(some, limit)]));
+    return planWithin(architecture, limited, memoryBytes);
+  });
+  const fitting = plans.filter((plan) => decoderMemory(architecture, plan) <= memoryBytes);
+  return fitting.length > 0
+    ? least(fitting, totalSeconds)
+    : least(plans, (plan) => decoderMemory(architecture, plan));
+}
+
+function planWithin(
   architecture: DecoderArchitecture,
   choices: ReadonlyMap<string, readonly Candidate[]>,
   memoryBytes: number,
@@ -40,7 +60,7 @@ export function choosePlan(
   let plan = chooseForms(choices, memoryBytes);
   for (let round = 0; round < BUDGET_ROUNDS; round++) {
     const excess = decoderMemory(architecture, plan) - memoryBytes;
-    if (excess <= 0) break;
+    if (excess <= 0) return useRest(architecture, choices, plan, memoryBytes);
     plan = chooseForms(choices, totalBytes(plan) - excess);
   }
   return plan;
@@ -48,6 +68,31 @@ export function choosePlan(
 
 /** What lies in memory besides kernels depends a little on the plan: a few rounds settle it. */
 const BUDGET_ROUNDS = 8;
+
+/**
+ * Spends what a common price of memory leaves over: a large kernel's next step may be out of reach while smaller ones could
+ * still gain. As long as some exchange saves time and fits, the one that saves most is made.
+ */
+function useRest(
+  architecture: DecoderArchitecture,
+  choices: ReadonlyMap<string, readonly Candidate[]>,
+  plan: DecoderPlan,
+  memoryBytes: number,
+): DecoderPlan {
+  const gains = (current: DecoderPlan) =>
+    [...choices].flatMap(([name, some]) =>
+      some.map((candidate) => ({ name, candidate, seconds: current.get(name)!.seconds - candidate.seconds })),
+    );
+  for (;;) {
+    const step = gains(plan)
+      .filter(({ seconds }) => seconds > 0)
+      .sort((a, b) => b.seconds - a.seconds)
+      .map(({ name, candidate }) => new Map(plan).set(name, candidate))
+      .find((changed) => decoderMemory(architecture, changed) <= memoryBytes);
+    if (!step) return plan;
+    plan = step;
+  }
+}
 
 /**
  * Chooses a way for each convolution so that the whole takes the least time with stored kernels of at most `weightBytes`.
@@ -86,6 +131,14 @@ const PRICE_STEPS = 40;
 
 function costAt({ seconds, weightBytes }: Candidate, secondsPerByte: number): number {
   return seconds + weightBytes * secondsPerByte;
+}
+
+function totalSeconds(choice: DecoderPlan): number {
+  return [...choice.values()].reduce((sum, { seconds }) => sum + seconds, 0);
+}
+
+function least<Item>(some: readonly Item[], measure: (item: Item) => number): Item {
+  return some.reduce((best, one) => (measure(one) < measure(best) ? one : best));
 }
 
 function totalBytes(choice: DecoderPlan): number {
