@@ -50,6 +50,11 @@ const SPECTRAL_OPERATORS = 12;
  * memory of an import; and matrix products over a few hundred channels are as fast as over thousands.
  */
 const MAX_BLOCK_BYTES = 192 << 20;
+/**
+ * Most that an operator may read and write at once, as far as groups of tiles can help: beyond some hundred megabytes a
+ * larger one is no quicker, and what the operators of one convolution need comes on top of everything else in memory.
+ */
+const MAX_WORK_BYTES = 512 << 20;
 /** Output channels that a block has a multiple of: what AVX-512 kernels take at once; other widths divide it. */
 const CHANNEL_BLOCK = 16;
 /** A spectral form must promise this much less time than direct convolution, which needs no further memory. */
@@ -77,6 +82,45 @@ export function spectraShape(
   const frequencies = halfSpectrum(half.points) * full.points * products;
   const depth = convolution.inputs * (form.products === 3 ? 1 : 2);
   return [Math.ceil(convolution.outputs / form.blockChannels), frequencies, depth, form.blockChannels];
+}
+
+/** Floats of every intermediate result of a spectral convolution, from what is gathered to what goes back into a map. */
+function intermediateFloats(convolution: Convolution, form: SpectralForm) {
+  const { inputs, outputs } = convolution;
+  const { products, blockChannels } = form;
+  const { half, full } = tilingsOf(convolution, form);
+  const tiles = half.tiles * full.tiles;
+  const frequencies = halfSpectrum(half.points) * full.points;
+  const stored = Math.ceil(outputs / blockChannels) * blockChannels;
+  return {
+    gathered: half.points * full.points * tiles * inputs,
+    halfIn: 2 * halfSpectrum(half.points) * full.points * tiles * inputs,
+    fullIn: frequencies * products * tiles * inputs,
+    multiplied: frequencies * (products === 3 ? 3 : 2) * tiles * stored,
+    fullOut: 2 * halfSpectrum(half.points) * full.outputs * tiles * stored,
+    halfOut: half.outputs * full.outputs * tiles * stored,
+  };
+}
+
+/** What the largest operator of a spectral convolution reads and writes, in bytes, if it takes all tiles at once. */
+function largestOperatorBytes(convolution: Convolution, form: SpectralForm): number {
+  const results = Object.values(intermediateFloats(convolution, form));
+  return 4 * Math.max(...results.slice(1).map((result, at) => result + results[at]!));
+}
+
+/**
+ * The half axis in groups of tiles that are worked on one after the other: as few as keep every operator's input and output
+ * within {@link MAX_WORK_BYTES}, where tiles are small enough for that. Each group reads the whole of the spectra again.
+ */
+export function tileGroups(convolution: Convolution, form: SpectralForm): AxisTiling[] {
+  const { half } = tilingsOf(convolution, form);
+  const wanted = Math.ceil(largestOperatorBytes(convolution, form) / MAX_WORK_BYTES);
+  const size = Math.ceil(half.tiles / Math.min(wanted, half.tiles));
+  return Array.from({ length: Math.ceil(half.tiles / size) }, (_, group) => ({
+    ...half,
+    tiles: Math.min(size, half.tiles - group * size),
+    start: half.start + group * size * half.outputs,
+  }));
 }
 
 /** Direct convolution. */
@@ -113,17 +157,11 @@ export function spectralCandidate(
   const { inputs, outputs } = convolution;
   const { products, blockChannels } = form;
   const { half, full } = tilingsOf(convolution, form);
+  const groups = tileGroups(convolution, form);
   const tiles = half.tiles * full.tiles;
   const frequencies = halfSpectrum(half.points) * full.points;
   const stored = Math.ceil(outputs / blockChannels) * blockChannels;
-
-  // Floats of every intermediate result; those of the inputs' side first.
-  const gathered = half.points * full.points * tiles * inputs;
-  const halfIn = 2 * halfSpectrum(half.points) * full.points * tiles * inputs;
-  const fullIn = frequencies * products * tiles * inputs;
-  const multiplied = frequencies * (products === 3 ? 3 : 2) * tiles * stored;
-  const fullOut = 2 * halfSpectrum(half.points) * full.outputs * tiles * stored;
-  const halfOut = half.outputs * full.outputs * tiles * stored;
+  const { gathered, halfIn, fullIn, multiplied, fullOut, halfOut } = intermediateFloats(convolution, form);
 
   const productMacs = frequencies * products * tiles * inputs * stored;
   const transformMacs =
@@ -139,15 +177,16 @@ export function spectralCandidate(
     form,
     seconds:
       productMacs / speed.productMacs +
-      weightBytes / speed.packBytes +
+      (groups.length * weightBytes) / speed.packBytes +
       transformMacs / speed.transformMacs +
       (4 * (2 * copied + written)) / speed.moveBytes +
-      SPECTRAL_OPERATORS * OPERATOR_SECONDS,
+      groups.length * SPECTRAL_OPERATORS * OPERATOR_SECONDS,
     weightBytes,
     multiplyAdds: productMacs + transformMacs,
-    workBytes:
-      4 *
-      Math.max(gathered + halfIn, halfIn + fullIn, fullIn + multiplied, multiplied + fullOut, 2 * halfOut),
+    workBytes: Math.max(
+      largestOperatorBytes(convolution, form) * (groups[0]!.tiles / half.tiles),
+      8 * halfOut,
+    ),
   };
 }
 
@@ -187,37 +226,19 @@ export function everyCandidate(convolution: Convolution, speed: MachineSpeed = T
 }
 
 /**
- * The candidates of a convolution that no other beats in both time and stored bytes, the smallest first; for each of
- * {@link WORK_LIMITS} also those that no other within that limit beats. Spectral ones only where they are {@link MIN_GAIN}
- * times faster than the direct one, which must be among them.
+ * The candidates of a convolution that no other beats in both time and stored bytes, the smallest first; spectral ones only
+ * where they are {@link MIN_GAIN} times faster than the direct one, which must be among them.
  */
 export function worthwhile(some: readonly Candidate[]): Candidate[] {
   const direct = some.find(({ form }) => form.form === 'direct')!;
   const found = some.filter((one) => one === direct || one.seconds * MIN_GAIN < direct.seconds);
   found.sort((a, b) => a.weightBytes - b.weightBytes || a.seconds - b.seconds);
-  const kept = new Set<Candidate>();
-  for (const limit of WORK_LIMITS) {
-    let best = Number.POSITIVE_INFINITY;
-    for (const candidate of withinWork(found, limit)) {
-      if (candidate.seconds >= best) continue;
-      best = candidate.seconds;
-      kept.add(candidate);
-    }
-  }
-  return found.filter((candidate) => kept.has(candidate));
-}
-
-/**
- * Limits on the memory of one operator of a spectral convolution, in bytes: a plan is made under each of them, because the
- * largest operator of all decides what the decoder needs beside its kernels.
- */
-export const WORK_LIMITS: readonly number[] = [1 / 4, 1 / 2, 1, 2, 4, Number.POSITIVE_INFINITY].map(
-  (gibibytes) => gibibytes * 2 ** 30,
-);
-
-/** The candidates that keep to a limit; direct convolution always does. */
-export function withinWork(some: readonly Candidate[], workBytes: number): Candidate[] {
-  return some.filter((one) => one.form.form === 'direct' || one.workBytes <= workBytes);
+  let best = Number.POSITIVE_INFINITY;
+  return found.filter(({ seconds }) => {
+    if (seconds >= best) return false;
+    best = seconds;
+    return true;
+  });
 }
 
 /** Numbers of tiles worth a thought: each gives a tile of another size, none above {@link MAX_TILE_POINTS}. */

@@ -3,14 +3,13 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DecoderArchitecture } from './architecture.ts';
 import type { DecoderPlan } from './candidates.ts';
+import { MAX_KERNEL_BYTES } from './decoder-graph.ts';
 
 /**
  * Copies of a kernel that there are at once, beside the kernels that are finished, while it is brought into the layout that
  * convolutions want (measured: 2.9 to 3.3).
  */
 const LOADING_COPIES = 3;
-/** A kernel above this is loaded in slices (see decoder-graph.ts). */
-const MAX_SLICE_BYTES = 1 << 30;
 /** Activations alive at once, in sizes of the largest one: views, layouts, both branches (measured: 7 to 8). */
 const LIVE_ACTIVATIONS = 8;
 /** An encoder's weights, and their repacked copies while it loads. */
@@ -31,7 +30,7 @@ export function decoderMemory({ features }: DecoderArchitecture, plan: DecoderPl
   });
   const direct = chosen.filter(({ form }) => form.form === 'direct').map(({ weightBytes }) => weightBytes);
   const spectral = chosen.filter(({ form }) => form.form === 'spectral').map(({ workBytes }) => workBytes);
-  const loadingBytes = LOADING_COPIES * Math.min(MAX_SLICE_BYTES, Math.max(0, ...direct));
+  const loadingBytes = LOADING_COPIES * Math.min(MAX_KERNEL_BYTES, Math.max(0, ...direct));
   const decodingBytes =
     LIVE_ACTIVATIONS * 4 * Math.max(...activations) + LIVE_RESULTS * Math.max(0, ...spectral);
   const kernels = chosen.reduce((sum, { weightBytes }) => sum + weightBytes, 0);

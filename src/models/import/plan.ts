@@ -9,8 +9,6 @@ import {
   type DecoderPlan,
   directCandidate,
   type MachineSpeed,
-  WORK_LIMITS,
-  withinWork,
 } from './candidates.ts';
 import { allConvolutions } from './convolutions.ts';
 import { decoderMemory } from './graph-memory.ts';
@@ -33,26 +31,8 @@ export function planDecoder(
   return choosePlan(architecture, choices, options.memoryBytes);
 }
 
-/**
- * The plan as {@link planDecoder} makes it, from the ways that each convolution may take, by its name. A plan is made under
- * each limit on the memory of operators, and the quickest of those that fit is taken, or the smallest where none does.
- */
+/** The plan as {@link planDecoder} makes it, from the ways that each convolution may take, by its name. */
 export function choosePlan(
-  architecture: DecoderArchitecture,
-  choices: ReadonlyMap<string, readonly Candidate[]>,
-  memoryBytes: number,
-): DecoderPlan {
-  const plans = WORK_LIMITS.map((limit) => {
-    const limited = new Map([...choices].map(([name, some]) => [name, withinWork(some, limit)]));
-    return planWithin(architecture, limited, memoryBytes);
-  });
-  const fitting = plans.filter((plan) => decoderMemory(architecture, plan) <= memoryBytes);
-  return fitting.length > 0
-    ? least(fitting, totalSeconds)
-    : least(plans, (plan) => decoderMemory(architecture, plan));
-}
-
-function planWithin(
   architecture: DecoderArchitecture,
   choices: ReadonlyMap<string, readonly Candidate[]>,
   memoryBytes: number,
@@ -131,14 +111,6 @@ const PRICE_STEPS = 40;
 
 function costAt({ seconds, weightBytes }: Candidate, secondsPerByte: number): number {
   return seconds + weightBytes * secondsPerByte;
-}
-
-function totalSeconds(choice: DecoderPlan): number {
-  return [...choice.values()].reduce((sum, { seconds }) => sum + seconds, 0);
-}
-
-function least<Item>(some: readonly Item[], measure: (item: Item) => number): Item {
-  return some.reduce((best, one) => (measure(one) < measure(best) ? one : best));
 }
 
 function totalBytes(choice: DecoderPlan): number {

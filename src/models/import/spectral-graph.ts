@@ -1,9 +1,10 @@
 /** Spectral convolutions as graphs of plain ONNX operators; the arithmetic is in spectral.ts. */
 import { createGraphBuilder, type GraphBuilder } from '../../onnx/graph-builder.ts';
 import type { SpectralForm } from '../manifest.ts';
-import { spectraShape, tilingsOf } from './candidates.ts';
+import { spectraShape, tileGroups, tilingsOf } from './candidates.ts';
 import type { Convolution } from './convolutions.ts';
 import {
+  type AxisTiling,
   forwardFull,
   forwardHalf,
   halfSpectrum,
@@ -24,45 +25,114 @@ export type SpectralInput = {
   readonly spectra: readonly string[];
   /** Value with the rows that make up the tiles, as {@link spectralRows} gives them. */
   readonly rows: string;
+  /** As `tileGroups` gives them for the whole convolution. */
+  readonly groups: readonly AxisTiling[];
 };
 
-/** The rows of a flattened map that make up the tiles of a spectral convolution. */
-export function spectralRows(convolution: Convolution, form: SpectralForm): BigInt64Array {
+/** The rows of a flattened map that make up the tiles of a spectral convolution, group after group. */
+export function spectralRows(
+  convolution: Convolution,
+  form: SpectralForm,
+  tilesInGroups: readonly AxisTiling[] = tileGroups(convolution, form),
+): BigInt64Array {
   const { lengths, firstIn } = convolution;
   const rowLength = lengths[firstIn === 0 ? 1 : 0];
   const strides = form.half === firstIn ? { half: rowLength, full: 1 } : { half: 1, full: rowLength };
-  return tileRows(tilingsOf(convolution, form), strides);
+  const { full } = tilingsOf(convolution, form);
+  const groups = tilesInGroups.map((half) => tileRows({ half, full }, strides));
+  const rows = new BigInt64Array(groups.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const group of groups) {
+    rows.set(group, at);
+    at += group.length;
+  }
+  return rows;
 }
 
 /**
  * Emits a spectral convolution for one map and returns its value, `[1, first, second, outputs]` in the order of
- * `firstOut`, named after the convolution. Channels stay innermost and points outermost, so that both transforms are products with a small matrix on the
- * left over long contiguous rows, every frequency finds its operands together, and nothing is transposed but whole rows.
+ * `firstOut`, named after the convolution. Channels stay innermost and points outermost, so that both transforms are products
+ * with a small matrix on the left over long contiguous rows, every frequency finds its operands together, and nothing is
+ * transposed but whole rows.
  */
 export function emitSpectral(graph: GraphBuilder, input: SpectralInput): string {
-  const { convolution, form, x } = input;
-  const { name, inputs, outputs } = convolution;
+  const { convolution, form, groups, x } = input;
+  const { name, inputs, outputs, firstOut } = convolution;
   const { half, full } = tilingsOf(convolution, form);
-  const tiles = half.tiles * full.tiles;
-  const halfFrequencies = halfSpectrum(half.points);
-  const [blocks, frequencies, depth, blockChannels] = spectraShape(convolution, form);
   const named = (part: string) => `${name}.${part}`;
   const constant = (part: string, numbers: readonly number[]) =>
     graph.constant(named(part), BigInt64Array.from(numbers, BigInt), [numbers.length]);
   const matrix = (part: string, { rows, columns, values }: Matrix) =>
     graph.constant(named(part), values, [rows, columns]);
-  const reshape = (part: string, value: string, shape: readonly number[]) =>
-    graph.node(named(part), 'Reshape', [value, constant(`${part}-shape`, shape)]);
-  const multiply = (part: string, left: string, right: string) =>
-    graph.node(named(part), 'MatMul', [left, right]);
 
-  const map = reshape('map', x, [half.length * full.length, inputs]);
+  const mapShape = constant('map-shape', [half.length * full.length, inputs]);
+  const map = graph.node(named('map'), 'Reshape', [x, mapShape]);
   const padded = graph.node(named('padded'), 'Pad', [map, constant('one-row', [0, 0, 1, 0])]);
-  const points = graph.node(named('points'), 'Gather', [padded, input.rows], { axis: { int: 0 } });
-  const tilesIn = reshape('tiles', points, [half.points, full.points * tiles * inputs]);
-  const halfIn = multiply('half', matrix('to-half', forwardHalf(half)), tilesIn);
+  const matrices = {
+    toHalf: matrix('to-half', forwardHalf(half)),
+    toFull: matrix('to-full', forwardFull(full, form.products)),
+    fromFull: matrix('from-full', inverseFull(full, form.products)),
+    fromHalf: matrix('from-half', inverseHalf(half)),
+  };
+  let from = 0;
+  const parts = groups.map((group, at) => {
+    const count = group.points * full.points * group.tiles * full.tiles;
+    const isAll = groups.length === 1;
+    const rows = isAll
+      ? input.rows
+      : graph.node(named(`rows.${at}`), 'Slice', [
+          input.rows,
+          constant(`rows-start.${at}`, [from]),
+          constant(`rows-end.${at}`, [from + count]),
+        ]);
+    from += count;
+    return emitGroup(graph, { input, group, padded, rows, matrices, suffix: isAll ? '' : `.${at}` });
+  });
+  const isHalfFirst = firstOut === form.half;
+  const axis = isHalfFirst ? 1 : 2;
+  const whole =
+    parts.length === 1 ? parts[0]! : graph.node(named('whole'), 'Concat', parts, { axis: { int: axis } });
+  const [first, second] = isHalfFirst ? [half, full] : [full, half];
+  return graph.node(name, 'Slice', [
+    whole,
+    constant('slice-start', [0, 0, 0]),
+    constant('slice-end', [first.length, second.length, outputs]),
+    constant('slice-axes', [1, 2, 3]),
+  ]);
+}
+
+/** Emits one group of tiles: from the padded map to a part of the output, all of it that the tiles cover. */
+function emitGroup(
+  graph: GraphBuilder,
+  part: {
+    readonly input: SpectralInput;
+    readonly group: AxisTiling;
+    readonly padded: string;
+    readonly rows: string;
+    readonly matrices: Readonly<Record<'toHalf' | 'toFull' | 'fromFull' | 'fromHalf', string>>;
+    readonly suffix: string;
+  },
+): string {
+  const { group, matrices } = part;
+  const { convolution, form, spectra } = part.input;
+  const { name, inputs, firstOut } = convolution;
+  const { full } = tilingsOf(convolution, form);
+  const tiles = group.tiles * full.tiles;
+  const halfFrequencies = halfSpectrum(group.points);
+  const [blocks, frequencies, depth, blockChannels] = spectraShape(convolution, form);
+  const named = (value: string) => `${name}.${value}${part.suffix}`;
+  const reshape = (as: string, value: string, shape: readonly number[]) => {
+    const target = graph.constant(named(`${as}-shape`), BigInt64Array.from(shape, BigInt), [shape.length]);
+    return graph.node(named(as), 'Reshape', [value, target]);
+  };
+  const multiply = (as: string, left: string, right: string) =>
+    graph.node(named(as), 'MatMul', [left, right]);
+
+  const points = graph.node(named('points'), 'Gather', [part.padded, part.rows], { axis: { int: 0 } });
+  const tilesIn = reshape('tiles', points, [group.points, full.points * tiles * inputs]);
+  const halfIn = multiply('half', matrices.toHalf, tilesIn);
   const rowsIn = reshape('half-rows', halfIn, [halfFrequencies, 2 * full.points, tiles * inputs]);
-  const fullIn = multiply('full', matrix('to-full', forwardFull(full, form.products)), rowsIn);
+  const fullIn = multiply('full', matrices.toFull, rowsIn);
 
   let factors = fullIn;
   if (form.products === 4) {
@@ -72,13 +142,11 @@ export function emitSpectral(graph: GraphBuilder, input: SpectralInput): string 
   }
   const rows = form.products === 4 ? 2 * tiles : tiles;
   const left = reshape('factors', factors, [1, frequencies, rows, depth]);
-  const isWhole = input.spectra.length === 1;
-  const products = input.spectra.map((spectra, part) =>
-    multiply(isWhole ? 'product' : `product.${part}`, left, spectra),
-  );
-  const product = isWhole
-    ? products[0]!
-    : graph.node(named('product'), 'Concat', products, { axis: { int: 0 } });
+  const products = spectra.map((some, at) => multiply(`product-${at}`, left, some));
+  const product =
+    products.length === 1
+      ? products[0]!
+      : graph.node(named('product'), 'Concat', products, { axis: { int: 0 } });
 
   const terms = frequencies / halfFrequencies / full.points;
   const rowsOut = reshape('product-rows', product, [
@@ -87,47 +155,33 @@ export function emitSpectral(graph: GraphBuilder, input: SpectralInput): string 
     (rows / tiles) * terms * full.points,
     tiles * blockChannels,
   ]);
-  const fullOut = multiply('full-back', matrix('from-full', inverseFull(full, form.products)), rowsOut);
+  const fullOut = multiply('full-back', matrices.fromFull, rowsOut);
   const halfRows = reshape('half-back-rows', fullOut, [
     blocks,
     2 * halfFrequencies,
     full.outputs * tiles * blockChannels,
   ]);
-  const outputsOfTiles = multiply('half-back', matrix('from-half', inverseHalf(half)), halfRows);
+  const outputsOfTiles = multiply('half-back', matrices.fromHalf, halfRows);
   const tilesOut = reshape('tiles-back', outputsOfTiles, [
     blocks,
-    half.outputs,
+    group.outputs,
     full.outputs,
-    half.tiles,
+    group.tiles,
     full.tiles,
     blockChannels,
   ]);
 
   // Back into a map: a tile's outputs go between its neighbours', blocks of channels beside each other.
-  const halfFirst = convolution.firstOut === form.half;
-  const [first, second] = halfFirst ? [half, full] : [full, half];
-  const perm = halfFirst ? [3, 1, 4, 2, 0, 5] : [4, 2, 3, 1, 0, 5];
+  const isHalfFirst = firstOut === form.half;
+  const [first, second] = isHalfFirst ? [group, full] : [full, group];
+  const perm = isHalfFirst ? [3, 1, 4, 2, 0, 5] : [4, 2, 3, 1, 0, 5];
   const sorted = graph.node(named('sorted'), 'Transpose', [tilesOut], { perm: { ints: perm } });
-  const shape = [
+  return reshape('part', sorted, [
     1,
     first.tiles * first.outputs,
     second.tiles * second.outputs,
     blocks * blockChannels,
-  ] as const;
-  const wanted = [1, first.length, second.length, outputs];
-  if (wanted.every((length, axis) => length === shape[axis])) return reshapeTo(graph, name, sorted, shape);
-  const whole = reshape('whole', sorted, shape);
-  return graph.node(name, 'Slice', [
-    whole,
-    constant('slice-start', [0, 0, 0]),
-    constant('slice-end', wanted.slice(1)),
-    constant('slice-axes', [1, 2, 3]),
   ]);
-}
-
-function reshapeTo(graph: GraphBuilder, name: string, value: string, shape: readonly number[]): string {
-  const target = graph.constant(`${name}.out-shape`, BigInt64Array.from(shape, BigInt), [shape.length]);
-  return graph.node(name, 'Reshape', [value, target]);
 }
 
 /**
@@ -165,7 +219,8 @@ export function spectralBlockGraph(convolution: Convolution, form: SpectralForm)
   const x = graph.input('x', 'float32', [1, ...(firstIn === 0 ? lengths : [second, first]), inputs]);
   const spectra = graph.input('spectra', 'float32', spectraShape(block, form));
   const rows = graph.input('rows', 'int64', ['points']);
-  emitSpectral(graph, { convolution: block, form, x, spectra: [spectra], rows });
+  const groups = tileGroups(convolution, form);
+  emitSpectral(graph, { convolution: block, form, x, spectra: [spectra], rows, groups });
   graph.output('y', 'float32', [1, ...(firstOut === 0 ? lengths : [second, first]), block.outputs]);
   return graph.encode();
 }
