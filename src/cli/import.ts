@@ -12,11 +12,13 @@ import { MAX_BASE_FILE_BYTES, parseBaseFile } from '../models/import/base-file.t
 import { type ImportOptions, importCheckpoint } from '../models/import/import-checkpoint.ts';
 import { openSynthetic } from '../models/import/open-synthetic.ts';
 import { PRESETS } from '../models/import/presets.ts';
+import type { Tuning } from '../models/import/tune.ts';
 import { writeStateDict } from '../models/import/write-state-dict.ts';
 import { createByteProgress } from './byte-progress.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { formatCount } from './output.ts';
+import { tuningReport } from './plan-table.ts';
 import type { Registration } from './registration.ts';
 
 type Options = {
@@ -38,6 +40,7 @@ type Options = {
   readonly precision: 'f32' | 'f16';
   readonly target: 'cpu' | 'cuda';
   readonly memoryBudget?: number;
+  readonly tune?: true;
 };
 
 /** Share of the available memory that a decoder may take where no budget is given: the rest is the encoder's and the system's. */
@@ -109,10 +112,16 @@ export const registerImport: Registration = (program, output) => {
       'most memory the decoder may take with --target cpu (default: three quarters of what this machine has available)',
       parseGibibytes,
     )
+    .option(
+      '--tune',
+      'with --target cpu, time the ways to compute the convolutions on this machine, which should have nothing else to do: minutes for a large decoder',
+    )
     .action(async (options: Options) => {
+      if (options.tune && options.target !== 'cpu') throw cliErrors.input('--tune goes with --target cpu.');
       const bar = output.progress('importing');
       const startedAt = performance.now();
       const { out, title, modelVersion, encoderFile, fullyMasked } = options;
+      let tuning: Tuning | undefined;
       const bundle = await interruptible(async (signal) => {
         await using source = await openSource(options);
         const show = createByteProgress(bar);
@@ -141,6 +150,15 @@ export const registerImport: Registration = (program, output) => {
             optimise: {
               memoryBytes: options.memoryBudget ?? Math.floor(BUDGET_SHARE * availableMemory()),
               runner: createGraphRunner({ threads: availableThreads() }),
+              ...(options.tune && {
+                tune: {
+                  runner: createGraphRunner({ threads: availableThreads(), keepsMemory: true }),
+                  onProgress: (done, total) => bar.update(done / total, `tuning, ${done} of ${total} timed`),
+                  onTuned: (made) => {
+                    tuning = made;
+                  },
+                },
+              }),
             },
           }),
           onProgress: ({ step, doneBytes, totalBytes }) => show(step, doneBytes, totalBytes),
@@ -151,6 +169,7 @@ export const registerImport: Registration = (program, output) => {
         `${manifest.id}: ${formatCount(manifest.decoder.parameters)} decoder parameters, ${manifest.condition.prompts} prompts a condition, base ${manifest.base.id}`,
       );
       output.line(`${out}, digest ${digest}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+      for (const line of tuning ? tuningReport(tuning) : []) output.line(line);
       if (!manifest.trained) output.line(UNTRAINED);
     });
 };

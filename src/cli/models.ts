@@ -12,6 +12,7 @@ import { createByteProgress } from './byte-progress.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { formatBytes, formatCount, formatTable } from './output.ts';
+import { planSummary, planTable } from './plan-table.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
@@ -146,6 +147,7 @@ export const registerModels: Registration = (program, output) => {
             'decoder',
             `${formatCount(decoder.parameters)} parameters, kernel ${decoder.kernel}, ${formatCount(decoder.multiplyAdds)} multiply-adds`,
           ],
+          ['plan', planSummary(decoder)],
           [
             'memory',
             `about ${formatBytes(decoder.memoryBytes)} for the decoder and ${formatBytes(encoder.memoryBytes)} for the encoder, before its runs`,
@@ -159,6 +161,10 @@ export const registerModels: Registration = (program, output) => {
           ]),
         ]),
       );
+      if (decoder.plan.some(({ form }) => form.form === 'spectral')) {
+        output.line();
+        output.line(planTable(decoder.plan));
+      }
     });
 
   addSettingOptions(

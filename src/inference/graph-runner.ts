@@ -3,13 +3,15 @@ import type { GraphRunner } from '../models/graph-runner.ts';
 
 /**
  * Runs graphs in this very process, on the CPU: for the importer, which has nothing else to do meanwhile. Sessions keep no
- * memory between runs, so that an import's memory is bounded by one run.
+ * memory between runs, so that an import's memory is bounded by one run, but with `keepsMemory`: what is timed should find
+ * its memory as it does in an engine.
  */
-export function createGraphRunner(options: { threads: number }): GraphRunner {
+export function createGraphRunner(options: { threads: number; keepsMemory?: boolean }): GraphRunner {
+  const { threads, keepsMemory = false } = options;
   return async (model) => {
     const session = await InferenceSession.create(model, {
-      intraOpNumThreads: options.threads,
-      enableCpuMemArena: false,
+      intraOpNumThreads: threads,
+      enableCpuMemArena: keepsMemory,
       enableMemPattern: false,
       extra: { session: { intra_op: { allow_spinning: '0' } } },
       logSeverityLevel: 4,

@@ -160,6 +160,8 @@ export const BundleManifest = Type.Object(
         memoryBytes: Type.Integer({ minimum: 1 }),
         /** How each convolution is computed, layer by layer. */
         plan: Type.Array(PlannedConvolution),
+        /** True where the plan rests on times taken on the importing machine, not on a model of costs alone. */
+        tuned: Type.Optional(Type.Boolean()),
         /**
          * The same decoder cut between cascade layers, each graph `x` → `y`, over the same external data. The engine
          * runs these where a decode takes longer than a second, to report progress and to stop between stages.

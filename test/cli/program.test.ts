@@ -192,6 +192,13 @@ test('random weights of a published size become a bundle and a checkpoint, and s
     t.equal(imported.code, 0, imported.err);
   }
   const weights = (name: string) => readFile(join(dir, name, 'decoder.onnx.data'));
+  const tuned = await loradrop([...synthetic, '--encoder', encoder, '--tune', '--out', join(dir, 'tuned')]);
+  t.equal(tuned.code, 0, tuned.err);
+  t.match(tuned.err, /tuning, [0-9]+ of [0-9]+ timed/);
+  t.match(tuned.out, /^tuned: [0-9.]+ s of convolutions a decode .* by the model [0-9.]+ s/m);
+  const plan = (await loradrop(['models', 'inspect', join(dir, 'tuned')])).out;
+  t.match(plan, /^plan +[0-9]+ of 15 convolutions through spectra, .* chosen by times taken at import$/m);
+  t.match(plan, /^layer2.linear2 +spectral +[0-9]+×[0-9]+ +[34] +[0-9.]+ MiB +[0-9.]+e-[0-9]+$/m);
   const drawn = await weights('small');
   t.ok(drawn.equals(await weights('own-encoder')) && drawn.equals(await weights('from-file')));
   const before = await readdir(dir);
@@ -200,6 +207,7 @@ test('random weights of a published size become a bundle and a checkpoint, and s
     [['--synthetic', 'tiny'], 2, /two-minute/],
     [['--synthetic', 'small', '--base', 'qwen2.5-7b'], 2, /cannot be used with/],
     [['--synthetic', 'small', '--seed', '-1'], 2, /whole number/],
+    [['--synthetic', 'small', '--tune', '--target', 'cuda'], 1, /--tune goes with --target cpu/],
     [[], 1, /--checkpoint or --synthetic/],
     [['--checkpoint', checkpoint, '--checkpoint-out', 'x', '--encoder', 'y'], 1, /goes with --synthetic/],
     [['--checkpoint', checkpoint, '--base', 'qwen2.5-7b'], 1, /--encoder/],

@@ -1,0 +1,50 @@
+/** How the ways to compute a decoder's convolutions are shown. */
+import type { Tuning } from '../models/import/tune.ts';
+import type { BundleManifest, ConvolutionForm, PlannedConvolution } from '../models/manifest.ts';
+import { formatBytes, formatTable } from './output.ts';
+
+/** A decoder's plan in a line: how many convolutions are spectral, what that saves, and what decided. */
+export function planSummary({ plan, multiplyAdds, tuned }: BundleManifest['decoder']): string {
+  const spectral = plan.filter(({ form }) => form.form === 'spectral').length;
+  if (spectral === 0) return 'every convolution direct';
+  const planned = plan.reduce((sum, one) => sum + one.multiplyAdds, 0);
+  const decided = tuned ? 'times taken at import' : 'a model of their costs';
+  const saving = `${(multiplyAdds / planned).toFixed(1)} times fewer multiply-adds`;
+  return `${spectral} of ${plan.length} convolutions through spectra, ${saving}, chosen by ${decided}`;
+}
+
+/** A decoder's plan as a table, a convolution a row. */
+export function planTable(plan: readonly PlannedConvolution[]): string {
+  return formatTable([
+    ['convolution', 'form', 'tiles', 'products', 'kernel', 'error'],
+    ...plan.map(({ name, form, weightBytes, error }) => [
+      name,
+      form.form,
+      form.form === 'spectral' ? form.tiles.join('×') : '',
+      form.form === 'spectral' ? String(form.products) : '',
+      formatBytes(weightBytes),
+      error === undefined ? '' : error.toExponential(1),
+    ]),
+  ]);
+}
+
+/** What tuning changed: a line with the sums, and a table of the convolutions that are computed in another way. */
+export function tuningReport({ modelledSeconds, untunedSeconds, tunedSeconds, changes }: Tuning): string[] {
+  const seconds = (value: number) => value.toFixed(value < 1 ? 3 : 1);
+  const sums =
+    `tuned: ${seconds(tunedSeconds)} s of convolutions a decode as timed here; ` +
+    `untuned ${seconds(untunedSeconds)} s, by the model ${seconds(modelledSeconds)} s`;
+  if (changes.length === 0) return [`${sums}; nothing changed`];
+  const rows = changes.map(({ name, from, to }) => [
+    name,
+    formatForm(from.form),
+    seconds(from.seconds),
+    formatForm(to.form),
+    seconds(to.seconds),
+  ]);
+  return [sums, formatTable([['changed', 'untuned', 's', 'tuned', 's'], ...rows])];
+}
+
+function formatForm(form: ConvolutionForm): string {
+  return form.form === 'direct' ? 'direct' : `${form.tiles.join('×')} tiles, ${form.products} products`;
+}
