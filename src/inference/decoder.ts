@@ -44,11 +44,13 @@ export async function openDecoder(bundle: Bundle, device: Device): Promise<Decod
     decoder.stages.length > 1 &&
     decoder.multiplyAdds >= STAGED_FROM_MULTIPLY_ADDS;
   const parts = staged ? decoder.stages : [{ file: decoder.file, multiplyAdds: decoder.multiplyAdds }];
+  // Spectra in half precision are there to save memory: widened at every use, they stay as they are in the file.
+  const keepsHalf = decoder.precision === 'f16' && decoder.plan.some(({ form }) => form.form === 'spectral');
   const stages: { session: InferenceSession; file: string; multiplyAdds: number }[] = [];
   for (const part of parts) {
     // Stages run one after the other, so one's workspace can be the next one's. Kept by every session it would add up
     // (measured over eight stages: 280 MB instead of 80, in the same time).
-    const options = { keepsWorkspace: !staged, fallback: false };
+    const options = { keepsWorkspace: !staged, fallback: false, rewritesGraph: !keepsHalf };
     const session = await openSession(bundle, part.file, device, options);
     stages.push({ ...part, session });
   }

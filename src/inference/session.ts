@@ -10,19 +10,26 @@ import { runtimeReason } from './runtime-reason.ts';
 /**
  * Opens a graph of the bundle by path, since weights beside it may exceed what a buffer can hold. With `keepsWorkspace` false
  * the memory of a run on the CPU goes back to the system after it, instead of staying with the session for the next.
- * With `fallback` false every operator runs on the device. Errors: `bundle-unloadable` with the file and ONNX Runtime's reason.
+ * With `fallback` false every operator runs on the device. With `rewritesGraph` false it runs as it
+ * is written: weights stored in half precision are widened at every use, instead of once and for good when it is loaded. Errors: `bundle-unloadable` with the file and ONNX Runtime's reason.
  */
 export async function openSession(
   bundle: Bundle,
   file: string,
   device: Device,
-  { keepsWorkspace = true, fallback = true }: { keepsWorkspace?: boolean; fallback?: boolean } = {},
+  {
+    keepsWorkspace = true,
+    fallback = true,
+    rewritesGraph = true,
+  }: { keepsWorkspace?: boolean; fallback?: boolean; rewritesGraph?: boolean } = {},
 ): Promise<InferenceSession> {
   try {
     return await InferenceSession.create(join(bundle.directory, file), {
       executionProviders: executionProviders(device),
       intraOpNumThreads: device.threads,
       enableCpuMemArena: keepsWorkspace,
+      // Constant folding alone cannot be turned off: ONNX Runtime 1.30 takes the entry that names it and folds all the same.
+      graphOptimizationLevel: rewritesGraph ? 'all' : 'disabled',
       extra: {
         session: {
           // Every session has a thread pool of its own: idle ones must not spin beside the one that works.

@@ -1,7 +1,11 @@
 /** The ways to compute a convolution, with what each costs by a model of arithmetic and memory traffic. */
-import type { ConvolutionForm, SpectralForm } from '../manifest.ts';
+import { DTYPE_BYTES } from '../../base/dtype.ts';
+import type { BundleManifest, ConvolutionForm, SpectralForm } from '../manifest.ts';
 import type { Convolution } from './convolutions.ts';
 import { type AxisTiling, halfSpectrum, type Products, tileAxis } from './spectral.ts';
+
+/** What a decoder's large weights are stored as. */
+export type Precision = BundleManifest['decoder']['precision'];
 
 /** How fast a machine does what convolutions are made of. Only the ratios decide about a plan. */
 export type MachineSpeed = {
@@ -124,14 +128,18 @@ export function tileGroups(convolution: Convolution, form: SpectralForm): AxisTi
 }
 
 /** Direct convolution. */
-export function directCandidate(convolution: Convolution, speed: MachineSpeed = TYPICAL_SPEED): Candidate {
+export function directCandidate(
+  convolution: Convolution,
+  speed: MachineSpeed = TYPICAL_SPEED,
+  precision: Precision = 'f32',
+): Candidate {
   const { inputs, outputs, kernel, lengths } = convolution;
   const positions = lengths[0] * lengths[1];
   const multiplyAdds = inputs * outputs * positions * kernel * kernel;
   return {
     form: { form: 'direct' },
     seconds: multiplyAdds / speed.directMacs + OPERATOR_SECONDS,
-    weightBytes: 4 * inputs * outputs * kernel * kernel,
+    weightBytes: DTYPE_BYTES[precision] * inputs * outputs * kernel * kernel,
     multiplyAdds,
     workBytes: 4 * (inputs + outputs) * positions,
   };
@@ -153,6 +161,7 @@ export function spectralCandidate(
   convolution: Convolution,
   form: SpectralForm,
   speed: MachineSpeed = TYPICAL_SPEED,
+  precision: Precision = 'f32',
 ): Candidate {
   const { inputs, outputs } = convolution;
   const { products, blockChannels } = form;
@@ -169,7 +178,9 @@ export function spectralCandidate(
     fullIn * 2 * full.points +
     fullOut * full.points * (products === 3 ? 3 : 2) +
     halfOut * 2 * halfSpectrum(half.points);
-  const weightBytes = 4 * inputs * stored * frequencies * (products === 3 ? 3 : 2);
+  const spectraFloats = inputs * stored * frequencies * (products === 3 ? 3 : 2);
+  // Halves are widened before each use.
+  const widened = precision === 'f16' ? spectraFloats * groups.length : 0;
   // Copies: padding, gathering, sorting of rows for four products, tiles into a map, cutting off what is too much.
   const copied = inputs * half.length * full.length + gathered + (products === 4 ? fullIn : 0) + 2 * halfOut;
   const written = halfIn + fullIn + multiplied + fullOut + halfOut;
@@ -177,11 +188,11 @@ export function spectralCandidate(
     form,
     seconds:
       productMacs / speed.productMacs +
-      (groups.length * weightBytes) / speed.packBytes +
+      (4 * groups.length * spectraFloats) / speed.packBytes +
       transformMacs / speed.transformMacs +
-      (4 * (2 * copied + written)) / speed.moveBytes +
+      (4 * (2 * copied + written + widened)) / speed.moveBytes +
       groups.length * SPECTRAL_OPERATORS * OPERATOR_SECONDS,
-    weightBytes,
+    weightBytes: DTYPE_BYTES[precision] * spectraFloats,
     multiplyAdds: productMacs + transformMacs,
     workBytes: Math.max(
       largestOperatorBytes(convolution, form) * (groups[0]!.tiles / half.tiles),
@@ -201,13 +212,21 @@ function channelsOfBlock(outputs: number, channelBytes: number): number | undefi
 }
 
 /** Every way to compute a convolution that is worth its memory: see {@link worthwhile}. */
-export function candidates(convolution: Convolution, speed: MachineSpeed = TYPICAL_SPEED): Candidate[] {
-  return worthwhile(everyCandidate(convolution, speed));
+export function candidates(
+  convolution: Convolution,
+  speed: MachineSpeed = TYPICAL_SPEED,
+  precision: Precision = 'f32',
+): Candidate[] {
+  return worthwhile(everyCandidate(convolution, speed, precision));
 }
 
 /** Every way to compute a convolution, the direct one first. */
-export function everyCandidate(convolution: Convolution, speed: MachineSpeed = TYPICAL_SPEED): Candidate[] {
-  const found = [directCandidate(convolution, speed)];
+export function everyCandidate(
+  convolution: Convolution,
+  speed: MachineSpeed = TYPICAL_SPEED,
+  precision: Precision = 'f32',
+): Candidate[] {
+  const found = [directCandidate(convolution, speed, precision)];
   const [first, second] = convolution.lengths.map((length) => tileCounts(length, convolution.kernel)) as [
     number[],
     number[],
@@ -217,7 +236,7 @@ export function everyCandidate(convolution: Convolution, speed: MachineSpeed = T
       for (const half of [0, 1] as const) {
         for (const products of [3, 4] as const satisfies readonly Products[]) {
           const form = spectralForm(convolution, { half, tiles: [a, b], products });
-          if (form) found.push(spectralCandidate(convolution, form, speed));
+          if (form) found.push(spectralCandidate(convolution, form, speed, precision));
         }
       }
     }

@@ -21,7 +21,7 @@ import {
   projectionMultiplyAdds,
   projectionParameters,
 } from './architecture.ts';
-import type { DecoderPlan } from './candidates.ts';
+import type { DecoderPlan, Precision } from './candidates.ts';
 import { decoderGraph, decoderStageGraph } from './decoder-graph.ts';
 import { copyEncoder, inspectEncoder } from './encoder.ts';
 import { checkAttention, type FullyMaskedAttention } from './fully-masked.ts';
@@ -29,7 +29,8 @@ import { decoderMemory, encoderMemory } from './graph-memory.ts';
 import { openStateDict } from './open-state-dict.ts';
 import { directPlan, planDecoder } from './plan.ts';
 import type { StateDict } from './state-dict.ts';
-import { type Precision, storeDecoderWeights } from './store-decoder.ts';
+import { storeDecoderWeights } from './store-decoder.ts';
+import { type TuneOptions, type Tuning, tuneDecoder } from './tune.ts';
 
 /** A base model and its weight-token layout, for bases that are not among the known ones. */
 export type BaseLayout = BundleManifest['base'] & { readonly layout: LoraLayout };
@@ -80,6 +81,8 @@ export type ImportOptions = {
     memoryBytes: number;
     /** Transforms kernels and measures what comes out. */
     runner: GraphRunner;
+    /** Times ways to compute convolutions on this machine before it plans; otherwise a model of their costs decides. */
+    tune?: Pick<TuneOptions, 'runner' | 'onProgress'> & { onTuned?: (tuning: Tuning) => void };
   };
   onProgress?: (progress: ImportProgress) => void;
   signal?: AbortSignal;
@@ -154,7 +157,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
       0,
     );
     const { optimise, precision = 'f32' } = options;
-    const plan = optimise ? planDecoder(architecture, optimise) : directPlan(architecture);
+    const plan = await makePlan(architecture, options);
     const forms = new Map([...plan].map(([name, { form }]) => [name, form]));
     const { weights, errors } = await storeDecoderWeights(architecture, stateDict, names, dataFile, {
       ...aborting,
@@ -233,6 +236,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
           precision,
           memoryBytes: decoderMemory(architecture, plan),
           plan: manifestPlan(plan, errors),
+          ...(optimise?.tune && { tuned: true }),
           stages,
         },
         tokenizer: { file: TOKENIZER_FILE },
@@ -245,6 +249,23 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
     await dataFile.close();
     if (stateDict !== checkpoint) await stateDict.close();
   }
+}
+
+async function makePlan(
+  architecture: DecoderArchitecture,
+  { optimise, precision = 'f32', signal }: ImportOptions,
+): Promise<DecoderPlan> {
+  if (!optimise) return directPlan(architecture, precision);
+  const { memoryBytes, tune } = optimise;
+  if (!tune) return planDecoder(architecture, { memoryBytes, precision });
+  const { plan, tuning } = await tuneDecoder(architecture, {
+    ...tune,
+    memoryBytes,
+    precision,
+    ...(signal && { signal }),
+  });
+  tune.onTuned?.(tuning);
+  return plan;
 }
 
 /** Multiply-adds of the convolutions of layer `index` as they are planned. */

@@ -9,13 +9,16 @@ import {
   type DecoderPlan,
   directCandidate,
   type MachineSpeed,
+  type Precision,
 } from './candidates.ts';
 import { allConvolutions } from './convolutions.ts';
 import { decoderMemory } from './graph-memory.ts';
 
 /** The direct form of every convolution. */
-export function directPlan(architecture: DecoderArchitecture): DecoderPlan {
-  return new Map(allConvolutions(architecture).map((one) => [one.name, directCandidate(one)]));
+export function directPlan(architecture: DecoderArchitecture, precision: Precision): DecoderPlan {
+  return new Map(
+    allConvolutions(architecture).map((one) => [one.name, directCandidate(one, undefined, precision)]),
+  );
 }
 
 /**
@@ -24,10 +27,16 @@ export function directPlan(architecture: DecoderArchitecture): DecoderPlan {
  */
 export function planDecoder(
   architecture: DecoderArchitecture,
-  options: { readonly memoryBytes: number; readonly speed?: MachineSpeed },
+  options: {
+    readonly memoryBytes: number;
+    readonly speed?: MachineSpeed;
+    readonly precision?: Precision;
+  },
 ): DecoderPlan {
   const convolutions = allConvolutions(architecture);
-  const choices = new Map(convolutions.map((one) => [one.name, candidates(one, options.speed)]));
+  const choices = new Map(
+    convolutions.map((one) => [one.name, candidates(one, options.speed, options.precision)]),
+  );
   return choosePlan(architecture, choices, options.memoryBytes);
 }
 

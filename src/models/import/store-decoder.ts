@@ -6,14 +6,11 @@ import { modelErrors } from '../errors.ts';
 import type { GraphRunner, RunnableGraph } from '../graph-runner.ts';
 import type { SpectralForm } from '../manifest.ts';
 import { type DecoderArchitecture, decoderWeights } from './architecture.ts';
-import { spectraShape } from './candidates.ts';
+import { type Precision, spectraShape } from './candidates.ts';
 import { allConvolutions, type Convolution, directView } from './convolutions.ts';
 import { type ConvolutionForms, type PlacedWeights, rowsName, spectraName } from './decoder-graph.ts';
 import { spectraGraph, spectralBlockGraph, spectralRows } from './spectral-graph.ts';
 import type { StateDict } from './state-dict.ts';
-
-/** What the large weights are stored as. */
-export type Precision = 'f32' | 'f16';
 
 /** How weights are stored. */
 export type StoreOptions = {

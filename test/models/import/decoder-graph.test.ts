@@ -10,13 +10,14 @@ import { createGraphRunner } from '../../../src/inference/graph-runner.ts';
 import { KNOWN_BASES } from '../../../src/lora/bases.ts';
 import { tokenCount, tokenShape } from '../../../src/lora/tensors.ts';
 import { inferArchitecture } from '../../../src/models/import/architecture.ts';
+import type { Precision } from '../../../src/models/import/candidates.ts';
 import { allConvolutions, type Convolution } from '../../../src/models/import/convolutions.ts';
 import {
   decoderGraph,
   decoderStageGraph,
   type GraphOptions,
 } from '../../../src/models/import/decoder-graph.ts';
-import { type Precision, storeDecoderWeights } from '../../../src/models/import/store-decoder.ts';
+import { storeDecoderWeights } from '../../../src/models/import/store-decoder.ts';
 import type { ConvolutionForm } from '../../../src/models/manifest.ts';
 import { ExternalDataFile } from '../../../src/onnx/external-data.ts';
 import { inspectModel } from '../../../src/onnx/inspect-model.ts';
