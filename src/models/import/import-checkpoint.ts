@@ -83,12 +83,20 @@ export type ImportOptions = {
     runner: GraphRunner;
     /** Times ways to compute convolutions on this machine before it plans; otherwise a model of their costs decides. */
     tune?: Pick<TuneOptions, 'runner' | 'onProgress'> & { onTuned?: (tuning: Tuning) => void };
+    /** Smaller decoders stay direct; {@link OPTIMISED_FROM_MULTIPLY_ADDS} when absent. */
+    fromMultiplyAdds?: number;
   };
   onProgress?: (progress: ImportProgress) => void;
   signal?: AbortSignal;
   /** Milliseconds since the epoch; decides which abandoned imports are old enough to remove. */
   now?: () => number;
 };
+
+/**
+ * A second of direct convolutions on two cores: below it there is little to gain, and adding up a convolution's products one by
+ * one keeps the last digit that transforms cost.
+ */
+const OPTIMISED_FROM_MULTIPLY_ADDS = 1e11;
 
 /** Age from which a half-made directory counts as left by a killed process: no import takes a day. */
 const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
@@ -157,7 +165,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
       0,
     );
     const { optimise, precision = 'f32' } = options;
-    const plan = await makePlan(architecture, options);
+    const { plan, tuned } = await makePlan(architecture, options);
     const forms = new Map([...plan].map(([name, { form }]) => [name, form]));
     const { weights, errors } = await storeDecoderWeights(architecture, stateDict, names, dataFile, {
       ...aborting,
@@ -236,7 +244,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
           precision,
           memoryBytes: decoderMemory(architecture, plan),
           plan: manifestPlan(plan, errors),
-          ...(optimise?.tune && { tuned: true }),
+          ...(tuned && { tuned }),
           stages,
         },
         tokenizer: { file: TOKENIZER_FILE },
@@ -254,10 +262,13 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
 async function makePlan(
   architecture: DecoderArchitecture,
   { optimise, precision = 'f32', signal }: ImportOptions,
-): Promise<DecoderPlan> {
-  if (!optimise) return directPlan(architecture, precision);
-  const { memoryBytes, tune } = optimise;
-  if (!tune) return planDecoder(architecture, { memoryBytes, precision });
+): Promise<{ plan: DecoderPlan; tuned?: true }> {
+  if (!optimise) return { plan: directPlan(architecture, precision) };
+  const { memoryBytes, tune, fromMultiplyAdds = OPTIMISED_FROM_MULTIPLY_ADDS } = optimise;
+  if (sumOverLayers(architecture, layerMultiplyAdds) < fromMultiplyAdds) {
+    return { plan: directPlan(architecture, precision) };
+  }
+  if (!tune) return { plan: planDecoder(architecture, { memoryBytes, precision }) };
   const { plan, tuning } = await tuneDecoder(architecture, {
     ...tune,
     memoryBytes,
@@ -265,7 +276,7 @@ async function makePlan(
     ...(signal && { signal }),
   });
   tune.onTuned?.(tuning);
-  return plan;
+  return { plan, tuned: true };
 }
 
 /** Multiply-adds of the convolutions of layer `index` as they are planned. */

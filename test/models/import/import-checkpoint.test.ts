@@ -4,11 +4,13 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { test } from 'tap';
 import { fillUniform, seededRandom } from '../../../src/base/random.ts';
 import { openEncoder } from '../../../src/inference/encoder.ts';
+import { createGraphRunner } from '../../../src/inference/graph-runner.ts';
 import { type ImportProgress, importCheckpoint } from '../../../src/models/import/import-checkpoint.ts';
 import { openBundle } from '../../../src/models/open.ts';
 import { editModel } from '../../../src/onnx/schema.ts';
 import { referenceTokens } from '../reference-decoder.ts';
 import {
+  type DecoderShape,
   importSmallBundle,
   TINY_BASE,
   TINY_DECODER,
@@ -418,4 +420,48 @@ test('an encoder may not take the name of a file of ours', async (t) => {
     code: 'encoder-invalid',
     message: /a name the bundle needs: decoder\.onnx\.data/,
   });
+});
+
+test('a decoder for a CPU is planned by its size, and its plan and errors are in the manifest', async (t) => {
+  const shape: DecoderShape = {
+    kernel: 9,
+    features: [
+      [48, 48, 8],
+      [9, 48, 48],
+      [9, 4, 6],
+    ],
+  };
+  const optimise = { memoryBytes: 2 ** 30, runner: createGraphRunner({ threads: 1 }) };
+  const directory = t.testdir({ small: {}, large: {}, half: {} });
+  const small = await importSmallBundle(join(directory, 'small'), shape, { optimise });
+  t.ok(
+    small.bundle.manifest.decoder.plan.every(({ form }) => form.form === 'direct'),
+    'a decode that takes no time stays as it is',
+  );
+  for (const [name, precision, limit] of [
+    ['large', 'f32', 1e-5],
+    ['half', 'f16', 5e-3],
+  ] as const) {
+    const { bundle, tensors } = await importSmallBundle(join(directory, name), shape, {
+      precision,
+      optimise: { ...optimise, fromMultiplyAdds: 0 },
+    });
+    const { plan, stages, multiplyAdds, tuned } = bundle.manifest.decoder;
+    t.equal(tuned, undefined);
+    const spectral = plan.filter(({ form }) => form.form === 'spectral');
+    t.ok(spectral.length > 0 && spectral.length < plan.length);
+    t.ok(spectral.every(({ error }) => error! > 0 && error! < limit));
+    t.ok(stages.reduce((sum, stage) => sum + stage.multiplyAdds, 0) < multiplyAdds);
+
+    const session = await InferenceSession.create(join(bundle.directory, 'decoder.onnx'));
+    const condition = new Float32Array(48 * 48 * 8);
+    fillUniform(seededRandom(2), condition, 1);
+    const { tokens } = await session.run({ condition: new Tensor('float32', condition, [1, 48, 48, 8]) });
+    await session.release();
+    const expected = [...referenceTokens({ ...shape, tensors }, condition)].flatMap((token) => [...token]);
+    const magnitude = Math.max(...expected.map(Math.abs));
+    const actual = tokens!.data as Float32Array;
+    const difference = Math.max(...expected.map((value, at) => Math.abs(value - actual[at]!)));
+    t.ok(difference < limit * magnitude, `${name}: ${difference / magnitude}`);
+  }
 });

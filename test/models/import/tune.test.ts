@@ -119,6 +119,7 @@ test('an import plans from times of its machine, and the decoder stays exact', a
   const { bundle, tensors } = await importSmallBundle(t.testdir(), SHAPE, {
     optimise: {
       memoryBytes: MEMORY_BYTES,
+      fromMultiplyAdds: 0,
       runner: createGraphRunner({ threads: 1 }),
       tune: {
         runner: createGraphRunner({ threads: 1, keepsMemory: true }),
