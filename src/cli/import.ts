@@ -169,7 +169,10 @@ export const registerImport: Registration = (program, output) => {
         `${manifest.id}: ${formatCount(manifest.decoder.parameters)} decoder parameters, ${manifest.condition.prompts} prompts a condition, base ${manifest.base.id}`,
       );
       output.line(`${out}, digest ${digest}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
-      for (const line of tuning ? tuningReport(tuning) : []) output.line(line);
+      if (options.tune) {
+        const report = ['not tuned: a decoder this small computes every convolution directly'];
+        for (const line of tuning ? tuningReport(tuning) : report) output.line(line);
+      }
       if (!manifest.trained) output.line(UNTRAINED);
     });
 };

@@ -194,11 +194,9 @@ test('random weights of a published size become a bundle and a checkpoint, and s
   const weights = (name: string) => readFile(join(dir, name, 'decoder.onnx.data'));
   const tuned = await loradrop([...synthetic, '--encoder', encoder, '--tune', '--out', join(dir, 'tuned')]);
   t.equal(tuned.code, 0, tuned.err);
-  t.match(tuned.err, /tuning, [0-9]+ of [0-9]+ timed/);
-  t.match(tuned.out, /^tuned: [0-9.]+ s of convolutions a decode .* by the model [0-9.]+ s/m);
-  const plan = (await loradrop(['models', 'inspect', join(dir, 'tuned')])).out;
-  t.match(plan, /^plan +[0-9]+ of 15 convolutions through spectra, .* chosen by times taken at import$/m);
-  t.match(plan, /^layer2.linear2 +spectral +[0-9]+×[0-9]+ +[34] +[0-9.]+ MiB +[0-9.]+e-[0-9]+$/m);
+  t.match(tuned.out, /^not tuned: a decoder this small computes every convolution directly$/m);
+  const shown = (await loradrop(['models', 'inspect', join(dir, 'tuned')])).out;
+  t.match(shown, /^plan +every convolution direct$/m);
   const drawn = await weights('small');
   t.ok(drawn.equals(await weights('own-encoder')) && drawn.equals(await weights('from-file')));
   const before = await readdir(dir);

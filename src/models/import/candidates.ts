@@ -156,17 +156,17 @@ function spectralForm(
   return blockChannels === undefined ? undefined : { form: 'spectral', ...wanted, blockChannels };
 }
 
-/** A spectral form with its cost. */
+/** A spectral form with its cost. `groups` are its own but where a block of a larger convolution is meant. */
 export function spectralCandidate(
   convolution: Convolution,
   form: SpectralForm,
   speed: MachineSpeed = TYPICAL_SPEED,
   precision: Precision = 'f32',
+  groups: readonly AxisTiling[] = tileGroups(convolution, form),
 ): Candidate {
   const { inputs, outputs } = convolution;
   const { products, blockChannels } = form;
   const { half, full } = tilingsOf(convolution, form);
-  const groups = tileGroups(convolution, form);
   const tiles = half.tiles * full.tiles;
   const frequencies = halfSpectrum(half.points) * full.points;
   const stored = Math.ceil(outputs / blockChannels) * blockChannels;

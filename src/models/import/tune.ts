@@ -13,6 +13,7 @@ import {
   spectralCandidate,
   spectraShape,
   TYPICAL_SPEED,
+  tileGroups,
   worthwhile,
 } from './candidates.ts';
 import { allConvolutions, type Convolution, directView } from './convolutions.ts';
@@ -248,7 +249,8 @@ function spectralSample(convolution: Convolution, form: SpectralForm, draw: Draw
   const { lengths, inputs, firstIn, firstOut } = convolution;
   const ordered = (first: 0 | 1) => [lengths[first], lengths[first === 0 ? 1 : 0]] as const;
   const block = { ...convolution, outputs: form.blockChannels };
-  const rows = spectralRows(convolution, form);
+  const groups = tileGroups(convolution, form);
+  const rows = spectralRows(convolution, form, groups);
   return {
     model: spectralBlockGraph(convolution, form),
     inputs: {
@@ -257,7 +259,7 @@ function spectralSample(convolution: Convolution, form: SpectralForm, draw: Draw
       rows: { values: rows, shape: [rows.length] },
     },
     outputShape: [1, ...ordered(firstOut), form.blockChannels],
-    modelledSeconds: spectralCandidate(block, form).seconds,
+    modelledSeconds: spectralCandidate(block, form, TYPICAL_SPEED, 'f32', groups).seconds,
   };
 }
 
