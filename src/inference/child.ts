@@ -7,7 +7,6 @@
  */
 import { join } from 'node:path';
 import { setImmediate as nextImmediate } from 'node:timers/promises';
-import { env } from 'onnxruntime-node';
 import { type ByteLru, createByteLru } from '../base/lru.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { availableMemory } from './available-memory.ts';
@@ -19,6 +18,7 @@ import { openEncoder } from './encoder.ts';
 import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
 import { failureOf } from './failure.ts';
+import { env } from './onnx-runtime.ts';
 import { processMemory } from './process-memory.ts';
 import type { BatchRequest, Failure, FromChild, ToChild } from './protocol.ts';
 import { createTokenOutbox } from './token-outbox.ts';

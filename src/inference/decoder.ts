@@ -1,8 +1,9 @@
 /** The decoder of a bundle: one condition → all weight tokens. */
-import { type InferenceSession, Tensor } from 'onnxruntime-node';
+
 import type { Bundle } from '../models/bundle.ts';
 import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
+import { type InferenceSession, Tensor } from './onnx-runtime.ts';
 import { openSession, runSession } from './session.ts';
 
 /** A loaded decoder. */

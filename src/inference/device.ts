@@ -1,9 +1,10 @@
 /** Which provider runs the graphs: what the operator asked for, proven by running a graph on it. */
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+
 import { toLoradropError } from '../base/errors.ts';
 import { cudaProviderInstalled, explainCudaFailure } from './cuda-failure.ts';
 import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
+import { InferenceSession, Tensor } from './onnx-runtime.ts';
 import { runtimeReason } from './runtime-reason.ts';
 
 /** The providers worth trying, best first, and whether the first one is a wish or a demand. */

@@ -1,8 +1,9 @@
 /** The text encoder of a bundle: slices of token ids → hidden states of every position. */
-import { Tensor } from 'onnxruntime-node';
+
 import type { Bundle } from '../models/bundle.ts';
 import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
+import { Tensor } from './onnx-runtime.ts';
 import { openSession, runSession } from './session.ts';
 
 /** What one pass of the encoder takes of a prompt: its ids and how many of them are tokens rather than padding. */

@@ -1,5 +1,5 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { GraphRunner } from '../models/graph-runner.ts';
+import { InferenceSession, Tensor } from './onnx-runtime.ts';
 
 /**
  * Runs graphs in this very process, on the CPU: for the importer, which has nothing else to do meanwhile. Sessions keep no

@@ -1,10 +1,10 @@
 /** Opening one ONNX graph of a bundle with the options that every session of a device shares. */
 import { join } from 'node:path';
-import { InferenceSession, type Tensor } from 'onnxruntime-node';
 import type { Bundle } from '../models/bundle.ts';
 import { executionProviders, withoutFallback } from './device.ts';
 import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
+import { InferenceSession, type Tensor } from './onnx-runtime.ts';
 import { runtimeReason } from './runtime-reason.ts';
 
 /**

@@ -1,0 +1,32 @@
+import { execFile } from 'node:child_process';
+import { glob, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { test } from 'tap';
+
+const source = join(import.meta.dirname, '..', '..', 'src');
+
+test('ONNX Runtime is loaded in one place, where its telemetry is off and leaves nothing behind', async (t) => {
+  const importers: string[] = [];
+  for await (const file of glob('**/*.ts', { cwd: source })) {
+    if (/from 'onnxruntime-node'/.test(await readFile(join(source, file), 'utf8'))) importers.push(file);
+  }
+  t.strictSame(importers, ['inference/onnx-runtime.ts']);
+
+  const directory = t.testdir({ silent: {}, telling: {} });
+  const { ORT_DISABLE_TELEMETRY: _, ...environment } = process.env;
+  const load = async (name: string, module: string) => {
+    const TMPDIR = join(directory, name);
+    const code = `import(${JSON.stringify(module)})`;
+    await promisify(execFile)(process.execPath, ['--eval', code], { env: { ...environment, TMPDIR } });
+    return readdir(TMPDIR);
+  };
+  t.strictSame(await load('silent', join(source, 'inference', 'onnx-runtime.ts')), []);
+  if (process.platform === 'linux') {
+    t.not(
+      (await load('telling', import.meta.resolve('onnxruntime-node'))).length,
+      0,
+      'what would be there otherwise',
+    );
+  }
+});
