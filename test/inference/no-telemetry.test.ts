@@ -3,6 +3,7 @@ import { glob, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { test } from 'tap';
+import { createGraphBuilder } from '../../src/onnx/graph-builder.ts';
 
 const source = join(import.meta.dirname, '..', '..', 'src');
 
@@ -13,11 +14,15 @@ test('ONNX Runtime is loaded in one place, where its telemetry is off and leaves
   }
   t.strictSame(importers, ['inference/onnx-runtime.ts']);
 
-  const directory = t.testdir({ silent: {}, telling: {} });
+  const graph = createGraphBuilder('probe');
+  graph.node('y', 'Neg', [graph.input('x', 'float32', [1])]);
+  graph.output('y', 'float32', [1]);
+  const directory = t.testdir({ silent: {}, telling: {}, 'probe.onnx': Buffer.from(graph.encode()) });
   const { ORT_DISABLE_TELEMETRY: _, ...environment } = process.env;
   const load = async (name: string, module: string) => {
     const TMPDIR = join(directory, name);
-    const code = `import(${JSON.stringify(module)})`;
+    const [from, model] = [module, join(directory, 'probe.onnx')].map((text) => JSON.stringify(text));
+    const code = `import(${from}).then(({ InferenceSession }) => InferenceSession.create(${model}))`;
     await promisify(execFile)(process.execPath, ['--eval', code], { env: { ...environment, TMPDIR } });
     return readdir(TMPDIR);
   };
