@@ -17,6 +17,7 @@ import { writeStateDict } from '../models/import/write-state-dict.ts';
 import { createByteProgress } from './byte-progress.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
+import { watchOtherLoad } from './other-load.ts';
 import { formatCount } from './output.ts';
 import { tuningReport } from './plan-table.ts';
 import type { Registration } from './registration.ts';
@@ -121,6 +122,8 @@ export const registerImport: Registration = (program, output) => {
       const bar = output.progress('importing');
       const startedAt = performance.now();
       const { out, title, modelVersion, encoderFile, fullyMasked } = options;
+      const sinceStart = watchOtherLoad();
+      let otherShare = 0;
       let tuning: Tuning | undefined;
       const bundle = await interruptible(async (signal) => {
         await using source = await openSource(options);
@@ -156,6 +159,7 @@ export const registerImport: Registration = (program, output) => {
                   onProgress: (done, total) => bar.update(done / total, `tuning, ${done} of ${total} timed`),
                   onTuned: (made) => {
                     tuning = made;
+                    otherShare = sinceStart();
                   },
                 },
               }),
@@ -171,7 +175,7 @@ export const registerImport: Registration = (program, output) => {
       output.line(`${out}, digest ${digest}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
       if (options.tune) {
         const report = ['not tuned: a decoder this small computes every convolution directly'];
-        for (const line of tuning ? tuningReport(tuning) : report) output.line(line);
+        for (const line of tuning ? tuningReport(tuning, otherShare) : report) output.line(line);
       }
       if (!manifest.trained) output.line(UNTRAINED);
     });

@@ -28,13 +28,16 @@ export function planTable(plan: readonly PlannedConvolution[]): string {
   ]);
 }
 
-/** What tuning changed: a line with the sums, and a table of the convolutions that are computed in another way. */
-export function tuningReport({ modelledSeconds, untunedSeconds, tunedSeconds, changes }: Tuning): string[] {
+/** Other processes' share of the processors from which measured times are doubtful. */
+const BUSY_SHARE = 0.1;
+
+/**
+ * What tuning changed: a line with the sums, a table of the convolutions that are computed in another way, and a warning where
+ * other processes took much of the processors' time, `otherShare` from 0 to 1.
+ */
+export function tuningReport(tuning: Tuning, otherShare: number): string[] {
+  const { modelledSeconds, untunedSeconds, tunedSeconds, changes } = tuning;
   const seconds = (value: number) => value.toFixed(value < 1 ? 3 : 1);
-  const sums =
-    `tuned: ${seconds(tunedSeconds)} s of convolutions a decode as timed here; ` +
-    `untuned ${seconds(untunedSeconds)} s, by the model ${seconds(modelledSeconds)} s`;
-  if (changes.length === 0) return [`${sums}; nothing changed`];
   const rows = changes.map(({ name, from, to }) => [
     name,
     formatForm(from.form),
@@ -42,7 +45,16 @@ export function tuningReport({ modelledSeconds, untunedSeconds, tunedSeconds, ch
     formatForm(to.form),
     seconds(to.seconds),
   ]);
-  return [sums, formatTable([['changed', 'untuned', 's', 'tuned', 's'], ...rows])];
+  const lines = [
+    `tuned: ${seconds(tunedSeconds)} s of convolutions a decode as timed here; ` +
+      `untuned ${seconds(untunedSeconds)} s, by the model ${seconds(modelledSeconds)} s`,
+    rows.length > 0 ? formatTable([['changed', 'untuned', 's', 'tuned', 's'], ...rows]) : 'nothing changed',
+  ];
+  if (otherShare > BUSY_SHARE) {
+    const percent = Math.round(100 * otherShare);
+    lines.push(`! Other processes took ${percent} % of the processors meanwhile; tune on an idle machine.`);
+  }
+  return lines;
 }
 
 function formatForm(form: ConvolutionForm): string {

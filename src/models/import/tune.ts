@@ -51,8 +51,10 @@ export type Tuning = {
 
 /** Neighbours worth timing have kernels this many times smaller or larger: closer ones tell nothing new. */
 const NEIGHBOUR_STEP = 1.25;
-/** Times that a plan is made anew: what was chosen without having been timed is timed before the next. */
+/** Times that a plan is made anew, each time after timing what the last one changed. */
 const ROUNDS = 3;
+/** Most times that a form is timed: what would change a plan is timed again, or one burst of other work could decide. */
+const LOOKS = 2;
 /** Timed runs of a graph, after one that warms up: a few, until they took this long; more where they are short. */
 const RUNS = 3;
 const LONG_MS = 600;
@@ -75,7 +77,8 @@ type Shape = {
  * Plans a decoder as `planDecoder` does, but from measured times. For each shape of convolution these are timed: the model's
  * choice, its neighbours on both sides, its twin with the other number of products, and direct convolution; each over random
  * numbers in a graph of one block of output channels. The seconds of the model are then multiplied by what was found, those
- * of a candidate that was not timed by what was found for its nearest relative, and the plan is made anew.
+ * of a candidate that was not timed by what was found for its nearest relative, and the plan is made anew. Wherever it differs
+ * now, both ways are timed once more.
  */
 export async function tuneDecoder(
   architecture: DecoderArchitecture,
@@ -99,20 +102,24 @@ export async function tuneDecoder(
 
   const modelled = makePlan();
   let tuned = modelled;
+  const looks = new Map<ConvolutionForm, number>();
   let done = 0;
   for (let round = 0; round < ROUNDS; round++) {
     const wanted = new Map<ConvolutionForm, Convolution>();
     for (const convolution of convolutions) {
-      const shape = shapeOf(convolution);
-      const chosen = tuned.get(convolution.name)!;
-      for (const { form, weightBytes } of round === 0 ? firstLook(shape, chosen) : [chosen]) {
-        if (!shape.ratios.has(form) && weightBytes <= memoryBytes) wanted.set(form, convolution);
+      const [before, chosen] = [modelled.get(convolution.name)!, tuned.get(convolution.name)!];
+      const changed = before.form === chosen.form ? [] : [before, chosen];
+      for (const { form, weightBytes } of round === 0 ? firstLook(shapeOf(convolution), chosen) : changed) {
+        if (weightBytes <= memoryBytes && (looks.get(form) ?? 0) < LOOKS) wanted.set(form, convolution);
       }
     }
     const total = done + wanted.size;
     for (const [form, convolution] of wanted) {
       signal?.throwIfAborted();
-      shapeOf(convolution).ratios.set(form, await time(convolution, form));
+      const { ratios } = shapeOf(convolution);
+      const ratio = await time(convolution, form);
+      ratios.set(form, Math.min(ratio, ratios.get(form) ?? ratio));
+      looks.set(form, (looks.get(form) ?? 0) + 1);
       onProgress?.(++done, total);
     }
     tuned = makePlan();
