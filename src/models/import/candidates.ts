@@ -21,13 +21,13 @@ export type MachineSpeed = {
   readonly moveBytes: number;
 };
 
-/** Measured on two cores with AVX-512 (ONNX Runtime 1.30), to two digits. */
+/** Fitted to convolutions timed on two cores with AVX-512 (ONNX Runtime 1.30; 5 % rms), to two digits. */
 export const TYPICAL_SPEED: MachineSpeed = {
   directMacs: 95e9,
-  productMacs: 90e9,
+  productMacs: 100e9,
   transformMacs: 60e9,
-  packBytes: 6e9,
-  moveBytes: 12e9,
+  packBytes: 20e9,
+  moveBytes: 23e9,
 };
 
 /** A way to compute a convolution with what it costs. */

@@ -65,21 +65,21 @@ const BUDGET_ROUNDS = 8;
 function useRest(
   architecture: DecoderArchitecture,
   choices: ReadonlyMap<string, readonly Candidate[]>,
-  plan: DecoderPlan,
+  first: DecoderPlan,
   memoryBytes: number,
 ): DecoderPlan {
-  const gains = (current: DecoderPlan) =>
-    [...choices].flatMap(([name, some]) =>
-      some.map((candidate) => ({ name, candidate, seconds: current.get(name)!.seconds - candidate.seconds })),
-    );
+  let plan = first;
+  const changed = (name: string, candidate: Candidate) => new Map(plan).set(name, candidate);
   for (;;) {
-    const step = gains(plan)
+    const step = [...choices]
+      .flatMap(([name, some]) =>
+        some.map((candidate) => ({ name, candidate, seconds: plan.get(name)!.seconds - candidate.seconds })),
+      )
       .filter(({ seconds }) => seconds > 0)
       .sort((a, b) => b.seconds - a.seconds)
-      .map(({ name, candidate }) => new Map(plan).set(name, candidate))
-      .find((changed) => decoderMemory(architecture, changed) <= memoryBytes);
+      .find(({ name, candidate }) => decoderMemory(architecture, changed(name, candidate)) <= memoryBytes);
     if (!step) return plan;
-    plan = step;
+    plan = changed(step.name, step.candidate);
   }
 }
 
