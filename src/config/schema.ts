@@ -89,9 +89,9 @@ export const SETTINGS = {
     encodeTokenBudget: whole(
       {
         description:
-          'Tokens in one pass of the encoder. Larger passes use a device better and take more memory.',
+          'Tokens in one pass of the encoder. On a CPU larger passes only take more memory; a GPU may be used better by them.',
       },
-      { default: 8192, minimum: 64, maximum: 4_194_304 },
+      { default: 4096, minimum: 64, maximum: 4_194_304 },
     ),
     batchWaitMs: whole(
       { description: 'Longest wait for further jobs of the same bundle before a micro-batch starts.' },

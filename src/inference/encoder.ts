@@ -25,7 +25,7 @@ export type Encoder = {
 
 /**
  * Prompts in the run on a CPU that shows whether a prompt's numbers depend on its neighbours. Where they do (dynamic
- * quantisation), they do so with any neighbour; a full run would take seconds of every start (8192 tokens through a BERT of 12 layers).
+ * quantisation), they do so with any neighbour; a full run would take seconds of every start (4096 tokens through a BERT of 12 layers).
  */
 const CPU_CROWD = 4;
 
