@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
@@ -199,6 +199,21 @@ for (const { alias, layout } of KNOWN_BASES.filter(({ alias }) => alias in trunk
     t.ok(difference < TOLERANCE, `relative difference ${difference.toExponential(1)}`);
     const cut = await runStages(directory, stages, condition, sides);
     t.ok(bytesOf(cut).equals(bytesOf(whole.values)), 'the stages give the same bytes as the whole');
+
+    const spectra = join(directory, 'spectra');
+    await mkdir(spectra);
+    await writeGraphs(spectra, tensors, {
+      formOf: ({ lengths, outputs }) => ({
+        form: 'spectral',
+        half: 0,
+        tiles: [1, Math.ceil(lengths[1] / 16)],
+        products: 4,
+        blockChannels: Math.min(256, outputs),
+      }),
+    });
+    const spectral = await run(join(spectra, 'decoder.onnx'), 'condition', condition, sides);
+    const apart = relativeDifference(spectral.values, referenceTokens({ ...shape, tensors }, condition));
+    t.ok(apart < TOLERANCE, `through spectra ${apart.toExponential(1)}`);
   });
 }
 
