@@ -41,7 +41,8 @@ export function encodeTensor(name: string, values: Float32Array, dtype: Dtype): 
 /** Lowest bit of the exponent of each format; the exponent reaches up to the sign bit. */
 const EXPONENT_ONE: Readonly<Record<Dtype, number>> = { bf16: 0x0080, f16: 0x0400, f32: 0x0080_0000 };
 
-function allFinite(bits: Uint16Array | Uint32Array, dtype: Dtype): boolean {
+/** Whether every number of a format, as its bits, is finite. */
+export function allFinite(bits: Uint16Array | Uint32Array, dtype: Dtype): boolean {
   // NaN and infinity alone have an exponent of all ones: adding one to it carries into the place of the sign. Without a
   // branch in the loop the check costs less than the rounding.
   const one = EXPONENT_ONE[dtype];

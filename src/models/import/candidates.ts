@@ -2,7 +2,7 @@
 import { DTYPE_BYTES } from '../../base/dtype.ts';
 import type { BundleManifest, ConvolutionForm, SpectralForm } from '../manifest.ts';
 import type { Convolution } from './convolutions.ts';
-import { type AxisTiling, halfSpectrum, type Products, tileAxis } from './spectral.ts';
+import { type AxisTiling, halfSpectrum, kernelFactors, type Products, tileAxis } from './spectral.ts';
 
 /** What a decoder's large weights are stored as. */
 export type Precision = BundleManifest['decoder']['precision'];
@@ -59,8 +59,8 @@ const MAX_BLOCK_BYTES = 192 << 20;
  * larger one is no quicker, and what the operators of one convolution need comes on top of everything else in memory.
  */
 const MAX_WORK_BYTES = 512 << 20;
-/** Output channels that a block has a multiple of: what AVX-512 kernels take at once; other widths divide it. */
-const CHANNEL_BLOCK = 16;
+/** Output channels that blocks and slices have a multiple of: what AVX-512 kernels take at once; other widths divide it. */
+export const CHANNEL_BLOCK = 16;
 /** A spectral form must promise this much less time than direct convolution, which needs no further memory. */
 const MIN_GAIN = 1.25;
 
@@ -88,19 +88,24 @@ export function spectraShape(
   return [Math.ceil(convolution.outputs / form.blockChannels), frequencies, depth, form.blockChannels];
 }
 
+/** Output channels with those that fill up the last block. */
+function storedChannels({ outputs }: Convolution, { blockChannels }: SpectralForm): number {
+  return Math.ceil(outputs / blockChannels) * blockChannels;
+}
+
 /** Floats of every intermediate result of a spectral convolution, from what is gathered to what goes back into a map. */
 function intermediateFloats(convolution: Convolution, form: SpectralForm) {
-  const { inputs, outputs } = convolution;
-  const { products, blockChannels } = form;
+  const { inputs } = convolution;
+  const { products } = form;
   const { half, full } = tilingsOf(convolution, form);
   const tiles = half.tiles * full.tiles;
   const frequencies = halfSpectrum(half.points) * full.points;
-  const stored = Math.ceil(outputs / blockChannels) * blockChannels;
+  const stored = storedChannels(convolution, form);
   return {
     gathered: half.points * full.points * tiles * inputs,
     halfIn: 2 * halfSpectrum(half.points) * full.points * tiles * inputs,
     fullIn: frequencies * products * tiles * inputs,
-    multiplied: frequencies * (products === 3 ? 3 : 2) * tiles * stored,
+    multiplied: frequencies * kernelFactors(products) * tiles * stored,
     fullOut: 2 * halfSpectrum(half.points) * full.outputs * tiles * stored,
     halfOut: half.outputs * full.outputs * tiles * stored,
   };
@@ -151,7 +156,7 @@ function spectralForm(
   wanted: Omit<SpectralForm, 'form' | 'blockChannels'>,
 ): SpectralForm | undefined {
   const { half, full } = tilingsOf(convolution, wanted);
-  const spectrumFloats = halfSpectrum(half.points) * full.points * (wanted.products === 3 ? 3 : 2);
+  const spectrumFloats = halfSpectrum(half.points) * full.points * kernelFactors(wanted.products);
   const blockChannels = channelsOfBlock(convolution.outputs, 4 * convolution.inputs * spectrumFloats);
   return blockChannels === undefined ? undefined : { form: 'spectral', ...wanted, blockChannels };
 }
@@ -164,25 +169,23 @@ export function spectralCandidate(
   precision: Precision = 'f32',
   groups: readonly AxisTiling[] = tileGroups(convolution, form),
 ): Candidate {
-  const { inputs, outputs } = convolution;
-  const { products, blockChannels } = form;
+  const { products } = form;
   const { half, full } = tilingsOf(convolution, form);
-  const tiles = half.tiles * full.tiles;
-  const frequencies = halfSpectrum(half.points) * full.points;
-  const stored = Math.ceil(outputs / blockChannels) * blockChannels;
   const { gathered, halfIn, fullIn, multiplied, fullOut, halfOut } = intermediateFloats(convolution, form);
 
-  const productMacs = frequencies * products * tiles * inputs * stored;
+  // Every factor of the map meets every output channel.
+  const productMacs = fullIn * storedChannels(convolution, form);
   const transformMacs =
     halfIn * half.points +
     fullIn * 2 * full.points +
-    fullOut * full.points * (products === 3 ? 3 : 2) +
+    fullOut * full.points * kernelFactors(products) +
     halfOut * 2 * halfSpectrum(half.points);
-  const spectraFloats = inputs * stored * frequencies * (products === 3 ? 3 : 2);
+  const spectraFloats = spectraShape(convolution, form).reduce((a, b) => a * b);
   // Halves are widened before each use.
   const widened = precision === 'f16' ? spectraFloats * groups.length : 0;
   // Copies: padding, gathering, sorting of rows for four products, tiles into a map, cutting off what is too much.
-  const copied = inputs * half.length * full.length + gathered + (products === 4 ? fullIn : 0) + 2 * halfOut;
+  const copied =
+    convolution.inputs * half.length * full.length + gathered + (products === 4 ? fullIn : 0) + 2 * halfOut;
   const written = halfIn + fullIn + multiplied + fullOut + halfOut;
   return {
     form,

@@ -26,6 +26,11 @@ export type Convolution = {
   readonly firstOut: 0 | 1;
 };
 
+/** Two things of a convolution's axes in the order of a map in which that axis comes first: see `firstIn`, `firstOut`. */
+export function inOrder<Thing>([a, b]: readonly [Thing, Thing], first: 0 | 1): readonly [Thing, Thing] {
+  return first === 0 ? [a, b] : [b, a];
+}
+
 /** The convolutions of a layer by their published names. */
 export type LayerConvolutions = Readonly<
   Record<'conv1w' | 'conv1h' | 'conv2h' | 'conv2w' | 'linear2', Convolution>

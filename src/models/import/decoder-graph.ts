@@ -4,8 +4,8 @@ import { createGraphBuilder, type GraphBuilder } from '../../onnx/graph-builder.
 import { ELEMENT_TYPES } from '../../onnx/schema.ts';
 import type { ConvolutionForm } from '../manifest.ts';
 import type { DecoderArchitecture, Features } from './architecture.ts';
-import { tileGroups } from './candidates.ts';
-import { type Axis, type Convolution, directView, layerConvolutions } from './convolutions.ts';
+import { CHANNEL_BLOCK, tileGroups } from './candidates.ts';
+import { type Axis, type Convolution, directView, inOrder, layerConvolutions } from './convolutions.ts';
 import { emitSpectral } from './spectral-graph.ts';
 
 /** Epsilon of the layers' joint LayerNorm (spec §2.1). */
@@ -35,8 +35,6 @@ export type GraphOptions = {
  * makes another layout of it: slices far below the limit bound those, and load a little faster (measured).
  */
 export const MAX_KERNEL_BYTES = 128 << 20;
-/** Output channels that AVX-512 kernels of ONNX Runtime take at once; other widths divide it. */
-const CHANNEL_BLOCK = 16;
 
 /** Name in the graph of the spectra that stand for a kernel. */
 export function spectraName(convolution: Convolution): string {
@@ -148,7 +146,7 @@ function createLayerEmitter(graph: GraphBuilder, weights: PlacedWeights, options
   function axesIn(convolution: Convolution): readonly Axis[] {
     const { axes, channel, firstIn } = convolution;
     if (forms?.get(convolution.name)?.form !== 'spectral') return [channel, ...directView(convolution).axes];
-    return [axes[firstIn], axes[firstIn === 0 ? 1 : 0], channel];
+    return [...inOrder(axes, firstIn), channel];
   }
 
   /** The convolution of a map, with a stored bias for its output channels where one is named. */
@@ -171,7 +169,7 @@ function createLayerEmitter(graph: GraphBuilder, weights: PlacedWeights, options
     const rows = weight(rowsName(convolution));
     const groups = tileGroups(convolution, form);
     const value = emitSpectral(graph, { convolution, form, x: input, spectra, rows, groups });
-    const out: View = { value, axes: [axes[firstOut], axes[firstOut === 0 ? 1 : 0], channel] };
+    const out: View = { value, axes: [...inOrder(axes, firstOut), channel] };
     if (!bias) return out;
     return { ...out, value: graph.node(`${name}.biased`, 'Add', [value, weight(bias)]) };
   }

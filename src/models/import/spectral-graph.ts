@@ -2,7 +2,7 @@
 import { createGraphBuilder, type GraphBuilder } from '../../onnx/graph-builder.ts';
 import type { SpectralForm } from '../manifest.ts';
 import { spectraShape, tileGroups, tilingsOf } from './candidates.ts';
-import type { Convolution } from './convolutions.ts';
+import { type Convolution, inOrder } from './convolutions.ts';
 import {
   type AxisTiling,
   forwardFull,
@@ -36,7 +36,7 @@ export function spectralRows(
   tilesInGroups: readonly AxisTiling[] = tileGroups(convolution, form),
 ): BigInt64Array {
   const { lengths, firstIn } = convolution;
-  const rowLength = lengths[firstIn === 0 ? 1 : 0];
+  const [, rowLength] = inOrder(lengths, firstIn);
   const strides = form.half === firstIn ? { half: rowLength, full: 1 } : { half: 1, full: rowLength };
   const { full } = tilingsOf(convolution, form);
   const groups = tilesInGroups.map((half) => tileRows({ half, full }, strides));
@@ -214,13 +214,12 @@ export function spectraGraph(convolution: Convolution, form: SpectralForm): Uint
 export function spectralBlockGraph(convolution: Convolution, form: SpectralForm): Uint8Array {
   const block = { ...convolution, name: 'y', outputs: form.blockChannels };
   const { lengths, inputs, firstIn, firstOut } = block;
-  const [first, second] = lengths;
   const graph = createGraphBuilder('spectral-block');
-  const x = graph.input('x', 'float32', [1, ...(firstIn === 0 ? lengths : [second, first]), inputs]);
+  const x = graph.input('x', 'float32', [1, ...inOrder(lengths, firstIn), inputs]);
   const spectra = graph.input('spectra', 'float32', spectraShape(block, form));
   const rows = graph.input('rows', 'int64', ['points']);
   const groups = tileGroups(convolution, form);
   emitSpectral(graph, { convolution: block, form, x, spectra: [spectra], rows, groups });
-  graph.output('y', 'float32', [1, ...(firstOut === 0 ? lengths : [second, first]), block.outputs]);
+  graph.output('y', 'float32', [1, ...inOrder(lengths, firstOut), block.outputs]);
   return graph.encode();
 }

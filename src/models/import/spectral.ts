@@ -46,6 +46,11 @@ export function halfSpectrum(points: number): number {
 /** Real multiplications that make a complex one. */
 export type Products = 3 | 4;
 
+/** Real numbers that a frequency of a kernel is stored as, and that a product leaves of it. */
+export function kernelFactors(products: Products): 2 | 3 {
+  return products === 3 ? 3 : 2;
+}
+
 /** A matrix in row-major order. */
 export type Matrix = { readonly rows: number; readonly columns: number; readonly values: Float32Array };
 
@@ -90,7 +95,7 @@ export function forwardFull({ points }: AxisTiling, products: Products): Matrix 
 
 /** Transform back along the full axis: (frequency, product) → (re|im, m outputs). */
 export function inverseFull({ points, outputs }: AxisTiling, products: Products): Matrix {
-  const terms = products === 3 ? 3 : 2;
+  const terms = kernelFactors(products);
   return matrix(2 * outputs, terms * points, (row, column) => {
     const { cos, sin } = turn(Math.floor(column / terms), row % outputs, points);
     // Y = re + i·im gives re·cos − im·sin and re·sin + im·cos; of three products re = k0 − k2 and im = k0 + k1.
@@ -122,7 +127,7 @@ export function kernelSpectra(
   tilings: { readonly half: AxisTiling; readonly full: AxisTiling },
   products: Products,
 ): Matrix {
-  const factors = products === 3 ? 3 : 2;
+  const factors = kernelFactors(products);
   const { half: halfTiling, full: fullTiling } = tilings;
   const rows = halfSpectrum(halfTiling.points) * fullTiling.points * factors;
   return matrix(rows, kernel * kernel, (row, tap) => {

@@ -1,4 +1,5 @@
 /** Copies a decoder's weights from a state dict into external data, kernels in the form their convolutions want. */
+import { allFinite } from '../../adapter/tensor-bytes.ts';
 import { fromF16Bits, toF16Bits } from '../../base/dtype.ts';
 import { fillUniform, seededRandom } from '../../base/random.ts';
 import type { ExternalDataFile, ExternalTensor } from '../../onnx/external-data.ts';
@@ -7,7 +8,7 @@ import type { GraphRunner, RunnableGraph } from '../graph-runner.ts';
 import type { SpectralForm } from '../manifest.ts';
 import { type DecoderArchitecture, decoderWeights } from './architecture.ts';
 import { type Precision, spectraShape } from './candidates.ts';
-import { allConvolutions, type Convolution, directView } from './convolutions.ts';
+import { allConvolutions, type Convolution, directView, inOrder } from './convolutions.ts';
 import { type ConvolutionForms, type PlacedWeights, rowsName, spectraName } from './decoder-graph.ts';
 import { spectraGraph, spectralBlockGraph, spectralRows } from './spectral-graph.ts';
 import type { StateDict } from './state-dict.ts';
@@ -146,18 +147,17 @@ async function measureBlock(
   const { inputs, kernel, lengths, firstIn, firstOut } = convolution;
   const { blockChannels } = form;
   const random = seededRandom(MEASURING_SEED);
-  const ordered = (first: 0 | 1) => [lengths[first], lengths[first === 0 ? 1 : 0]] as const;
   const map = new Float32Array(lengths[0] * lengths[1] * inputs);
   fillUniform(random, map, 1);
   await using graph = disposable(await runner(spectralBlockGraph(convolution, form)));
   const y = new Float32Array(lengths[0] * lengths[1] * blockChannels);
   await graph.graph.run(
     {
-      x: { values: map, shape: [1, ...ordered(firstIn), inputs] },
+      x: { values: map, shape: [1, ...inOrder(lengths, firstIn), inputs] },
       spectra: { values: block.spectra, shape: [1, ...spectraShape(convolution, form).slice(1)] },
       rows: { values: block.rows, shape: [block.rows.length] },
     },
-    { values: y, shape: [1, ...ordered(firstOut), blockChannels] },
+    { values: y, shape: [1, ...inOrder(lengths, firstOut), blockChannels] },
   );
   const at = (first: 0 | 1, i: number, j: number) => (first === 0 ? i * lengths[1] + j : j * lengths[0] + i);
   const padding = (kernel - 1) / 2;
@@ -281,16 +281,11 @@ async function* asBytes(
 function narrowed(values: Float32Array, name: string, precision: Precision): Float32Array | Uint16Array {
   if (precision === 'f32') return values;
   const bits = toF16Bits(values);
-  for (const half of bits) {
-    if ((half & F16_INFINITY) === F16_INFINITY) {
-      throw modelErrors.checkpoint(`Tensor ${name} holds numbers beyond the range of f16; import it as f32.`);
-    }
+  if (!allFinite(bits, precision)) {
+    throw modelErrors.checkpoint(`Tensor ${name} holds numbers beyond the range of f16; import it as f32.`);
   }
   return bits;
 }
-
-/** Infinity in binary16: the exponent's bits, all ones. */
-const F16_INFINITY = 0x7c00;
 
 function bytesOf(values: Float32Array | Uint16Array | BigInt64Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

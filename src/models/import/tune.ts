@@ -16,7 +16,7 @@ import {
   tileGroups,
   worthwhile,
 } from './candidates.ts';
-import { allConvolutions, type Convolution, directView } from './convolutions.ts';
+import { allConvolutions, type Convolution, directView, inOrder } from './convolutions.ts';
 import { choosePlan } from './plan.ts';
 import { spectralBlockGraph, spectralRows } from './spectral-graph.ts';
 
@@ -254,18 +254,17 @@ function createTimer({ runner, signal, now = () => performance.now() }: TuneOpti
 /** One block of a spectral convolution. */
 function spectralSample(convolution: Convolution, form: SpectralForm, draw: Draw): Sample {
   const { lengths, inputs, firstIn, firstOut } = convolution;
-  const ordered = (first: 0 | 1) => [lengths[first], lengths[first === 0 ? 1 : 0]] as const;
   const block = { ...convolution, outputs: form.blockChannels };
   const groups = tileGroups(convolution, form);
   const rows = spectralRows(convolution, form, groups);
   return {
     model: spectralBlockGraph(convolution, form),
     inputs: {
-      x: draw([1, ...ordered(firstIn), inputs]),
+      x: draw([1, ...inOrder(lengths, firstIn), inputs]),
       spectra: draw(spectraShape(block, form)),
       rows: { values: rows, shape: [rows.length] },
     },
-    outputShape: [1, ...ordered(firstOut), form.blockChannels],
+    outputShape: [1, ...inOrder(lengths, firstOut), form.blockChannels],
     modelledSeconds: spectralCandidate(block, form, TYPICAL_SPEED, 'f32', groups).seconds,
   };
 }
