@@ -33,6 +33,8 @@ export type PullOptions = Omit<HubConnection, 'signal'> & {
   readonly onProgress?: (progress: PullProgress) => void;
   readonly signal?: AbortSignal;
   readonly retryDelayMs?: number;
+  /** Bytes that the file system of a directory has left. */
+  readonly freeBytes?: (directory: string) => Promise<number>;
   /** Milliseconds since the epoch; decides which abandoned pulls are old enough to remove. */
   readonly now?: () => number;
 };
@@ -99,7 +101,7 @@ async function fill(
   isBundle: boolean,
 ): Promise<Bundle | undefined> {
   const { signal, onProgress } = options;
-  await checkRoom(building, files);
+  await checkRoom(building, files, options.freeBytes);
   const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
   let before = 0;
   for (const file of files) {
@@ -164,7 +166,11 @@ async function listedFiles(
 }
 
 /** Refuses before gigabytes are fetched for nothing. */
-async function checkRoom(building: string, files: readonly HubFile[]): Promise<void> {
+async function checkRoom(
+  building: string,
+  files: readonly HubFile[],
+  freeBytes = freeBytesOf,
+): Promise<void> {
   let wanted = 0;
   for (const { path, bytes } of files) {
     const there = await stat(join(building, path)).then(
@@ -173,8 +179,11 @@ async function checkRoom(building: string, files: readonly HubFile[]): Promise<v
     );
     wanted += Math.max(0, bytes - there);
   }
-  const { bavail, bsize } = await statfs(building);
-  if (wanted > bavail * bsize) {
-    throw modelErrors.diskFull(`${wanted} bytes are to come, and ${bavail * bsize} are free.`);
-  }
+  const free = await freeBytes(building);
+  if (wanted > free) throw modelErrors.diskFull(`${wanted} bytes are to come, and ${free} are free.`);
+}
+
+async function freeBytesOf(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
 }
