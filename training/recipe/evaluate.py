@@ -1,0 +1,127 @@
+"""
+`evaluate`: on rows of each held-out set, the generated adapters against everything they have to beat, with intervals.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .base_model import Lora
+from .collect import read_chunks
+from .conditions import draw
+from .generator import Generator
+from .run import Run
+from .scoring import Scores, interval, score
+
+# Rows of the table in their order: what the service's bundle.json calls them, and how people are told.
+SUBJECTS = {
+    "base": "untouched base",
+    "base-instructed": "base with the set's instruction as system message",
+    "training-adapters-mean": "mean over the training LoRAs",
+    "training-adapter-best": "best single training LoRA",
+    "training-adapters-average": "average of the training LoRAs' weights",
+    "multi-task-adapter": "one LoRA trained on all training sets",
+    "generated": "generated adapter",
+    "own-adapter": "LoRA trained on the set itself",
+    "control-other-prompts": "control: prompts of other sets",
+    "control-shuffled-words": "control: words of the prompts shuffled",
+}
+
+
+def evaluate(run: Run, generator_file: str | None, out: Path) -> dict:
+    """
+    Judges `fold-<set>.pt` on each held-out set, or `generator_file` on all of them. Scores of every adapter are kept under
+    `work/scores`, so an interrupted call goes on where it was. Writes `out` (JSON) and returns what it holds.
+    """
+    results = {"settings": json.loads(run.settings.to_json()), "sets": {}}
+    for held in run.settings.held_out:
+        path = run.work / (generator_file or f"fold-{held}.pt")
+        results["sets"][held] = _evaluate_set(run, held, path)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(results, indent=1))
+    return results
+
+
+def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
+    options, layout = run.settings.evaluate, run.layout
+    rows = run.test_rows(held, options.items)
+    generator, about = Generator.load(generator_file, run.base)
+    held_out = [held] if generator_file.stem.startswith("fold-") else run.settings.held_out
+    training = run.training_sets(held_out)
+    bar = tqdm(desc=f"{held} by {generator_file.stem}", unit="adapter", mininterval=5)
+
+    def scored(label: str, lora: Lora | None, instructed: bool = False) -> Scores:
+        path = run.work / "scores" / held / f"{label}.npz"
+        if not path.exists():
+            made = score(run.base, lora() if callable(lora) else lora, rows, run.chat, instructed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(path, nll=made.nll, tokens=made.tokens, right=made.right)
+        bar.update()
+        held_scores = np.load(path)
+        return Scores(held_scores["nll"], held_scores["tokens"], held_scores["right"])
+
+    last = lambda name: read_chunks(run.work / "loras" / f"{name}.pt")[-1]
+    tag = f"{generator_file.stem}-{about['step']}"
+
+    def drawn(label: str, states, seed: int) -> Scores:
+        rng = random.Random(f"{held}/{seed}/{run.settings.seed}")
+        made = lambda: layout.to_lora(generator.chunks(draw(states(), generator.settings.prompts, rng)))
+        return scored(f"{tag}-{label}-{seed}", made)
+
+    each = {name: scored(f"lora-{name}", lambda name=name: layout.to_lora(last(name))) for name in training}
+    best = min(each, key=lambda name: each[name].nll.sum())
+    average = lambda: layout.to_lora(torch.stack([last(name) for name in training]).mean(0))
+    multi = "trunk" if held_out != [held] else held
+    seeds = range(options.draws)
+    others = options.controls[held]
+    shuffled = lambda: run.shuffled_states(held, 400)
+    found: dict[str, Scores | list[Scores]] = {
+        "base": scored("base", None),
+        "training-adapters-mean": list(each.values()),
+        "training-adapter-best": each[best],
+        "training-adapters-average": scored(f"average-{multi}", average),
+        "multi-task-adapter": scored(
+            f"multi-task-{multi}", lambda: layout.to_lora(read_chunks(run.work / "multi-task" / f"{multi}.pt")[-1])
+        ),
+        "generated": [drawn("own", lambda: run.states(held), seed) for seed in seeds],
+        "own-adapter": scored("own-lora", lambda: layout.to_lora(last(held))),
+        "control-other-prompts": [drawn(f"other-{name}", lambda name=name: run.states(name), seed) for seed, name in zip(seeds, others)],
+        "control-shuffled-words": [drawn("shuffled", shuffled, seed) for seed in seeds],
+    }
+    if all(row.get("system") for row in rows):
+        found["base-instructed"] = scored("base-instructed", None, instructed=True)
+    bar.close()
+
+    subjects, generated = {}, Scores.mean(found["generated"])
+    for subject in SUBJECTS:
+        if subject not in found:
+            continue
+        one = found[subject]
+        several = one if isinstance(one, list) else [one]
+        mean = Scores.mean(several)
+        entry = {
+            "nll": interval(mean.nll, mean.tokens),
+            # Positive where the generated adapter is better.
+            "nll_minus_generated": interval(mean.nll - generated.nll, mean.tokens),
+        }
+        if not np.isnan(mean.right).any():
+            entry["accuracy"] = interval(mean.right)
+            entry["accuracy_minus_generated"] = interval(mean.right - generated.right)
+        if len(several) > 1:
+            values = [one.nll.sum() / one.tokens.sum() for one in several]
+            entry |= {"adapters": len(several), "nll_deviation": float(np.std(values, ddof=1)), "nll_of_each": values}
+        subjects[subject] = entry
+    return {
+        "items": len(rows),
+        "generator": tag,
+        "training_sets": training,
+        "best_training_set": best,
+        "control_sets": others,
+        "subjects": subjects,
+    }

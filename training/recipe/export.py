@@ -1,0 +1,73 @@
+"""`export`: what `loradrop import` takes: decoder, encoder, layout, evaluation; and the check of the imported bundle."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from .encoder_graph import write_encoder
+from .evaluate import SUBJECTS
+from .generator import Generator
+from .report import protocol
+from .run import Run
+
+
+def export(run: Run, generator_file: str, results: dict, out: Path) -> None:
+    """Writes `decoder.safetensors`, `encoder/`, `layout.json` and `evaluation.json` into `out`."""
+    generator, about = Generator.load(run.work / generator_file, run.base)
+    out.mkdir(parents=True, exist_ok=True)
+    state = {name: value.contiguous() for name, value in generator.decoder.published_state().items()}
+    save_file(state, out / "decoder.safetensors", {"step": str(about["step"])})
+    write_encoder(run.text_encoder, out / "encoder")
+    (out / "layout.json").write_text(run.layout.to_json(run.settings.base_id) + "\n")
+    (out / "evaluation.json").write_text(json.dumps(evaluation_rows(results), indent=1) + "\n")
+
+
+def evaluation_rows(results: dict) -> dict:
+    """The evaluation as `bundle.json` holds it."""
+    rows = []
+    for name, one in results["sets"].items():
+        for subject in SUBJECTS:
+            entry = one["subjects"].get(subject)
+            for metric, key in (("answer-nll", "nll"), ("accuracy", "accuracy")):
+                if not entry or key not in entry:
+                    continue
+                row = {"dataset": name, "metric": metric, "subject": subject}
+                row |= {part: round(value, 4) for part, value in entry[key].items()}
+                row["items"] = one["items"]
+                if "adapters" in entry:
+                    row["draws"] = entry["adapters"]
+                    if metric == "answer-nll":
+                        row["deviation"] = round(entry["nll_deviation"], 4)
+                rows.append(row)
+    return {"protocol": protocol(results), "rows": rows}
+
+
+def agree(run: Run, generator_file: str, bundle: Path, loradrop: list[str]) -> float:
+    """
+    Generates from the same prompts with the imported bundle and here, and returns the largest difference of any LoRA
+    matrix, relative to the matrix's largest magnitude.
+    """
+    generator, _ = Generator.load(run.work / generator_file, run.base)
+    worst = 0.0
+    for name in run.settings.held_out:
+        prompts = [row["prompt"] for row in random.Random(name).sample(run.sets[name].train, generator.settings.prompts)]
+        ours = generator.layout.to_state(generator.chunks(run.text_encoder(prompts, full=True)))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "prompts.jsonl"
+            file.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
+            target = Path(folder) / "adapter"
+            command = [*loradrop, "generate", "--bundle", str(bundle), "--prompts", str(file), "--out", str(target)]
+            subprocess.run([*command, "--dtype", "f32"], check=True, stdout=subprocess.DEVNULL)
+            theirs = load_file(next(target.rglob("adapter_model.safetensors")))
+        if theirs.keys() != ours.keys():
+            raise SystemExit("The bundle's adapter has other matrices than the generator's.")
+        for tensor, value in ours.items():
+            worst = max(worst, ((value - theirs[tensor]).abs().max() / value.abs().max()).item())
+    return worst

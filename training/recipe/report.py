@@ -1,0 +1,118 @@
+"""Tables and plots of an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .evaluate import SUBJECTS
+
+
+def protocol(results: dict) -> str:
+    """In a paragraph: what was held out, from what, on how many items."""
+    settings, sets = results["settings"], results["sets"]
+    folds = all(one["generator"].startswith("fold-") for one in sets.values())
+    held = ", ".join(sets)
+    trained = (
+        f"Each of {held} was held out in turn: a trunk was trained without all of them, and for each set a generator of its own "
+        "went on from the trunk with every set but that one"
+        if folds
+        else f"One generator was trained without {held}, which it was then judged on"
+    )
+    items = sorted({one["items"] for one in sets.values()})
+    return (
+        f"{trained}. Scored on {' or '.join(map(str, items))} test items a set by answer NLL in nats per token (end of turn included) and by the "
+        f"likeliest of the listed choices, in the base's own chat template without an instruction. Generated adapters: "
+        f"{settings['evaluate']['draws']} draws of {settings['generator']['prompts']} unlabeled prompts of the set's training rows. "
+        "Intervals: 95 % bootstrap over items. Nothing was chosen by test items, but the best single training LoRA, which is."
+    )
+
+
+def verdicts(one: dict) -> dict[str, bool]:
+    """What the generated adapter beats: intervals that do not meet for base and mean, else the paired interval above 0."""
+    subjects = one["subjects"]
+    generated = subjects["generated"]["nll"]
+    apart = lambda name: generated["high"] < subjects[name]["nll"]["low"]
+    paired = lambda name: subjects[name]["nll_minus_generated"]["low"] > 0
+    return {
+        "untouched base": apart("base"),
+        "mean of training LoRAs": apart("training-adapters-mean"),
+        "prompts of other sets": paired("control-other-prompts"),
+        "shuffled words": paired("control-shuffled-words"),
+        "multi-task LoRA": paired("multi-task-adapter"),
+    }
+
+
+def share_of_ceiling(one: dict) -> float:
+    """The generated adapter's gain over the base as a share of the own LoRA's."""
+    value = lambda name: one["subjects"][name]["nll"]["value"]
+    return (value("base") - value("generated")) / (value("base") - value("own-adapter"))
+
+
+def write_report(results: dict, out: Path) -> str:
+    """Writes EVALUATION.md and a plot a set into `out`; returns the Markdown."""
+    out.mkdir(parents=True, exist_ok=True)
+    lines = ["# Evaluation", "", protocol(results), ""]
+    for name, one in results["sets"].items():
+        lines += _table(name, one)
+        _plot(name, one, out / f"{name}.png")
+    text = "\n".join(lines)
+    (out / "EVALUATION.md").write_text(text)
+    return text
+
+
+def _table(name: str, one: dict) -> list[str]:
+    shown = lambda entry, digits: f"{entry['value']:.{digits}f} ({entry['low']:.{digits}f}–{entry['high']:.{digits}f})"
+    lines = [
+        f"## {name}",
+        "",
+        f"{one['items']} items, generator `{one['generator']}`. NLL difference: that row minus the generated adapter on the same items.",
+        "",
+        "| adapter | answer NLL, nats a token | difference | accuracy |",
+        "|---|---|---|---|",
+    ]
+    for subject, told in SUBJECTS.items():
+        entry = one["subjects"].get(subject)
+        if not entry:
+            continue
+        if subject == "training-adapter-best":
+            told += f" ({one['best_training_set']})"
+        nll = shown(entry["nll"], 3)
+        if "adapters" in entry:
+            nll += f", sd {entry['nll_deviation']:.3f} of {entry['adapters']}"
+        difference = "" if subject == "generated" else shown(entry["nll_minus_generated"], 4)
+        accuracy = shown(entry["accuracy"], 3) if "accuracy" in entry else ""
+        lines.append(f"| {told} | {nll} | {difference} | {accuracy} |")
+    beaten = [what for what, yes in verdicts(one).items() if yes]
+    missed = [what for what, yes in verdicts(one).items() if not yes]
+    lines += [
+        "",
+        f"Better in NLL than: {', '.join(beaten) or 'nothing'}. Not better than: {', '.join(missed) or 'nothing of these'}. "
+        f"Share of the own LoRA's gain over the base: {share_of_ceiling(one):.0%}.",
+        "",
+    ]
+    return lines
+
+
+def _plot(name: str, one: dict, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = [subject for subject in SUBJECTS if subject in one["subjects"]][::-1]
+    figure, panels = pyplot.subplots(1, 2, figsize=(11, 0.42 * len(shown) + 1.2), sharey=True)
+    for panel, key, label in zip(panels, ("nll", "accuracy"), ("answer NLL, nats a token (log scale)", "accuracy")):
+        for height, subject in enumerate(shown):
+            entry = one["subjects"][subject].get(key)
+            if entry:
+                colour = "#c0392b" if subject == "generated" else "#2c3e50"
+                error = [[entry["value"] - entry["low"]], [entry["high"] - entry["value"]]]
+                panel.errorbar(entry["value"], height, xerr=error, fmt="o", color=colour, capsize=3)
+        panel.set_xlabel(label)
+        panel.grid(axis="x", alpha=0.3)
+    panels[0].set_xscale("log")
+    panels[0].set_yticks(range(len(shown)), [SUBJECTS[subject] for subject in shown])
+    figure.suptitle(f"{name}, {one['items']} items, 95 % intervals")
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)

@@ -1,0 +1,96 @@
+"""What all commands share: the settings of a run and everything loaded from them, once, when first needed."""
+
+from __future__ import annotations
+
+import random
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .base_model import BaseModel, load_base
+from .conditions import encode_prompts
+from .data import DataSet, Encoder, load_sets
+from .encoder import TextEncoder
+from .layout import Layout
+from .lora_tuning import RowSource
+from .settings import Settings
+
+
+class Run:
+    """A run's settings, its folder, and its parts."""
+
+    def __init__(self, settings_file: Path):
+        self.settings = Settings.read(settings_file)
+        self.work = Path(self.settings.work)
+        self.work.mkdir(parents=True, exist_ok=True)
+        kept = self.work / "settings.json"
+        if not kept.exists():
+            kept.write_text(self.settings.to_json())
+        torch.manual_seed(self.settings.seed)
+
+    @cached_property
+    def _loaded(self) -> tuple[BaseModel, Encoder]:
+        base, tokenizer, _ = load_base(Path(self.settings.base))
+        return base, Encoder(tokenizer)
+
+    @property
+    def base(self) -> BaseModel:
+        return self._loaded[0]
+
+    @property
+    def chat(self) -> Encoder:
+        return self._loaded[1]
+
+    @cached_property
+    def sets(self) -> dict[str, DataSet]:
+        settings = self.settings
+        data = Path(settings.data) if settings.data else None
+        sets = load_sets(data, settings.max_rows, only=settings.sets)
+        missing = set(settings.held_out) - set(sets)
+        if missing:
+            raise SystemExit(f"held_out names sets that are not there: {', '.join(sorted(missing))}")
+        return sets
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        generator = self.settings.generator
+        return TextEncoder(Path(self.settings.encoder), generator.encoder_layers, generator.tokens)
+
+    @cached_property
+    def layout(self) -> Layout:
+        generator = self.settings.generator
+        return Layout(self.base.shape, generator.rank, generator.alpha, tuple(generator.targets))
+
+    def training_sets(self, held_out: list[str]) -> list[str]:
+        return [name for name in self.sets if name not in held_out]
+
+    def source(self, name: str, purpose: str) -> RowSource:
+        """Rows to train on, in an order of their own for every purpose."""
+        return RowSource(self.sets[name].train, self.chat, f"{name}/{purpose}/{self.settings.seed}")
+
+    def states(self, name: str) -> Tensor:
+        """Encoded prompts of a set's training rows: the pool that conditions are drawn from."""
+        prompts = [row["prompt"] for row in self.sets[name].train]
+        return encode_prompts(lambda: self.text_encoder, self._encoder_key, prompts, self.work / "prompts", name)
+
+    @property
+    def _encoder_key(self) -> str:
+        generator = self.settings.generator
+        return f"{generator.encoder_layers}/{generator.tokens}"
+
+    def shuffled_states(self, name: str, count: int) -> Tensor:
+        """The same for the first `count` prompts with the words of each in random order."""
+        rng = random.Random(f"{name}/shuffled/{self.settings.seed}")
+        prompts = []
+        for row in self.sets[name].train[:count]:
+            words = row["prompt"].split()
+            rng.shuffle(words)
+            prompts.append(" ".join(words))
+        label = f"{name}-shuffled"
+        return encode_prompts(lambda: self.text_encoder, self._encoder_key, prompts, self.work / "prompts", label)
+
+    def test_rows(self, name: str, count: int) -> list[dict]:
+        """The first `count` rows to judge by, in their seeded order."""
+        return [row for row in self.sets[name].test if self.chat.fits(row)][:count]

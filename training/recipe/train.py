@@ -1,0 +1,163 @@
+"""
+`train`: the generator, by (a) the paper's reconstruction of collected LoRAs, where settings ask for it, and (b) end to end:
+generated LoRAs are applied to the frozen base, and the answers' negative log-likelihood is carried back into the decoder.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from .base_model import BaseModel
+from .collect import read_chunks
+from .conditions import draw
+from .generator import Generator, log_line
+from .lora_tuning import RowSource, cosine
+from .run import Run
+from .settings import EndToEndSettings
+
+
+def train_end_to_end(
+    generator: Generator,
+    base: BaseModel,
+    sources: dict[str, RowSource],
+    states: dict[str, torch.Tensor],
+    settings: EndToEndSettings,
+    out: Path,
+) -> None:
+    """
+    Trains `generator` in place; `sources` are the rows and `states` the encoded prompts of each training set. Goes on from
+    `out` where an earlier run of the same settings stopped; writes it every `save_every` steps, and a log beside it.
+    """
+    decoder = generator.decoder
+    optimiser = torch.optim.AdamW(decoder.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.0)
+    first = 0
+    if out.exists():
+        held = torch.load(out, weights_only=False)
+        if held["training"] != asdict(settings):
+            raise SystemExit(f"{out} was trained with other settings; name another work folder.")
+        decoder.load_state_dict(held["decoder"])
+        optimiser.load_state_dict(held["optimiser"])
+        first = held["step"]
+    started, recent = time.time(), {}
+    bar = tqdm(initial=first, total=settings.steps, desc=out.stem, mininterval=5)
+    for step, material in enumerate(_material_of_steps(generator, sources, states, settings)):
+        if step < first:
+            continue
+        for group in optimiser.param_groups:
+            group["lr"] = settings.lr * cosine(step, settings.steps, settings.warmup)
+        conditions = torch.stack([states[name][picks].float() for name, picks, _ in material])
+        loras = generator.loras(conditions, half=True)
+        losses = []
+        for (name, _, rows), lora in zip(material, loras):
+            loss = base.target_nll(sources[name].encoder.batch(rows), lora).mean()
+            losses.append(loss)
+            recent[name] = 0.8 * recent.get(name, loss.item()) + 0.2 * loss.item()
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack(losses).mean().backward()
+        norm = torch.nn.utils.clip_grad_norm_(decoder.parameters(), settings.clip)
+        optimiser.step()
+        mean = sum(recent.values()) / len(recent)
+        bar.update()
+        bar.set_postfix(loss=f"{mean:.3f}", norm=f"{norm:.2f}")
+        if (step + 1) % 10 == 0:
+            sets = {name: round(value, 3) for name, value in recent.items()}
+            seconds = round(time.time() - started)
+            log_line(
+                out.with_suffix(".log.jsonl"), step=step + 1, loss=round(mean, 4), norm=round(norm.item(), 3), seconds=seconds, sets=sets
+            )
+        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+            generator.save(out, training=asdict(settings), optimiser=optimiser.state_dict(), step=step + 1)
+    bar.close()
+
+
+def _material_of_steps(
+    generator: Generator, sources: dict[str, RowSource], states: dict[str, torch.Tensor], settings: EndToEndSettings
+) -> Iterator[list[tuple[str, torch.Tensor, list[dict]]]]:
+    """
+    For every step the sets with the prompts that make each condition and the rows that judge its adapter. Every set comes as
+    often as any other. Drawn from the start also when a run goes on, so that it ends as an uninterrupted one would.
+    """
+    rng, order, names = random.Random(settings.seed), [], sorted(sources)
+    for _ in range(settings.steps):
+        while len(order) < settings.sets_a_step:
+            order += rng.sample(names, len(names))
+        chosen, order = order[: settings.sets_a_step], order[settings.sets_a_step :]
+        picks = [torch.tensor(rng.sample(range(len(states[name])), generator.settings.prompts)) for name in chosen]
+        rows = [sources[name].take(settings.rows, settings.row_tokens) for name in chosen]
+        yield list(zip(chosen, picks, rows))
+
+
+def train_reconstruction(run: Run, out: Path) -> Generator:
+    """
+    Squared error of weight tokens against collected late checkpoints, weighted a token, over cells that are numbers (§2.3 of
+    the design note; the weights, one over a token's mean square, are ours). Returns a generator, and keeps it in `out`.
+    """
+    settings, options = run.settings, run.settings.reconstruction
+    generator = Generator(settings.generator, run.base, settings.seed)
+    if out.exists():
+        held = torch.load(out, weights_only=False)
+        if held["training"] != asdict(options):
+            raise SystemExit(f"{out} was trained with other settings; name another work folder.")
+        generator.decoder.load_state_dict(held["decoder"])
+        return generator
+    names = run.training_sets(settings.held_out)
+    loras = {name: read_chunks(run.work / "loras" / f"{name}.pt") for name in names}
+    states = {name: run.states(name) for name in names}
+    tokens = lambda name, index: generator.layout.encode(loras[name][index])
+    square = torch.stack([tokens(name, -1).square().nanmean((1, 2)) for name in names]).nanmean(0)
+    weight = 1 / square.clamp_min(1e-3)
+    weight = (weight / weight.mean())[:, None, None]
+    optimiser = torch.optim.AdamW(generator.decoder.parameters(), lr=options.lr, weight_decay=0.1)
+    rng = random.Random(settings.seed)
+    bar = tqdm(range(options.steps), desc=out.stem, mininterval=5)
+    for step in bar:
+        for group in optimiser.param_groups:
+            group["lr"] = options.lr * cosine(step, options.steps, 1)
+        chosen = [rng.choice(names) for _ in range(options.batch)]
+        condition = torch.stack([draw(states[name], settings.generator.prompts, rng) for name in chosen])
+        target = torch.stack([tokens(name, rng.randrange(len(loras[name]))) for name in chosen])
+        with torch.autocast("cpu", torch.bfloat16):
+            made = generator.decoder(condition + 1e-4 * torch.randn_like(condition)).float()
+        error = (made - (target + 1e-5 * torch.randn_like(target))).square() * weight
+        loss = error[~target.isnan()].mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(generator.decoder.parameters(), 1.0)
+        optimiser.step()
+        bar.set_postfix(loss=f"{loss.item():.4f}")
+        if (step + 1) % 10 == 0:
+            log_line(out.with_suffix(".log.jsonl"), step=step + 1, loss=round(loss.item(), 5))
+    generator.save(out, training=asdict(options), step=options.steps)
+    return generator
+
+
+def train_trunk(run: Run) -> None:
+    """Writes `trunk.pt`: a generator trained without all held-out sets."""
+    settings = run.settings
+    if settings.reconstruction.steps > 0:
+        generator = train_reconstruction(run, run.work / "reconstruction.pt")
+    else:
+        generator = Generator(settings.generator, run.base, settings.seed)
+    names = run.training_sets(settings.held_out)
+    train_end_to_end(generator, run.base, *_material(run, names, "trunk"), settings.trunk, run.work / "trunk.pt")
+
+
+def train_folds(run: Run) -> None:
+    """Writes `fold-<set>.pt` for each held-out set: from the trunk on, trained with every set but that one."""
+    for held in run.settings.held_out:
+        generator = Generator(run.settings.generator, run.base)
+        generator.decoder.load_state_dict(torch.load(run.work / "trunk.pt", weights_only=False)["decoder"])
+        names = run.training_sets([held])
+        out = run.work / f"fold-{held}.pt"
+        train_end_to_end(generator, run.base, *_material(run, names, f"fold-{held}"), run.settings.fold, out)
+
+
+def _material(run: Run, names: list[str], purpose: str):
+    return {name: run.source(name, purpose) for name in names}, {name: run.states(name) for name in names}

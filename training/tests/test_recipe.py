@@ -1,0 +1,69 @@
+"""All four commands on a tiny base, once more on what is there, and after an interruption."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tiny import write_tiny
+
+TRAINING = Path(__file__).parents[1]
+
+
+def recipe(*words: object) -> str:
+    command = [sys.executable, "-m", "recipe", *map(str, words)]
+    return subprocess.run(command, cwd=TRAINING, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_whole_recipe(tmp_path):
+    settings = write_tiny(tmp_path)
+    work = tmp_path / "work"
+    recipe("collect", settings)
+    checkpoints = torch.load(work / "loras" / "kinds-judged.pt")
+    assert len(checkpoints) == 2 and not torch.equal(checkpoints[0], checkpoints[1])
+
+    recipe("train", settings)
+    whole = torch.load(work / "trunk.pt", weights_only=False)
+    assert whole["step"] == 6 and (work / "fold-kinds-judged.pt").exists()
+    trained_on = json.loads((work / "trunk.log.jsonl").read_text() or "{}") if (work / "trunk.log.jsonl").exists() else {}
+    assert "kinds-judged" not in trained_on.get("sets", {})
+
+    table = recipe("evaluate", settings, "--out", tmp_path / "folds")
+    assert "| generated adapter |" in table and (tmp_path / "folds" / "kinds-judged.png").exists()
+    results = json.loads((tmp_path / "folds" / "evaluation.json").read_text())["sets"]["kinds-judged"]
+    assert len(results["subjects"]["generated"]["nll_of_each"]) == 2
+    assert "kinds-judged" not in results["training_sets"]
+    recipe("evaluate", settings, "--generator", "trunk.pt", "--out", tmp_path / "trunk")
+
+    recipe("export", settings, "--evaluation", tmp_path / "trunk" / "evaluation.json", "--out", tmp_path / "export")
+    state = load_file(tmp_path / "export" / "decoder.safetensors")
+    assert all(name.startswith("model.decoder.module_list.") for name in state)
+    shown = json.loads((tmp_path / "export" / "evaluation.json").read_text())
+    assert {row["subject"] for row in shown["rows"]} >= {"base", "generated", "control-shuffled-words"}
+
+
+def test_an_interrupted_training_ends_like_a_whole_one(tmp_path):
+    settings = write_tiny(tmp_path)
+    values = json.loads(settings.read_text())
+    values["reconstruction"]["steps"] = 0
+    settings.write_text(json.dumps(values))
+    recipe("train", settings, "--only", "trunk")
+    whole = torch.load(tmp_path / "work" / "trunk.pt", weights_only=False)
+    (tmp_path / "work" / "trunk.pt").unlink()
+
+    # A run that dies after its first save: the same settings, with a log that cannot be written any more.
+    program = (
+        "import sys; from recipe import generator; from pathlib import Path; save = generator.Generator.save\n"
+        "def once(self, path, **extra):\n    save(self, path, **extra); sys.exit(9)\n"
+        "generator.Generator.save = once\n"
+        f"from recipe.run import Run; from recipe.train import train_trunk; train_trunk(Run(Path({str(settings)!r})))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=TRAINING, capture_output=True).returncode == 9
+    assert torch.load(tmp_path / "work" / "trunk.pt", weights_only=False)["step"] == 3
+    recipe("train", settings, "--only", "trunk")
+    resumed = torch.load(tmp_path / "work" / "trunk.pt", weights_only=False)
+    assert resumed["step"] == 6
+    for name, value in whole["decoder"].items():
+        assert torch.allclose(value, resumed["decoder"][name], atol=1e-6), name
