@@ -32,7 +32,7 @@ def main() -> None:
     one.add_argument("--out", type=Path, required=True, help="folder for evaluation.json, EVALUATION.md and plots")
     one = command("export", "Write what `loradrop import` takes.")
     one.add_argument("--generator", default="trunk.pt", help="file of the run (default: %(default)s)")
-    one.add_argument("--evaluation", type=Path, required=True, help="evaluation.json of this generator")
+    one.add_argument("--evaluation", type=Path, help="evaluation.json of this generator, for the bundle to carry")
     one.add_argument("--out", type=Path, required=True, help="folder to write")
     one = command("agree", "Compare an imported bundle's adapters with PyTorch's.")
     one.add_argument("--generator", default="trunk.pt")
@@ -53,7 +53,7 @@ def main() -> None:
             results = evaluate(run, options.generator, options.out / "evaluation.json")
             print(write_report(results, options.out))
         case "export":
-            results = json.loads(options.evaluation.read_text())
+            results = json.loads(options.evaluation.read_text()) if options.evaluation else None
             export(run, options.generator, results, options.out)
         case "agree":
             worst = agree(run, options.generator, options.bundle, shlex.split(options.loradrop))

@@ -25,7 +25,7 @@ def collect(run: Run) -> None:
         sources = [run.source(name, "collect")]
         _tuned(run, run.work / "loras" / f"{name}.pt", log, sources, steps=options.steps, save_last=options.keep)
     trunk = run.work / "multi-task" / "trunk.pt"
-    several = {"sets_a_step": options.multi_task_sets_a_step, "save_last": 1}
+    several = {"sets_a_step": options.multi_task_sets_a_step, "save_last": 1, "max_rows": options.multi_task_rows, "max_tokens": 1000}
     sources = [run.source(name, "multi-task") for name in run.training_sets(settings.held_out)]
     _tuned(run, trunk, log, sources, steps=options.multi_task_steps, **several)
     for held in settings.held_out:
@@ -52,10 +52,8 @@ def _tuned(run: Run, path: Path, log: Path, sources: list, *, steps: int, **opti
             steps=steps,
             lr=collect_settings.lr,
             seed=run.settings.seed,
-            max_rows=collect_settings.rows,
-            max_tokens=collect_settings.tokens,
             on_step=on_step,
-            **options,
+            **{"max_rows": collect_settings.rows, "max_tokens": collect_settings.tokens, **options},
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,19 +15,40 @@ from safetensors.torch import load_file, save_file
 from .encoder_graph import write_encoder
 from .evaluate import SUBJECTS
 from .generator import Generator
-from .report import protocol
+from .report import protocol, table
 from .run import Run
 
 
-def export(run: Run, generator_file: str, results: dict, out: Path) -> None:
-    """Writes `decoder.safetensors`, `encoder/`, `layout.json` and `evaluation.json` into `out`."""
+def export(run: Run, generator_file: str, results: dict | None, out: Path) -> None:
+    """Writes `decoder.safetensors`, `encoder/`, `layout.json` and, with results, `evaluation.json` and the model card into `out`."""
     generator, about = Generator.load(run.work / generator_file, run.base)
     out.mkdir(parents=True, exist_ok=True)
     state = {name: value.contiguous() for name, value in generator.decoder.published_state().items()}
     save_file(state, out / "decoder.safetensors", {"step": str(about["step"])})
     write_encoder(run.text_encoder, out / "encoder")
     (out / "layout.json").write_text(run.layout.to_json(run.settings.base_id) + "\n")
-    (out / "evaluation.json").write_text(json.dumps(evaluation_rows(results), indent=1) + "\n")
+    if results:
+        card = Path(run.settings.card).read_text() if run.settings.card else None
+        if card:
+            (out / "MODEL_CARD.md").write_text(card.format(**_facts(run, generator, about, results)))
+        (out / "evaluation.json").write_text(json.dumps(evaluation_rows(results), indent=1) + "\n")
+
+
+def _facts(run: Run, generator: Generator, about: dict, results: dict) -> dict:
+    """What a card's template may name in braces."""
+    one = next(iter(results["sets"].values()))
+    return {
+        **asdict(generator.settings),
+        **about["training"],
+        "base_id": run.settings.base_id,
+        "targets": ", ".join(run.layout.modules),
+        "features": " ".join(str(feature) for feature in generator.decoder.features),
+        "parameters": sum(weight.numel() for weight in generator.decoder.parameters()),
+        "max_rows": run.settings.max_rows,
+        "training_sets": ", ".join(one["training_sets"]),
+        "protocol": protocol(results),
+        "tables": "\n".join(line for name, one in results["sets"].items() for line in table(name, one, level=3)).strip(),
+    }
 
 
 def evaluation_rows(results: dict) -> dict:

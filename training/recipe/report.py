@@ -53,17 +53,18 @@ def write_report(results: dict, out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     lines = ["# Evaluation", "", protocol(results), ""]
     for name, one in results["sets"].items():
-        lines += _table(name, one)
+        lines += table(name, one)
         _plot(name, one, out / f"{name}.png")
     text = "\n".join(lines)
     (out / "EVALUATION.md").write_text(text)
     return text
 
 
-def _table(name: str, one: dict) -> list[str]:
+def table(name: str, one: dict, level: int = 2) -> list[str]:
+    """A set's figures as Markdown lines under a heading of this level."""
     shown = lambda entry, digits: f"{entry['value']:.{digits}f} ({entry['low']:.{digits}f}–{entry['high']:.{digits}f})"
     lines = [
-        f"## {name}",
+        f"{'#' * level} {name}",
         "",
         f"{one['items']} items, generator `{one['generator']}`. NLL difference: that row minus the generated adapter on the same items.",
         "",

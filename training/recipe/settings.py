@@ -40,8 +40,9 @@ class CollectSettings:
     steps: int = 50
     keep: int = 10
     lr: float = 1e-3
-    rows: int = 16
-    tokens: int = 1000
+    rows: int = 10
+    tokens: int = 700
+    multi_task_rows: int = 16
     multi_task_steps: int = 400
     multi_task_sets_a_step: int = 4
     multi_task_fold_steps: int = 80
@@ -58,7 +59,7 @@ class EvaluateSettings:
 
 @dataclass
 class Settings:
-    """A whole run. Paths are relative to where the commands are called."""
+    """A whole run. Paths are relative to where the commands are called; `card` is a template of the model card."""
 
     base: str
     base_id: str
@@ -66,6 +67,7 @@ class Settings:
     data: str | None
     work: str
     held_out: list[str]
+    card: str | None = None
     max_rows: int = 2000
     seed: int = 999
     sets: list[str] | None = None
