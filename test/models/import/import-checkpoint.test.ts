@@ -9,6 +9,7 @@ import { type ImportProgress, importCheckpoint } from '../../../src/models/impor
 import { openBundle } from '../../../src/models/open.ts';
 import { editModel } from '../../../src/onnx/schema.ts';
 import { referenceTokens } from '../reference-decoder.ts';
+import { SAMPLE_EVALUATION } from '../sample-evaluation.ts';
 import {
   type DecoderShape,
   importSmallBundle,
@@ -104,6 +105,19 @@ test('the same import gives the same bytes, from one file or from shards, whatev
   await writeFile(checkpoint, JSON.stringify({ metadata: {}, weight_map: weightMap }));
   const again = await importCheckpoint({ ...options, checkpoint, out: join(root, 'again') });
   t.equal(again.digest, bundle.digest);
+});
+
+test('an evaluation and a model card go into the bundle', async (t) => {
+  const card = '# Tiny\n\nRandom numbers, für Tests.\n';
+  const { bundle } = await importSmallBundle(t.testdir(), TINY_DECODER, {
+    card,
+    evaluation: SAMPLE_EVALUATION,
+  });
+  const { manifest, directory } = bundle;
+  t.match(manifest, { card: { file: 'MODEL_CARD.md' }, evaluation: SAMPLE_EVALUATION });
+  t.equal(await readFile(join(directory, 'MODEL_CARD.md'), 'utf8'), card);
+  t.ok(manifest.files.some(({ name, bytes }) => name === 'MODEL_CARD.md' && bytes === card.length + 1));
+  t.same(await openBundle(directory), bundle);
 });
 
 test('half formats become float32 exactly', async (t) => {
