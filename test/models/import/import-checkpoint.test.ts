@@ -139,6 +139,29 @@ test('half formats become float32 exactly', async (t) => {
   }
 });
 
+test('weights that are float16 give the same bits for a CPU, whichever they are stored as', async (t) => {
+  const root = t.testdir();
+  const shape = { ...TINY_DECODER, projection: [10, 6] as const };
+  const { options, tensors } = await importSmallBundle(root, shape);
+  const checkpoint = join(root, 'f16.safetensors');
+  await writeCheckpoint(checkpoint, tensors, 'f16');
+  const optimise = { memoryBytes: 2 ** 30, runner: createGraphRunner({ threads: 1 }) };
+  const condition = new Float32Array(3 * 10 * 8);
+  fillUniform(seededRandom(2), condition, 1);
+  const decoded = async (precision: 'f32' | 'f16') => {
+    const out = join(root, precision);
+    const { manifest } = await importCheckpoint({ ...options, checkpoint, precision, optimise, out });
+    const session = await InferenceSession.create(join(out, manifest.decoder.file));
+    const { tokens } = await session.run({ condition: new Tensor('float32', condition, [1, 3, 10, 8]) });
+    await session.release();
+    const bytes = manifest.decoder.plan.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
+    return { bytes, bits: Buffer.from((tokens!.data as Float32Array).slice().buffer) };
+  };
+  const [single, half] = [await decoded('f32'), await decoded('f16')];
+  t.equal(2 * half.bytes, single.bytes, 'half precision is what they are stored in');
+  t.ok(half.bits.equals(single.bits), 'and not what they are computed in');
+});
+
 test('an import that cannot end well leaves nothing behind', async (t) => {
   const root = t.testdir();
   const { options, tensors } = await importSmallBundle(root);
