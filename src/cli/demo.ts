@@ -10,6 +10,7 @@ import { sha256File } from '../base/digest.ts';
 import { startService } from '../compose.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import { UNTRAINED_NOTICE } from '../http/present-model.ts';
 import type { Adapter, Job, Model } from '../http/schemas.ts';
 import { findBase } from '../lora/bases.ts';
 import { UNTRAINED } from '../models/bundle.ts';
@@ -76,6 +77,9 @@ async function showGeneration(url: string, directory: string, output: Output): P
     `prompts  ${given} from examples/${TASK.prompts}, ${model.condition.prompts} for a condition, drawn with seed ${SEED}`,
   );
   const job = await follow(`${url}${accepted.urls.self}`, output);
+  for (const warning of job.warnings) {
+    if (warning !== UNTRAINED_NOTICE) output.line(`! ${warning}`);
+  }
   const adapter = await fetchJson<Adapter>(`${url}${job.urls.adapter}`);
 
   await rm(directory, { recursive: true, force: true });
@@ -122,7 +126,12 @@ async function showGeneration(url: string, directory: string, output: Output): P
   );
   output.line();
   for (const line of datasetFigures(model.evaluation, TASK.dataset)) output.line(line);
-  if (model.evaluation) output.line('How it was measured, and on what else: npx loradrop models inspect');
+  if (model.evaluation) {
+    output.line('\nHow it was measured, and on what else: npx loradrop models inspect');
+    output.line(
+      `The adapter above was not: its prompts are of the kind of ${TASK.dataset}, and not from it.`,
+    );
+  }
   if (!model.trained)
     output.line('\nThis bundle is untrained: the adapter loads and runs, and its effect is random.');
 }

@@ -98,8 +98,8 @@ export function datasetFigures(evaluation: Evaluation | undefined, dataset: stri
     return ['', `${metric} (${METRIC_NAMES[metric]})`, formatTable(cells)];
   });
   const reading =
-    '`generated` is better than `base` where its figure is and the intervals in brackets do not meet. Where a control does ' +
-    'as well as `generated`, what the prompts say did not matter. `own-adapter` needs a training run and answers, which ' +
-    'the others do without.';
+    '`generated` improves on `base` where its figure is better; where the intervals in brackets overlap it may be chance. ' +
+    'Where a control does as well as `generated`, what the prompts say did not matter. `own-adapter` took a training run ' +
+    'on the data set’s answers, which `generated` never saw.';
   return [`Measured on ${dataset} before the model was published:`, ...tables, '', ...wrapText(reading)];
 }
