@@ -6,5 +6,5 @@ export function makePrompts(count: number): string[] {
   );
 }
 
-/** More prompts than the untrained bundle's condition takes, so that each seed draws other ones. */
+/** More prompts than the condition of the small bundle takes, so that each seed draws other ones. */
 export const PROMPTS = makePrompts(64);

@@ -5,14 +5,16 @@ import { join } from 'node:path';
 import { type Service, startService } from '../src/compose.ts';
 import { loadConfig, type RawSettings } from '../src/config/load.ts';
 import type { Job } from '../src/http/schemas.ts';
+import { buildUntrainedBundle } from '../test/helpers/untrained-bundle.ts';
 import { PROMPTS } from './prompts.ts';
 
-/** Runs `work` against a service that holds everything, then removes all of it. */
+/** Runs `work` against a service with a small bundle of random weights that holds everything, then removes all of it. */
 export async function withService<T>(
   settings: RawSettings,
   work: (service: Service) => Promise<T>,
 ): Promise<T> {
   const dataDir = await mkdtemp(join(tmpdir(), 'loradrop-bench-'));
+  await buildUntrainedBundle({ out: join(dataDir, 'bundles', 'untrained'), seed: 0 });
   const config = loadConfig({ port: 0, logLevel: 'error', ...settings, dataDir }, {});
   const service = await startService(config, 'all');
   try {

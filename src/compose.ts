@@ -20,7 +20,7 @@ import { createGenerateQueue } from './jobs/generate-queue.ts';
 import { openQueueBackend } from './jobs/open-queue-backend.ts';
 import { createWorkers } from './jobs/workers.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
-import { buildUntrainedBundle } from './models/untrained.ts';
+import { SHIPPED_BUNDLE } from './models/shipped.ts';
 import { createLogger, type Logger } from './observability/logger.ts';
 import { createMetrics } from './observability/metrics.ts';
 import { openLocalStore } from './store/local.ts';
@@ -36,9 +36,6 @@ export type Service = {
   /** Stops taking requests and jobs, lets running jobs finish for `DRAIN_SECONDS`, hands the rest back. Idempotent. */
   close(): Promise<void>;
 };
-
-/** Seed of the bundle that is built where there is none: the same one everywhere. */
-const UNTRAINED_SEED = 0;
 
 /** The bundles directory that holds for the settings. */
 export function bundlesDirectory(config: Pick<Config, 'bundlesDir' | 'dataDir'>): string {
@@ -79,7 +76,7 @@ export async function startService(
   };
   try {
     await mkdir(config.dataDir, { recursive: true });
-    // The queue first: it holds the data directory's lock, so a second process ends here, before it builds or moves anything.
+    // The queue first: it holds the data directory's lock, so a second process ends here, before it moves anything.
     const backend = await openQueueBackend({
       ...(config.queueUrl !== undefined && { url: config.queueUrl }),
       dataDirectory: resolve(config.dataDir),
@@ -88,7 +85,7 @@ export async function startService(
     closers.push(() => backend.close());
     const store = await openLocalStore({ directory: storeDirectory(config) });
     closers.push(() => store.close());
-    const models = await openModels(config, role, logger, signal);
+    const models = await openModels(config, logger, signal);
     signal?.throwIfAborted();
     const queue = await createGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
     closers.push(() => queue.close());
@@ -167,32 +164,22 @@ export async function startService(
 
 async function openModels(
   config: Config,
-  role: Role,
   logger: Logger,
   signal: AbortSignal | undefined,
 ): Promise<ModelRegistry> {
-  const aborting = signal ? { signal } : {};
-  const directory = bundlesDirectory(config);
-  const open = () =>
-    openModelRegistry({
-      directory,
-      ...aborting,
-      ...(config.defaultModel !== undefined && { defaultId: config.defaultModel }),
-    });
-  let models = await open();
-  if (models.list().length === 0 && models.problems.length === 0 && role === 'all') {
-    logger.warn(
-      { seed: UNTRAINED_SEED },
-      'no bundle yet: building an untrained one (valid files, random effect)',
-    );
-    await mkdir(directory, { recursive: true });
-    await buildUntrainedBundle({ out: join(directory, 'untrained'), seed: UNTRAINED_SEED, ...aborting });
-    models = await open();
-  }
+  const models = await openModelRegistry({
+    directory: bundlesDirectory(config),
+    fallback: SHIPPED_BUNDLE,
+    ...(signal && { signal }),
+    ...(config.defaultModel !== undefined && { defaultId: config.defaultModel }),
+  });
   for (const problem of models.problems) logger.error(problem, 'bundle left out');
-  if (models.list().length === 0) {
-    throw configErrors.invalid(
-      'There is no usable bundle. Import one, or run `loradrop models build-untrained`.',
+  const [first] = models.list();
+  if (!first) throw configErrors.invalid('There is no usable bundle. Import one, or repair those there are.');
+  if (first.directory === SHIPPED_BUNDLE) {
+    logger.info(
+      { model: first.manifest.id },
+      'no bundle of your own: serving the one that comes with Loradrop',
     );
   }
   return models;

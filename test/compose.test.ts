@@ -1,11 +1,14 @@
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { cp, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { startService, storeDirectory } from '../src/compose.ts';
 import { loadConfig } from '../src/config/load.ts';
 import type { Job, Model } from '../src/http/schemas.ts';
 import type { BundleManifest } from '../src/models/manifest.ts';
-import { buildUntrainedBundle } from '../src/models/untrained.ts';
+import { openBundle } from '../src/models/open.ts';
+import { SHIPPED_BUNDLE } from '../src/models/shipped.ts';
+import { startRedis } from './helpers/redis.ts';
+import { buildUntrainedBundle } from './helpers/untrained-bundle.ts';
 
 test('a bundle that does not run leaves the others in service', async (t) => {
   const dataDir = t.testdir({});
@@ -66,6 +69,27 @@ test('a bundle that does not run leaves the others in service', async (t) => {
   await service.close();
   await service.close();
   await t.rejects(fetch(`${service.url}/livez`), 'nothing listens any more');
+});
+
+test('API and worker alike serve the shipped bundle where there is none, and leave it as it is', async (t) => {
+  const redis = await startRedis(t);
+  if (!redis) return;
+  const dataDir = t.testdir({});
+  const config = loadConfig({ dataDir, port: 0, logLevel: 'silent', queueUrl: redis.url }, {});
+  const before = await stat(SHIPPED_BUNDLE);
+  for (const role of ['api', 'worker'] as const) {
+    const service = await startService(config, role);
+    t.teardown(() => service.close());
+    t.match(
+      await (await fetch(`${service.url}/readyz`)).json(),
+      { parts: { models: { ready: true } } },
+      role,
+    );
+    if (role === 'worker') continue;
+    const { digest } = await openBundle(SHIPPED_BUNDLE);
+    t.match(await (await fetch(`${service.url}/models`)).json(), { models: [{ digest, default: true }] });
+  }
+  t.equal((await stat(SHIPPED_BUNDLE)).mtimeMs, before.mtimeMs);
 });
 
 test('settings that cannot work together are refused before anything starts', async (t) => {

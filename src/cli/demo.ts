@@ -1,23 +1,29 @@
 /** `loradrop demo`: the whole path on real prompts, over the service's own HTTP API. */
 import { createWriteStream } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, verifyAdapter } from '../adapter/verify.ts';
 import { sha256File } from '../base/digest.ts';
 import { startService } from '../compose.ts';
+import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import { UNTRAINED_NOTICE } from '../http/present-model.ts';
 import type { Adapter, Job, Model } from '../http/schemas.ts';
 import { findBase } from '../lora/bases.ts';
 import { UNTRAINED } from '../models/bundle.ts';
+import { SHIPPED_BUNDLE } from '../models/shipped.ts';
 import { cliErrors } from './errors.ts';
+import { datasetFigures } from './evaluation-table.ts';
 import { formatBytes, formatCount, formatTable, type Output } from './output.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
-const PROMPTS = join(import.meta.dirname, '..', '..', 'examples', 'science-prompts.jsonl');
+/** The kind of task that is shown: prompts in `examples/`, and the data set of such tasks that models are measured on. */
+const TASK = { prompts: 'yes-no-prompts.jsonl', dataset: 'boolq' } as const;
+const EXAMPLES = join(import.meta.dirname, '..', '..', 'examples');
 /** One seed, so that a second run asks for the same adapter. */
 const SEED = 42;
 const POLL_MS = 100;
@@ -29,16 +35,25 @@ export const registerDemo: Registration = (program, output) => {
   ).action((options) => demo(configFromOptions(options), output));
 };
 
-async function demo(config: Config, output: Output): Promise<void> {
-  // A directory of its own: the demo must not meet a running service's, nor fill it.
-  const dataDir = join(config.dataDir, 'demo');
-  output.line('Loradrop: prompts in, LoRA adapter out.\n');
-  output.line(`starting the service, embedded, in ${dataDir} (the first start builds a small bundle)`);
-  const startedAt = performance.now();
-  const service = await startService(
-    { ...config, dataDir, host: '127.0.0.1', port: 0, logLevel: 'error' },
-    'all',
+async function demo({ dataDir: parent, device, threads }: Config, output: Output): Promise<void> {
+  const dataDir = join(parent, 'demo');
+  // Nothing else from the environment: the demo must not meet a running service's queue, bundles or adapters.
+  const config = loadConfig(
+    {
+      dataDir,
+      device,
+      threads,
+      // Where the bundle that comes with Loradrop is the only one, whatever an earlier release built in the data directory.
+      bundlesDir: dirname(SHIPPED_BUNDLE),
+      port: 0,
+      logLevel: 'error',
+    },
+    {},
   );
+  output.line('Loradrop: prompts in, LoRA adapter out.\n');
+  output.line(`starting the service, embedded, in ${dataDir}`);
+  const startedAt = performance.now();
+  const service = await startService(config, 'all');
   try {
     output.line(`ready at ${service.url} after ${seconds(performance.now() - startedAt)}\n`);
     await showGeneration(service.url, join(dataDir, 'adapter'), output);
@@ -48,7 +63,7 @@ async function demo(config: Config, output: Output): Promise<void> {
 }
 
 async function showGeneration(url: string, directory: string, output: Output): Promise<void> {
-  const body = await readFile(PROMPTS, 'utf8');
+  const body = await readFile(join(EXAMPLES, TASK.prompts), 'utf8');
   const accepted = await fetchJson<Job>(`${url}/generate?seed=${SEED}`, {
     method: 'POST',
     headers: { 'content-type': 'application/x-ndjson' },
@@ -58,8 +73,13 @@ async function showGeneration(url: string, directory: string, output: Output): P
   const given = body.trim().split('\n').length;
   output.line(`model    ${model.id}${model.trained ? '' : `   (${UNTRAINED})`}`);
   output.line(`base     ${model.base.id}`);
-  output.line(`prompts  ${given} from examples/, ${model.condition.prompts} of them drawn with seed ${SEED}`);
+  output.line(
+    `prompts  ${given} from examples/${TASK.prompts}, ${model.condition.prompts} for a condition, drawn with seed ${SEED}`,
+  );
   const job = await follow(`${url}${accepted.urls.self}`, output);
+  for (const warning of job.warnings) {
+    if (warning !== UNTRAINED_NOTICE) output.line(`! ${warning}`);
+  }
   const adapter = await fetchJson<Adapter>(`${url}${job.urls.adapter}`);
 
   await rm(directory, { recursive: true, force: true });
@@ -71,7 +91,10 @@ async function showGeneration(url: string, directory: string, output: Output): P
     throw cliErrors.demo('The downloaded weights have another digest than the job says.');
   const base = findBase(model.base.id);
   if (!base) throw cliErrors.demo(`${model.base.id} is not a base whose shapes are known here.`);
-  const summary = await verifyAdapter(directory, base.layout, { finite: true });
+  const { rank, alpha, targetModules } = model.lora;
+  const modules = base.layout.modules.filter(({ path }) => targetModules.includes(path.split('.').at(-1)!));
+  const layout = { ...base.layout, rank, alpha, modules };
+  const summary = await verifyAdapter(directory, layout, { finite: true });
 
   const { timings } = job;
   output.line(`\nadapter  ${resolve(directory)}`);
@@ -101,6 +124,14 @@ async function showGeneration(url: string, directory: string, output: Output): P
   output.line(
     `  PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("${base.id}"), "${resolve(directory)}")`,
   );
+  output.line();
+  for (const line of datasetFigures(model.evaluation, TASK.dataset)) output.line(line);
+  if (model.evaluation) {
+    output.line('\nHow it was measured, and on what else: npx loradrop models inspect');
+    output.line(
+      `The adapter above was not: its prompts are of the kind of ${TASK.dataset}, and not from it.`,
+    );
+  }
   if (!model.trained)
     output.line('\nThis bundle is untrained: the adapter loads and runs, and its effect is random.');
 }

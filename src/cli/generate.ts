@@ -15,6 +15,7 @@ import { adapterFraction, adapterSize, makeAdapter } from '../jobs/make-adapter.
 import { decodeUtf8, parsePrompts, promptFormatOf } from '../jobs/prompts.ts';
 import { type Bundle, UNTRAINED } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
+import { SHIPPED_BUNDLE } from '../models/shipped.ts';
 import { createLogger } from '../observability/logger.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
@@ -47,7 +48,12 @@ export const registerGenerate: Registration = (program, output) => {
   const command = program
     .command('generate')
     .description('Make adapters from a bundle and a file of prompts, without a server.')
-    .requiredOption('--bundle <dir>', 'bundle directory')
+    .addOption(
+      new Option('--bundle <dir>', 'bundle directory').default(
+        SHIPPED_BUNDLE,
+        'the one that comes with Loradrop',
+      ),
+    )
     .requiredOption('--prompts <file>', '.txt (a prompt a line), .jsonl or .json')
     .requiredOption(
       '--out <dir>',

@@ -8,7 +8,9 @@ import { availableThreads } from '../inference/available-threads.ts';
 import { createGraphRunner } from '../inference/graph-runner.ts';
 import { KNOWN_BASES } from '../lora/bases.ts';
 import { UNTRAINED } from '../models/bundle.ts';
+import type { Evaluation } from '../models/evaluation.ts';
 import { MAX_BASE_FILE_BYTES, parseBaseFile } from '../models/import/base-file.ts';
+import { MAX_EVALUATION_FILE_BYTES, parseEvaluationFile } from '../models/import/evaluation-file.ts';
 import { type ImportOptions, importCheckpoint } from '../models/import/import-checkpoint.ts';
 import { openSynthetic } from '../models/import/open-synthetic.ts';
 import { PRESETS } from '../models/import/presets.ts';
@@ -35,7 +37,11 @@ type Options = {
   readonly id?: string;
   readonly title?: string;
   readonly modelVersion?: string;
+  readonly description?: string;
   readonly licence: string;
+  readonly provenance?: readonly string[];
+  readonly evaluation?: string;
+  readonly card?: string;
   readonly untrained?: true;
   readonly fullyMasked?: 'zero' | 'uniform';
   readonly precision: 'f32' | 'f16';
@@ -46,6 +52,8 @@ type Options = {
 
 /** Share of the available memory that a decoder may take where no budget is given: the rest is the encoder's and the system's. */
 const BUDGET_SHARE = 0.75;
+/** Largest model card: a long one has 50 kB. */
+const MAX_CARD_BYTES = 1 << 18;
 
 export const registerImport: Registration = (program, output) => {
   program
@@ -84,7 +92,15 @@ export const registerImport: Registration = (program, output) => {
     .option('--id <id>', 'what clients name in `model` (default: the name of the output directory)')
     .option('--title <text>', 'a line for people')
     .option('--model-version <text>', 'version of the generator')
+    .option('--description <text>', 'a paragraph for people')
     .option('--licence <text>', 'licence of the weights', 'not stated at import')
+    .option(
+      '--provenance <text>',
+      'a sentence on where weights, encoder or tokenizer come from; may be given several times',
+      (sentence: string, before: readonly string[] = []) => [...before, sentence],
+    )
+    .option('--evaluation <file>', 'JSON with what was measured of the generator: `protocol` and `rows`')
+    .option('--card <file>', 'Markdown that goes into the bundle as MODEL_CARD.md')
     .option('--untrained', 'the weights are random: mark everything made with them as untrained')
     .addOption(
       new Option(
@@ -119,9 +135,10 @@ export const registerImport: Registration = (program, output) => {
     )
     .action(async (options: Options) => {
       if (options.tune && options.target !== 'cpu') throw cliErrors.input('--tune goes with --target cpu.');
+      const [evaluation, card] = [await readEvaluation(options), await readCard(options)];
       const bar = output.progress('importing');
       const startedAt = performance.now();
-      const { out, title, modelVersion, encoderFile, fullyMasked } = options;
+      const { out, title, modelVersion, description, encoderFile, fullyMasked } = options;
       const sinceStart = watchOtherLoad();
       let otherShare = 0;
       let tuning: Tuning | undefined;
@@ -146,6 +163,10 @@ export const registerImport: Registration = (program, output) => {
           id: options.id ?? basename(resolve(out)).toLowerCase(),
           ...(title === undefined ? {} : { title }),
           ...(modelVersion === undefined ? {} : { version: modelVersion }),
+          ...(description === undefined ? {} : { description }),
+          provenance: [...(options.provenance ?? []), ...source.provenance],
+          ...(evaluation === undefined ? {} : { evaluation }),
+          ...(card === undefined ? {} : { card }),
           ...(encoderFile === undefined ? {} : { encoderFile }),
           ...(fullyMasked === undefined ? {} : { fullyMaskedAttention: fullyMasked }),
           precision: options.precision,
@@ -197,7 +218,7 @@ async function openSource(options: Options): Promise<AsyncDisposable & Omit<Impo
   return {
     checkpoint,
     encoderDirectory: encoder,
-    base: base ?? parseBaseFile(await readLayoutFile(layout!)),
+    base: base ?? parseBaseFile(await readText(layout!, MAX_BASE_FILE_BYTES)),
     trained: !options.untrained,
     licence: options.licence,
     provenance: [`Imported by Loradrop from ${basename(checkpoint)}.`],
@@ -221,11 +242,24 @@ function parseSeed(text: string): number {
   return seed;
 }
 
-async function readLayoutFile(path: string): Promise<string> {
+async function readEvaluation({ evaluation }: Options): Promise<Evaluation | undefined> {
+  if (evaluation === undefined) return undefined;
+  return parseEvaluationFile(await readText(evaluation, MAX_EVALUATION_FILE_BYTES));
+}
+
+async function readCard({ card }: Options): Promise<string | undefined> {
+  return card === undefined ? undefined : readText(card, MAX_CARD_BYTES);
+}
+
+/** A text file that is not larger than a limit. Errors: `input-unusable`. */
+async function readText(path: string, maxBytes: number): Promise<string> {
   const { size } = await stat(path).catch((cause) => {
     throw cliErrors.input(`${path} cannot be read.`, { cause });
   });
-  if (size > MAX_BASE_FILE_BYTES)
-    throw cliErrors.input(`${path} is larger than ${MAX_BASE_FILE_BYTES} bytes.`);
-  return readFile(path, 'utf8');
+  if (size > maxBytes) throw cliErrors.input(`${path} is larger than ${maxBytes} bytes.`);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path));
+  } catch (cause) {
+    throw cliErrors.input(`${path} cannot be read as UTF-8.`, { cause });
+  }
 }

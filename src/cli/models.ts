@@ -1,20 +1,29 @@
-/** `loradrop models list | pull | verify | inspect | build-untrained`: bundles on disk. */
-import { join } from 'node:path';
+/** `loradrop models list | pull | verify | inspect`: bundles on disk. */
+import { Argument } from 'commander';
 import { bundlesDirectory } from '../compose.ts';
 import { bundleMemory, PROCESS_BYTES } from '../inference/bundle-memory.ts';
 import { UNTRAINED } from '../models/bundle.ts';
+import { EVALUATION_METRICS } from '../models/evaluation.ts';
 import { parseHubAddress } from '../models/hub/address.ts';
 import { pullRepository } from '../models/hub/pull-repository.ts';
 import { openBundle } from '../models/open.ts';
 import { openModelRegistry } from '../models/registry.ts';
-import { buildUntrainedBundle } from '../models/untrained.ts';
+import { SHIPPED_BUNDLE } from '../models/shipped.ts';
 import { createByteProgress } from './byte-progress.ts';
-import { cliErrors } from './errors.ts';
+import { evaluationSummary, evaluationTable, METRIC_NAMES, wrapText } from './evaluation-table.ts';
 import { interruptible } from './interrupt.ts';
 import { formatBytes, formatCount, formatTable } from './output.ts';
 import { planSummary, planTable } from './plan-table.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
+
+/** A bundle directory that a command may be given. */
+function bundleArgument(): Argument {
+  return new Argument('[dir]', 'bundle directory').default(
+    SHIPPED_BUNDLE,
+    'the one that comes with Loradrop',
+  );
+}
 
 export const registerModels: Registration = (program, output) => {
   const models = program.command('models').description('Work with the bundles on this machine.');
@@ -30,6 +39,7 @@ export const registerModels: Registration = (program, output) => {
       const config = configFromOptions(options);
       const registry = await openModelRegistry({
         directory: bundlesDirectory(config),
+        fallback: SHIPPED_BUNDLE,
         ...(config.defaultModel === undefined ? {} : { defaultId: config.defaultModel }),
       });
       const bundles = registry.list();
@@ -46,12 +56,17 @@ export const registerModels: Registration = (program, output) => {
         );
         return;
       }
-      if (bundles.length === 0) output.line(`no bundle in ${bundlesDirectory(config)}`);
-      else {
+      const isShipped = bundles[0]?.directory === SHIPPED_BUNDLE;
+      if (bundles.length === 0 || isShipped) output.line(`no bundle in ${bundlesDirectory(config)}`);
+      if (isShipped) output.line('served in its place, the one that comes with Loradrop:');
+      if (bundles.length > 0) {
         const rows = bundles.map(({ manifest }) => [
           manifest.id,
           manifest.version,
-          manifest.trained ? 'trained' : UNTRAINED,
+          [
+            manifest.trained ? 'trained' : UNTRAINED,
+            ...(manifest.evaluation ? [evaluationSummary(manifest.evaluation)] : []),
+          ].join(', '),
           manifest.base.id,
           `${manifest.condition.prompts} prompts`,
           formatBytes(manifest.files.reduce((sum, { bytes }) => sum + bytes, 0)),
@@ -112,7 +127,7 @@ export const registerModels: Registration = (program, output) => {
   models
     .command('verify')
     .description('Check every byte of a bundle.')
-    .argument('<dir>')
+    .addArgument(bundleArgument())
     .action(async (directory: string) => {
       const { manifest, digest } = await openBundle(directory);
       output.line(
@@ -123,7 +138,7 @@ export const registerModels: Registration = (program, output) => {
   models
     .command('inspect')
     .description('Show what a bundle is: its manifest, as JSON with --json.')
-    .argument('<dir>')
+    .addArgument(bundleArgument())
     .option('--json', 'as JSON')
     .action(async (directory: string, options: { json?: true }) => {
       const { manifest, digest } = await openBundle(directory);
@@ -131,7 +146,7 @@ export const registerModels: Registration = (program, output) => {
         output.line(JSON.stringify(manifest, null, 2));
         return;
       }
-      const { base, condition, decoder, encoder, layout } = manifest;
+      const { base, condition, decoder, encoder, evaluation, layout } = manifest;
       output.line(
         formatTable([
           ['id', `${manifest.id} ${manifest.version}`],
@@ -154,6 +169,7 @@ export const registerModels: Registration = (program, output) => {
           ],
           ['cascade', decoder.features.map((feature) => `(${feature.join(',')})`).join(' → ')],
           ['licence', manifest.licence],
+          ...(manifest.description ? [['description', manifest.description]] : []),
           ...manifest.provenance.map((sentence) => ['provenance', sentence]),
           ...manifest.files.map(({ name, bytes, sha256 }) => [
             'file',
@@ -165,20 +181,12 @@ export const registerModels: Registration = (program, output) => {
         output.line();
         output.line(planTable(decoder.plan));
       }
-    });
-
-  addSettingOptions(
-    models
-      .command('build-untrained')
-      .description('Build the untrained bundle that `start` makes when there is none.'),
-    ['dataDir', 'bundlesDir'],
-  )
-    .option('--seed <number>', 'seed of its random weights', '0')
-    .option('--out <dir>', 'bundle directory to make (default: in the bundles directory)')
-    .action(async (options: { seed: string; out?: string }) => {
-      if (!/^[0-9]{1,10}$/.test(options.seed)) throw cliErrors.input('--seed is a whole number from 0.');
-      const out = options.out ?? join(bundlesDirectory(configFromOptions(options)), 'untrained');
-      const { manifest, digest } = await buildUntrainedBundle({ out, seed: Number(options.seed) });
-      output.line(`${manifest.id} in ${out}, digest ${digest}: ${UNTRAINED}`);
+      if (evaluation) {
+        output.line('\nevaluation');
+        for (const line of wrapText(evaluation.protocol)) output.line(line);
+        output.line();
+        output.line(evaluationTable(evaluation.rows));
+        for (const metric of EVALUATION_METRICS) output.line(`${metric}: ${METRIC_NAMES[metric]}`);
+      }
     });
 };

@@ -40,7 +40,8 @@ export const SETTINGS = {
     ),
     bundlesDir: Type.Optional(
       text({
-        description: 'Directory whose subdirectories are bundles. Default: `bundles` in the data directory.',
+        description:
+          'Directory whose subdirectories are bundles. Default: `bundles` in the data directory. Without a bundle in it, the one that comes with Loradrop is served.',
       }),
     ),
     defaultModel: Type.Optional(

@@ -115,6 +115,7 @@ export const PROBLEMS = {
     meaning: 'The operator has to replace the bundle; the log has the reason.',
   },
   'checkpoint-invalid': { status: 500, meaning: 'The operator has to import another checkpoint.' },
+  'evaluation-invalid': { status: 500, meaning: 'The operator has to correct the file of figures.' },
   'encoder-invalid': { status: 500, meaning: 'The operator has to import another encoder.' },
   'onnx-invalid': { status: 500, meaning: 'The operator has to replace the bundle.' },
   'repository-unusable': { status: 500, meaning: 'The operator has to pull another repository.' },

@@ -6,7 +6,7 @@ import { ID_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
 import { JOB_STAGES, JOB_STATUSES } from '../jobs/queue.ts';
-import { EvaluationFigure } from '../models/manifest.ts';
+import { Evaluation } from '../models/evaluation.ts';
 import { PROBLEMS } from './problem.ts';
 import type { HttpLimits } from './services.ts';
 
@@ -373,7 +373,7 @@ export const Model = Type.Object(
     title: Type.String(),
     description: Type.String(),
     default: Type.Boolean({ description: 'True for the model of requests that name none.' }),
-    trained: Type.Boolean(),
+    trained: Type.Boolean({ description: 'False where the weights are random.' }),
     notice: Type.Optional(Type.String({ description: 'What to know before using it.' })),
     unloadable: Type.Optional(
       Type.String({
@@ -403,7 +403,7 @@ export const Model = Type.Object(
       multiplyAdds: Type.Integer({ description: 'Of one decode.' }),
       memoryBytes: Type.Integer({ description: 'Estimated need of one decode on a CPU, weights included.' }),
     }),
-    evaluation: Type.Optional(Type.Array(EvaluationFigure)),
+    evaluation: Type.Optional(Evaluation),
     urls: Type.Object({ self: Url }),
   },
   { $id: 'Model', description: 'A generator: what it takes and what its adapters are for.' },

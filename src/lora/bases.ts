@@ -2,7 +2,19 @@
 import { Compile } from 'typebox/compile';
 import type { FieldError } from '../base/errors.ts';
 import { loraErrors } from './errors.ts';
-import { LoraLayout } from './layout.ts';
+import { LoraLayout, type LoraModule } from './layout.ts';
+
+/** The linear modules of a Llama type layer, in the order of weight tokens (spec §3.2). */
+export const TARGET_MODULES = [
+  'q_proj',
+  'k_proj',
+  'v_proj',
+  'o_proj',
+  'up_proj',
+  'gate_proj',
+  'down_proj',
+] as const;
+export type TargetModule = (typeof TARGET_MODULES)[number];
 
 /** The widths of a Llama or Qwen type decoder-only base, and the adapter wanted for it. */
 export type BaseShape = {
@@ -17,8 +29,13 @@ export type BaseShape = {
   readonly ffn: number;
   readonly rank: number;
   readonly alpha: number;
-  /** Columns of a chunk; the greatest common divisor of all widths when absent, so that no chunk needs padding. */
+  /**
+   * Columns of a chunk; the greatest common divisor of all widths when absent, so that no chunk needs padding, whichever
+   * modules are targeted.
+   */
   readonly chunkWidth?: number;
+  /** Linear modules that carry a LoRA pair, in any order; all of {@link TARGET_MODULES} when absent. */
+  readonly targets?: readonly TargetModule[];
   /** Where the base keeps its layers; `model.layers` when absent. */
   readonly layerPath?: string;
 };
@@ -78,27 +95,29 @@ function invalid(fields: readonly FieldError[]) {
 }
 
 /**
- * The layout of any base whose layers are those of Llama: LoRA on the seven linear modules in the order q, k, v, o, up,
- * gate, down (spec §3.2). Errors: `layout-invalid`.
+ * The layout of any base whose layers are those of Llama: LoRA on the targeted ones of its seven linear modules, in the order
+ * of {@link TARGET_MODULES} however they are named. Errors: `layout-invalid`.
  */
 export function layoutForBase(shape: BaseShape): LoraLayout {
   const { layers, hidden, kv, ffn, rank, alpha } = shape;
   const query = shape.query ?? hidden;
+  const targets = shape.targets ?? TARGET_MODULES;
+  const modules: Record<TargetModule, LoraModule> = {
+    q_proj: { path: 'self_attn.q_proj', in: hidden, out: query },
+    k_proj: { path: 'self_attn.k_proj', in: hidden, out: kv },
+    v_proj: { path: 'self_attn.v_proj', in: hidden, out: kv },
+    o_proj: { path: 'self_attn.o_proj', in: query, out: hidden },
+    up_proj: { path: 'mlp.up_proj', in: hidden, out: ffn },
+    gate_proj: { path: 'mlp.gate_proj', in: hidden, out: ffn },
+    down_proj: { path: 'mlp.down_proj', in: ffn, out: hidden },
+  };
   const layout: LoraLayout = {
     rank,
     alpha,
     chunkWidth: shape.chunkWidth ?? [query, kv, ffn].reduce(greatestCommonDivisor, hidden),
     layers,
     layerPath: shape.layerPath ?? 'model.layers',
-    modules: [
-      { path: 'self_attn.q_proj', in: hidden, out: query },
-      { path: 'self_attn.k_proj', in: hidden, out: kv },
-      { path: 'self_attn.v_proj', in: hidden, out: kv },
-      { path: 'self_attn.o_proj', in: query, out: hidden },
-      { path: 'mlp.up_proj', in: hidden, out: ffn },
-      { path: 'mlp.gate_proj', in: hidden, out: ffn },
-      { path: 'mlp.down_proj', in: ffn, out: hidden },
-    ],
+    modules: TARGET_MODULES.filter((name) => targets.includes(name)).map((name) => modules[name]),
   };
   checkLayout(layout);
   return layout;
@@ -108,7 +127,7 @@ function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
-/** The bases with published decoders (spec §3.1), and the one of the untrained bundle. */
+/** The bases with published decoders (spec §3.1), and the one of the bundle that comes with Loradrop. */
 export const KNOWN_BASES: readonly KnownBase[] = [
   {
     id: 'Qwen/Qwen2.5-0.5B-Instruct',

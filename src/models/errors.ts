@@ -11,6 +11,7 @@ export const modelErrors = defineErrors({
   },
   checkpoint: { code: 'checkpoint-invalid', title: 'The checkpoint cannot be imported.', retryable: false },
   encoder: { code: 'encoder-invalid', title: 'The encoder cannot be imported.', retryable: false },
+  evaluation: { code: 'evaluation-invalid', title: 'The evaluation cannot be used.', retryable: false },
   repository: { code: 'repository-unusable', title: 'The repository cannot be pulled.', retryable: false },
   hubUnreachable: { code: 'hub-unreachable', title: 'The Hub does not answer.', retryable: true },
   hubRefused: { code: 'hub-refused', title: 'The Hub does not give access.', retryable: false },

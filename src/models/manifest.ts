@@ -2,6 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { LoraLayout } from '../lora/layout.ts';
+import { Evaluation } from './evaluation.ts';
 
 /** The schema version this code writes and the only one it reads. */
 export const MANIFEST_VERSION = 1;
@@ -68,19 +69,6 @@ export const PlannedConvolution = Type.Object(
   closed,
 );
 export type PlannedConvolution = Static<typeof PlannedConvolution>;
-
-/** One measured row of an evaluation: a figure, what it measures and where it comes from. */
-export const EvaluationFigure = Type.Object(
-  {
-    dataset: Type.String({ minLength: 1 }),
-    metric: Type.String({ minLength: 1 }),
-    subject: Type.String({ minLength: 1 }),
-    value: Type.Number(),
-    low: Type.Optional(Type.Number()),
-    high: Type.Optional(Type.Number()),
-  },
-  closed,
-);
 
 /** The whole of `bundle.json`. Unknown fields are refused, so that a typo never silently means a default. */
 export const BundleManifest = Type.Object(
@@ -173,9 +161,12 @@ export const BundleManifest = Type.Object(
       closed,
     ),
     tokenizer: Type.Object({ file: FileName }, closed),
+    /** What people should know before they use it, in Markdown. */
+    card: Type.Optional(Type.Object({ file: FileName }, closed)),
     /** Every file of the directory except `bundle.json` itself. */
     files: Type.Array(BundleFile, { minItems: 3 }),
-    evaluation: Type.Optional(Type.Array(EvaluationFigure)),
+    /** What was measured of it; absent where nothing was. */
+    evaluation: Type.Optional(Evaluation),
   },
   closed,
 );

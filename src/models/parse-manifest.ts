@@ -4,11 +4,12 @@ import { checkLayout } from '../lora/bases.ts';
 import type { LoraLayout } from '../lora/layout.ts';
 import { tokenCount, tokenShape } from '../lora/tensors.ts';
 import { modelErrors } from './errors.ts';
+import { evaluationErrors } from './evaluation.ts';
 import { BundleManifest, MANIFEST_VERSION } from './manifest.ts';
 
 /** Name of the manifest inside a bundle directory. */
 export const MANIFEST_FILE = 'bundle.json';
-/** Largest manifest: a real one has about 10 kB, so a megabyte leaves room for evaluation figures. */
+/** Largest manifest: a real one has about 10 kB, and the most evaluation figures there may be have 150 kB. */
 export const MAX_MANIFEST_BYTES = 1 << 20;
 /** Most offending fields an error lists; a wholly different document would list hundreds. */
 const MAX_FIELD_ERRORS = 20;
@@ -41,14 +42,20 @@ export function parseManifest(bytes: Uint8Array): BundleManifest {
       validator.Errors(value).map(({ instancePath, message }) => ({ pointer: instancePath, message })),
     );
   }
-  const contradictions = [...layoutErrors(value.layout), ...disagreements(value)];
+  const measured = value.evaluation ? evaluationErrors(value.evaluation) : [];
+  const contradictions = [
+    ...layoutErrors(value.layout),
+    ...disagreements(value),
+    ...measured.map(({ pointer, message }) => ({ pointer: `/evaluation${pointer}`, message })),
+  ];
   if (contradictions.length > 0) throw invalid(contradictions);
   return value;
 }
 
 /** The files a manifest gives a role, in a fixed order; external data files of graphs are not among them. */
-export function roleFiles({ encoder, decoder, tokenizer }: BundleManifest): string[] {
-  return [encoder.file, decoder.file, ...decoder.stages.map(({ file }) => file), tokenizer.file];
+export function roleFiles({ encoder, decoder, tokenizer, card }: BundleManifest): string[] {
+  const stages = decoder.stages.map(({ file }) => file);
+  return [encoder.file, decoder.file, ...stages, tokenizer.file, ...(card ? [card.file] : [])];
 }
 
 function layoutErrors(layout: LoraLayout): FieldError[] {

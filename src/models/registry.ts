@@ -1,5 +1,5 @@
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { toLoradropError } from '../base/errors.ts';
 import type { Bundle } from './bundle.ts';
 import { modelErrors } from './errors.ts';
@@ -23,25 +23,29 @@ export type ModelRegistry = {
 /**
  * Opens every bundle below a directory: each subdirectory that has a `bundle.json`, whatever it is called, hidden ones left
  * out. A broken bundle does not stop the others: it is listed in `problems`, as is a configured default that is not there.
- * A directory that does not exist is an empty registry.
+ * Where there is no such subdirectory, or no directory, the bundle in `fallback` is the only one; without it there is none.
  */
 export async function openModelRegistry(options: {
   directory: string;
+  /** Directory of one bundle. A broken bundle in `directory` keeps it out: nobody should be served another in its place. */
+  fallback?: string;
   defaultId?: string;
   signal?: AbortSignal;
   onBytes?: (bytes: number) => void;
 }): Promise<ModelRegistry> {
   const bundles = new Map<string, Bundle>();
   const problems: ModelProblem[] = [];
-  for (const name of await bundleDirectories(options.directory)) {
+  const places = (await bundleDirectories(options.directory)).map((name) => join(options.directory, name));
+  if (places.length === 0 && options.fallback !== undefined) places.push(options.fallback);
+  for (const place of places) {
     try {
-      const bundle = await openBundle(join(options.directory, name), options);
+      const bundle = await openBundle(place, options);
       const { id } = bundle.manifest;
       if (bundles.has(id)) throw modelErrors.invalid(`Another bundle has the id ${id} already.`);
       bundles.set(id, bundle);
     } catch (error) {
       options.signal?.throwIfAborted();
-      problems.push({ name, reason: toLoradropError(error).message });
+      problems.push({ name: basename(place), reason: toLoradropError(error).message });
     }
   }
   const { defaultId } = options;

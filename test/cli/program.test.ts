@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'tap';
 import { verifyAdapter } from '../../src/adapter/verify.ts';
 import { findBase } from '../../src/lora/bases.ts';
+import { SAMPLE_EVALUATION } from '../models/sample-evaluation.ts';
 import { writeEncoder } from '../models/small-bundle.ts';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -71,10 +72,13 @@ test('config shows what holds, secrets hidden', async (t) => {
 test('a bundle is built, listed, verified and generated from, without a server', async (t) => {
   const dataDir = t.testdir({ 'prompts.txt': 'What is rust?\n\nWhy is the sky blue?\n', out: {} });
   const bundle = join(dataDir, 'bundles', 'untrained');
-  const built = await loradrop(['models', 'build-untrained', '--data-dir', dataDir]);
+  const own = ['--id', 'smollm2-135m-untrained', '--out', bundle];
+  const built = await loradrop(['import', '--synthetic', 'small', ...own]);
   t.equal(built.code, 0, built.err);
   t.match(built.out, /untrained: valid files, random effect/);
 
+  const shipped = await loradrop(['models', 'list', '--data-dir', join(dataDir, 'out')]);
+  t.match(shipped.out, /^no bundle in .*out\/bundles\n.*comes with Loradrop:\nid [\s\S]*prompts/m);
   const listed = await loradrop(['models', 'list', '--data-dir', dataDir]);
   t.match(listed.out, /memory$/m);
   t.match(listed.out, /smollm2-135m-untrained.*untrained.* [0-9.]+ MiB +[0-9.]+ MiB$/m);
@@ -169,7 +173,14 @@ test('inputs that cannot be used are named, and nothing is left behind', async (
 });
 
 test('random weights of a published size become a bundle and a checkpoint, and say what they are', async (t) => {
-  const dir = t.testdir();
+  const dir = t.testdir({
+    'evaluation.json': JSON.stringify(SAMPLE_EVALUATION),
+    'bad-evaluation.json': JSON.stringify({ ...SAMPLE_EVALUATION, protocol: 5 }),
+    'huge.json': ' '.repeat(2 ** 18 + 1),
+    'card.md': '# Own encoder\n',
+    'latin-1.md': Buffer.from([0xe4, 0x0a]),
+  });
+  const [evaluation, card] = [join(dir, 'evaluation.json'), join(dir, 'card.md')];
   const [checkpoint, encoder] = [join(dir, 'small.safetensors'), join(dir, 'encoder')];
   await writeEncoder(encoder, 128);
   const synthetic = ['import', '--synthetic', 'small', '--seed', '7'];
@@ -184,13 +195,27 @@ test('random weights of a published size become a bundle and a checkpoint, and s
   });
 
   const file = ['import', '--checkpoint', checkpoint, '--base', 'smollm2-135m', '--untrained'];
+  const facts = ['--evaluation', evaluation, '--card', card, '--description', 'A test.'];
+  facts.push('--provenance', 'Decoder: a test.', '--provenance', 'Encoder: a test.');
   for (const [name, args] of [
-    ['own-encoder', synthetic],
+    ['own-encoder', [...synthetic, ...facts]],
     ['from-file', file],
   ] as const) {
     const imported = await loradrop([...args, '--encoder', encoder, '--out', join(dir, name)]);
     t.equal(imported.code, 0, imported.err);
   }
+  const own = join(dir, 'own-encoder');
+  t.match(JSON.parse((await loradrop(['models', 'inspect', own, '--json'])).out), {
+    description: 'A test.',
+    provenance: ['Decoder: a test.', 'Encoder: a test.', /drawn at random from seed 7/],
+    evaluation: SAMPLE_EVALUATION,
+    card: { file: 'MODEL_CARD.md' },
+  });
+  t.match(
+    (await loradrop(['models', 'inspect', own])).out,
+    /^evaluation\nTwo data sets were held out\.\nMeans[\s\S]*^sums +answer-nll +generated +2\.000 \(1\.875–2\.125\)/m,
+  );
+  t.match((await loradrop(['models', 'list', '--bundles-dir', dir])).out, /measured on 2 data sets/);
   const weights = (name: string) => readFile(join(dir, name, 'decoder.onnx.data'));
   const tuned = await loradrop([...synthetic, '--encoder', encoder, '--tune', '--out', join(dir, 'tuned')]);
   t.equal(tuned.code, 0, tuned.err);
@@ -209,6 +234,14 @@ test('random weights of a published size become a bundle and a checkpoint, and s
     [[], 1, /--checkpoint or --synthetic/],
     [['--checkpoint', checkpoint, '--checkpoint-out', 'x', '--encoder', 'y'], 1, /goes with --synthetic/],
     [['--checkpoint', checkpoint, '--base', 'qwen2.5-7b'], 1, /--encoder/],
+    [
+      [...synthetic.slice(1), '--evaluation', join(dir, 'bad-evaluation.json')],
+      1,
+      /\/protocol: must be string/,
+    ],
+    [[...synthetic.slice(1), '--evaluation', join(dir, 'huge.json')], 1, /larger than 262144 bytes/],
+    [[...synthetic.slice(1), '--card', join(dir, 'absent.md')], 1, /absent\.md cannot be read/],
+    [[...synthetic.slice(1), '--card', join(dir, 'latin-1.md')], 1, /cannot be read as UTF-8/],
   ] as const) {
     const refused = await loradrop(['import', ...args, '--out', join(dir, 'refused')]);
     t.equal(refused.code, code, args.join(' '));

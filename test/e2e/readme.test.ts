@@ -3,6 +3,9 @@ import { cp, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'tap';
 import type { Job } from '../../src/http/schemas.ts';
+import { loraTensors } from '../../src/lora/tensors.ts';
+import { parseManifest } from '../../src/models/parse-manifest.ts';
+import { SHIPPED_BUNDLE } from '../../src/models/shipped.ts';
 import { startLoradrop } from '../helpers/loradrop-process.ts';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -33,9 +36,12 @@ test('every shell example of the README works as it stands', async (t) => {
     outputs.push(out);
   }
   const [models, waited, , events] = outputs as [string, string, string, string];
-  t.match(JSON.parse(models), { models: [{ trained: false }] });
+  const { id, layout } = parseManifest(await readFile(join(SHIPPED_BUNDLE, 'bundle.json')));
+  t.match(JSON.parse(models), { models: [{ id, default: true }] });
   t.equal((JSON.parse(waited) as Job).status, 'succeeded');
   t.match(events, /event: progress[\s\S]*event: succeeded/);
-  t.ok((await stat(join(directory, 'adapter.tar'))).size > 4_000_000);
-  t.ok((await stat(join(directory, 'adapter_model.safetensors'))).size > 4_000_000);
+  const parameters = loraTensors(layout).reduce((sum, { shape: [rows, columns] }) => sum + rows * columns, 0);
+  for (const name of ['adapter.tar', 'adapter_model.safetensors']) {
+    t.ok((await stat(join(directory, name))).size > 2 * parameters, `${name} holds every number in bf16`);
+  }
 });

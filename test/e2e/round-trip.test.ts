@@ -8,10 +8,10 @@ import { verifyAdapter } from '../../src/adapter/verify.ts';
 import { sha256File } from '../../src/base/digest.ts';
 import type { Adapter, Job } from '../../src/http/schemas.ts';
 import { findBase } from '../../src/lora/bases.ts';
-import { buildUntrainedBundle } from '../../src/models/untrained.ts';
 import { type LoradropProcess, startLoradrop, until } from '../helpers/loradrop-process.ts';
 import { startPostgres } from '../helpers/postgres.ts';
 import { startRedis } from '../helpers/redis.ts';
+import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
 
 const PROMPTS = Array.from({ length: 20 }, (_, index) => `What is ${index} plus ${index + 1}?`);
 const { layout } = findBase('smollm2-135m')!;
@@ -118,7 +118,9 @@ async function longJob(url: string): Promise<Job> {
 }
 
 test('a service killed in mid-job and started again on its directory finishes the job', async (t) => {
-  const environment = { DATA_DIR: t.testdir({}), JOB_LOCK_MS: '2000' };
+  const root = t.testdir({});
+  await buildUntrainedBundle({ out: join(root, 'bundles', 'untrained'), seed: 0 });
+  const environment = { DATA_DIR: root, JOB_LOCK_MS: '2000' };
   const first = await startLoradrop(t, 'start', environment);
   const job = await longJob(first.url);
   t.equal(await first.end('SIGKILL'), 'SIGKILL');

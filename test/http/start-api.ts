@@ -21,10 +21,10 @@ import type { GenerateQueue, JobResult } from '../../src/jobs/queue.ts';
 import { createWorkers, type JobContext } from '../../src/jobs/workers.ts';
 import { loraErrors } from '../../src/lora/errors.ts';
 import { openModelRegistry } from '../../src/models/registry.ts';
-import { buildUntrainedBundle } from '../../src/models/untrained.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import type { AdapterStore } from '../../src/store/store.ts';
+import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
 
 /** What a test gets. */
 export type TestApi = {

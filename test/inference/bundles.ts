@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { sha256Json } from '../../src/base/digest.ts';
 import type { Bundle } from '../../src/models/bundle.ts';
 import type { BundleManifest } from '../../src/models/manifest.ts';
-import { buildUntrainedBundle } from '../../src/models/untrained.ts';
 import { createGraphBuilder } from '../../src/onnx/graph-builder.ts';
+import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
 
 type Teardown = { teardown(run: () => Promise<unknown>): void };
 

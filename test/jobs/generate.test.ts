@@ -9,10 +9,10 @@ import { drawPrompts } from '../../src/jobs/draw.ts';
 import { createGenerateHandler } from '../../src/jobs/generate.ts';
 import type { JobProgress } from '../../src/jobs/queue.ts';
 import type { JobContext } from '../../src/jobs/workers.ts';
-import { buildUntrainedBundle } from '../../src/models/untrained.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
 import { openLocalStore } from '../../src/store/local.ts';
+import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
 
 const PROMPTS = Array.from({ length: 30 }, (_, index) => `Name ${index + 2} rivers.`);
 const logger = createLogger({ level: 'silent' });

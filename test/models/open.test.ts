@@ -6,6 +6,7 @@ import type { BundleManifest } from '../../src/models/manifest.ts';
 import { openBundle } from '../../src/models/open.ts';
 import { MAX_MANIFEST_BYTES } from '../../src/models/parse-manifest.ts';
 import { createGraphBuilder } from '../../src/onnx/graph-builder.ts';
+import { SAMPLE_EVALUATION } from './sample-evaluation.ts';
 import { importSmallBundle } from './small-bundle.ts';
 
 /** A manifest as JSON that tests may bend out of its type. */
@@ -168,6 +169,29 @@ test('every kind of damage is refused, naming the file and the reason', async (t
         await editManifest(at, ({ files }) => files.push({ name: 'extra', bytes: 0, sha256: sha256('') }));
       },
       invalid(/^extra is listed/),
+    ],
+    [
+      'a model card that is not there',
+      (at) => editManifest(at, (manifest) => Object.assign(manifest, { card: { file: 'MODEL_CARD.md' } })),
+      invalid(/must list MODEL_CARD\.md/),
+    ],
+    [
+      'an evaluation of no known metric',
+      (at) =>
+        editManifest(at, (manifest) => {
+          const [row] = SAMPLE_EVALUATION.rows;
+          manifest.evaluation = { protocol: 'p', rows: [{ ...row!, metric: 'bleu' as 'accuracy' }] };
+        }),
+      invalid(/\/evaluation\/rows\/0\/metric/),
+    ],
+    [
+      'an evaluation with a figure beside its interval',
+      (at) =>
+        editManifest(at, (manifest) => {
+          const [row] = SAMPLE_EVALUATION.rows;
+          manifest.evaluation = { protocol: 'p', rows: [{ ...row!, value: 9 }] };
+        }),
+      invalid(/\/evaluation\/rows\/0 must have `low` ≤ `value` ≤ `high`/),
     ],
     ['a missing tokenizer', (at) => rm(join(at, 'tokenizer.json')), invalid(/^tokenizer\.json is missing/)],
     [

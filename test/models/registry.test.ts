@@ -40,6 +40,26 @@ test('the bundles of a directory, the broken ones apart', async (t) => {
   await t.rejects(openModelRegistry({ directory, signal: AbortSignal.abort() }), { name: 'AbortError' });
 });
 
+test('a bundle from elsewhere stands in where the directory has none, and only there', async (t) => {
+  const root = t.testdir({ empty: { notes: {} } });
+  const { bundle: tiny } = await importSmallBundle(root);
+  const fallback = tiny.directory;
+  for (const name of ['empty', 'absent']) {
+    const registry = await openModelRegistry({ directory: join(root, name), fallback });
+    t.same([registry.list(), registry.default(), registry.problems], [[tiny], tiny, []], name);
+  }
+  await cp(fallback, join(root, 'own', 'damaged'), { recursive: true });
+  await rm(join(root, 'own', 'damaged', 'tokenizer.json'));
+  const own = await openModelRegistry({ directory: join(root, 'own'), fallback });
+  t.same(own.list(), [], 'a broken bundle of the operator’s is not replaced');
+  t.match(own.problems, [{ name: 'damaged' }]);
+  const gone = await openModelRegistry({
+    directory: join(root, 'empty'),
+    fallback: join(root, 'own', 'damaged'),
+  });
+  t.match(gone.problems, [{ name: 'damaged', reason: /tokenizer\.json is missing/ }]);
+});
+
 test('no directory is an empty registry', async (t) => {
   const registry = await openModelRegistry({ directory: join(t.testdir(), 'nowhere') });
   t.same(registry.list(), []);

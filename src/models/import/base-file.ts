@@ -1,7 +1,7 @@
 /** A base model described in a file, so that a new base is data and not code. */
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { layoutForBase } from '../../lora/bases.ts';
+import { layoutForBase, TARGET_MODULES } from '../../lora/bases.ts';
 import { LoraLayout } from '../../lora/layout.ts';
 import { modelErrors } from '../errors.ts';
 import { BundleManifest } from '../manifest.ts';
@@ -23,6 +23,8 @@ const BaseShapeFile = Type.Object(
     alpha: Type.Number({ exclusiveMinimum: 0 }),
     chunkWidth: Type.Optional(Width),
     layerPath: Type.Optional(Type.String()),
+    /** Linear modules that carry a LoRA pair; all seven when absent. Their order in the layout is the rule's. */
+    targets: Type.Optional(Type.Array(Type.Enum([...TARGET_MODULES]), { minItems: 1, uniqueItems: true })),
   },
   closed,
 );
@@ -39,7 +41,7 @@ const validator = Compile(BaseFile);
 export const MAX_BASE_FILE_BYTES = 1 << 20;
 
 /**
- * Reads a base description: `{id, architecture, shape: {layers, hidden, kv, ffn, rank, alpha, …}}` or
+ * Reads a base description: `{id, architecture, shape: {layers, hidden, kv, ffn, rank, alpha, targets?, …}}` or
  * `{id, architecture, layout: {…}}`. Errors: `layout-invalid`, `checkpoint-invalid` for text that is not such a file.
  */
 export function parseBaseFile(text: string): BaseLayout {

@@ -7,6 +7,7 @@ import { tokenCount, tokenShape } from '../../lora/tensors.ts';
 import { ExternalDataFile } from '../../onnx/external-data.ts';
 import type { Bundle } from '../bundle.ts';
 import { modelErrors } from '../errors.ts';
+import type { Evaluation } from '../evaluation.ts';
 import type { GraphRunner } from '../graph-runner.ts';
 import { type BundleManifest, MANIFEST_VERSION } from '../manifest.ts';
 import { openBundle } from '../open.ts';
@@ -65,6 +66,10 @@ export type ImportOptions = {
   trained: boolean;
   licence: string;
   provenance: readonly string[];
+  /** What was measured of the generator. */
+  evaluation?: Evaluation;
+  /** What people should know before they use it, in Markdown: becomes a file of the bundle. */
+  card?: string;
   /** Lt and N as the caller believes them; a checkpoint that says otherwise is refused. */
   promptTokens?: number;
   prompts?: number;
@@ -105,6 +110,7 @@ const DECODER_FILE = 'decoder.onnx';
 const DECODER_DATA_FILE = 'decoder.onnx.data';
 const ENCODER_FILE = 'encoder.onnx';
 const TOKENIZER_FILE = 'tokenizer.json';
+const CARD_FILE = 'MODEL_CARD.md';
 
 /**
  * Makes a bundle from a checkpoint and an encoder. Everything is built in a hidden directory beside `out`, verified as
@@ -164,7 +170,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
       (sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b),
       0,
     );
-    const { optimise, precision = 'f32' } = options;
+    const { optimise, precision = 'f32', evaluation, card } = options;
     const { plan, tuned } = await makePlan(architecture, options);
     const forms = new Map([...plan].map(([name, { form }]) => [name, form]));
     const { weights, errors } = await storeDecoderWeights(architecture, stateDict, names, dataFile, {
@@ -194,6 +200,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
       ...stages.map(({ file }) => file),
       ENCODER_FILE,
       TOKENIZER_FILE,
+      ...(card === undefined ? [] : [CARD_FILE]),
     ];
     const clash = encoder.dataFiles.find((name) => ownNames.includes(name));
     if (clash) throw modelErrors.encoder(`The encoder has a data file of a name the bundle needs: ${clash}.`);
@@ -204,6 +211,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
       ...(isSliced ? { fullyMasked } : {}),
     });
 
+    if (card !== undefined) await writeFlushed(join(directory, CARD_FILE), new TextEncoder().encode(card));
     const files = [...ownNames, ...encoderData];
     const totalBytes = await bytesOf(directory, files);
     await writeManifest(
@@ -248,6 +256,8 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
           stages,
         },
         tokenizer: { file: TOKENIZER_FILE },
+        ...(card === undefined ? {} : { card: { file: CARD_FILE } }),
+        ...(evaluation && { evaluation }),
       },
       files,
       { ...aborting, known, onBytes: bytesReporter('digests', totalBytes, onProgress) },

@@ -80,8 +80,8 @@ const LARGE: Pick<Preset, 'base' | 'kernel' | 'trunk' | 'encoder'> = {
   encoder: MINILM,
 };
 
-/** The small decoder of the bundle that a service builds when it has none: a decode takes well under a second on two cores. */
-export const UNTRAINED_PRESET: Preset = {
+/** A small decoder for trying things: a decode takes well under a second on two cores. */
+export const SMALL_PRESET: Preset = {
   name: 'small',
   base: 'smollm2-135m',
   kernel: 5,
@@ -95,7 +95,7 @@ export const UNTRAINED_PRESET: Preset = {
 
 /**
  * The six published decoders, their ablations, and two for trying things: `two-minute` has a tenth of the multiply-adds of
- * `common-sense-0.5b`, as many layers and the same tokens; `small` is {@link UNTRAINED_PRESET}.
+ * `common-sense-0.5b`, as many layers and the same tokens; `small` is {@link SMALL_PRESET}.
  */
 export const PRESETS: readonly Preset[] = [
   { name: 'common-sense-0.5b', ...commonSense(128) },
@@ -189,7 +189,7 @@ export const PRESETS: readonly Preset[] = [
     ],
     encoder: MINILM,
   },
-  UNTRAINED_PRESET,
+  SMALL_PRESET,
 ];
 
 /** The base model of a preset. */

@@ -1,5 +1,7 @@
 import { test } from 'tap';
-import { findBase } from '../../../src/lora/bases.ts';
+import { peftConfig } from '../../../src/adapter/peft-config.ts';
+import { findBase, TARGET_MODULES } from '../../../src/lora/bases.ts';
+import { loraTensors } from '../../../src/lora/tensors.ts';
 import { parseBaseFile } from '../../../src/models/import/base-file.ts';
 import { TINY_BASE } from '../small-bundle.ts';
 
@@ -8,6 +10,33 @@ test('a base is described by its widths or by its whole layout', (t) => {
   const shape = { layers: 28, hidden: 3584, kv: 512, ffn: 18_944, rank: 16, alpha: 32 };
   t.same(parseBaseFile(JSON.stringify({ id, architecture, shape })), { id, architecture, layout });
   t.same(parseBaseFile(JSON.stringify(TINY_BASE)), TINY_BASE);
+  t.end();
+});
+
+test('the targeted modules are those named, in the order of the rule', (t) => {
+  const { id, architecture, layout } = findBase('smollm2-135m')!;
+  const widths = { layers: 30, hidden: 576, kv: 192, ffn: 1536, rank: 8, alpha: 16 };
+  const read = (targets: readonly string[]) =>
+    parseBaseFile(JSON.stringify({ id, architecture, shape: { ...widths, targets } }));
+  const { layout: two } = read(['v_proj', 'q_proj']);
+  t.same(two, { ...layout, modules: [layout.modules[0], layout.modules[2]] });
+  const { target_modules: targets } = JSON.parse(
+    new TextDecoder().decode(peftConfig({ id, architecture }, two)),
+  );
+  t.same(targets, ['q_proj', 'v_proj']);
+  t.same(read([...TARGET_MODULES]).layout, layout);
+  t.same(
+    loraTensors(two)
+      .slice(0, 5)
+      .map(({ layer, module, side }) => [layer, module.path, side]),
+    [
+      [0, 'self_attn.q_proj', 'A'],
+      [0, 'self_attn.q_proj', 'B'],
+      [0, 'self_attn.v_proj', 'A'],
+      [0, 'self_attn.v_proj', 'B'],
+      [1, 'self_attn.q_proj', 'A'],
+    ],
+  );
   t.end();
 });
 
@@ -20,6 +49,17 @@ test('what describes no base is refused', (t) => {
     ['both', { id, architecture, layout, shape }, 'checkpoint-invalid'],
     ['an unknown width', { id, architecture, shape: { ...shape, heads: 2 } }, 'checkpoint-invalid'],
     ['a fraction', { id, architecture, shape: { ...shape, hidden: 8.5 } }, 'checkpoint-invalid'],
+    ['no target', { id, architecture, shape: { ...shape, targets: [] } }, 'checkpoint-invalid'],
+    [
+      'an unknown target',
+      { id, architecture, shape: { ...shape, targets: ['lm_head'] } },
+      'checkpoint-invalid',
+    ],
+    [
+      'a target twice',
+      { id, architecture, shape: { ...shape, targets: ['q_proj', 'q_proj'] } },
+      'checkpoint-invalid',
+    ],
     ['chunks that do not tile', { id, architecture, shape: { ...shape, chunkWidth: 6 } }, 'layout-invalid'],
   ];
   for (const [what, value, code] of table) {

@@ -9,6 +9,7 @@ import { type ImportProgress, importCheckpoint } from '../../../src/models/impor
 import { openBundle } from '../../../src/models/open.ts';
 import { editModel } from '../../../src/onnx/schema.ts';
 import { referenceTokens } from '../reference-decoder.ts';
+import { SAMPLE_EVALUATION } from '../sample-evaluation.ts';
 import {
   type DecoderShape,
   importSmallBundle,
@@ -106,6 +107,19 @@ test('the same import gives the same bytes, from one file or from shards, whatev
   t.equal(again.digest, bundle.digest);
 });
 
+test('an evaluation and a model card go into the bundle', async (t) => {
+  const card = '# Tiny\n\nRandom numbers, für Tests.\n';
+  const { bundle } = await importSmallBundle(t.testdir(), TINY_DECODER, {
+    card,
+    evaluation: SAMPLE_EVALUATION,
+  });
+  const { manifest, directory } = bundle;
+  t.match(manifest, { card: { file: 'MODEL_CARD.md' }, evaluation: SAMPLE_EVALUATION });
+  t.equal(await readFile(join(directory, 'MODEL_CARD.md'), 'utf8'), card);
+  t.ok(manifest.files.some(({ name, bytes }) => name === 'MODEL_CARD.md' && bytes === card.length + 1));
+  t.same(await openBundle(directory), bundle);
+});
+
 test('half formats become float32 exactly', async (t) => {
   const root = t.testdir();
   const { options, tensors } = await importSmallBundle(root);
@@ -123,6 +137,29 @@ test('half formats become float32 exactly', async (t) => {
       values.every((value, at) => Math.abs(value - wanted[at]!) <= Math.abs(wanted[at]!) * step + 2 ** -24),
     );
   }
+});
+
+test('weights that are float16 give the same bits for a CPU, whichever they are stored as', async (t) => {
+  const root = t.testdir();
+  const shape = { ...TINY_DECODER, projection: [10, 6] as const };
+  const { options, tensors } = await importSmallBundle(root, shape);
+  const checkpoint = join(root, 'f16.safetensors');
+  await writeCheckpoint(checkpoint, tensors, 'f16');
+  const optimise = { memoryBytes: 2 ** 30, runner: createGraphRunner({ threads: 1 }) };
+  const condition = new Float32Array(3 * 10 * 8);
+  fillUniform(seededRandom(2), condition, 1);
+  const decoded = async (precision: 'f32' | 'f16') => {
+    const out = join(root, precision);
+    const { manifest } = await importCheckpoint({ ...options, checkpoint, precision, optimise, out });
+    const session = await InferenceSession.create(join(out, manifest.decoder.file));
+    const { tokens } = await session.run({ condition: new Tensor('float32', condition, [1, 3, 10, 8]) });
+    await session.release();
+    const bytes = manifest.decoder.plan.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
+    return { bytes, bits: Buffer.from((tokens!.data as Float32Array).slice().buffer) };
+  };
+  const [single, half] = [await decoded('f32'), await decoded('f16')];
+  t.equal(2 * half.bytes, single.bytes, 'half precision is what they are stored in');
+  t.ok(half.bits.equals(single.bits), 'and not what they are computed in');
 });
 
 test('an import that cannot end well leaves nothing behind', async (t) => {

@@ -1,7 +1,8 @@
-import type { Bundle } from './bundle.ts';
-import { importCheckpoint } from './import/import-checkpoint.ts';
-import { openSynthetic } from './import/open-synthetic.ts';
-import { UNTRAINED_PRESET } from './import/presets.ts';
+/** A bundle with random weights of real sizes, for tests and benchmarks. */
+import type { Bundle } from '../../src/models/bundle.ts';
+import { importCheckpoint } from '../../src/models/import/import-checkpoint.ts';
+import { openSynthetic } from '../../src/models/import/open-synthetic.ts';
+import { SMALL_PRESET } from '../../src/models/import/presets.ts';
 
 /** What clients name in `model`. */
 const UNTRAINED_BUNDLE_ID = 'smollm2-135m-untrained';
@@ -16,15 +17,13 @@ export async function buildUntrainedBundle(options: {
   seed: number;
   signal?: AbortSignal;
 }): Promise<Bundle> {
-  await using source = await openSynthetic(UNTRAINED_PRESET, options);
+  await using source = await openSynthetic(SMALL_PRESET, options);
   return await importCheckpoint({
     ...source,
     out: options.out,
     id: UNTRAINED_BUNDLE_ID,
     title: 'SmolLM2 135M, untrained',
-    description:
-      'Untrained: valid files, random effect. Encoder and decoder have random weights, so that the whole path can be ' +
-      'tried at real sizes before a trained checkpoint is there.',
+    description: 'Untrained: valid files, random effect.',
     ...(options.signal ? { signal: options.signal } : {}),
   });
 }

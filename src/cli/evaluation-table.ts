@@ -1,0 +1,105 @@
+/** How the figures of an evaluation are shown. */
+import {
+  EVALUATION_METRICS,
+  type Evaluation,
+  type EvaluationMetric,
+  type EvaluationRow,
+  type EvaluationSubject,
+} from '../models/evaluation.ts';
+import { formatCount, formatTable } from './output.ts';
+
+/** A metric in words, with the direction that is better. */
+export const METRIC_NAMES: Readonly<Record<EvaluationMetric, string>> = {
+  'answer-nll': 'nats per answer token, less is better',
+  accuracy: 'share of right answers, more is better',
+};
+
+/** The subjects in words, in the order in which a data set's figures are told: what there is without, with, and instead. */
+const SUBJECT_NAMES: Readonly<Record<EvaluationSubject, string>> = {
+  base: 'the base model alone',
+  'base-instructed': 'the base model, told what to do by the data set’s instruction',
+  generated: 'with adapters that this model made from prompts of the data set',
+  'control-other-prompts': 'control: with adapters that it made from prompts of other data sets',
+  'control-shuffled-words': 'control: with adapters that it made from the same prompts, words shuffled',
+  'training-adapters-mean': 'mean over the adapters it was trained on, all for other data sets',
+  'training-adapter-best': 'the best of those',
+  'training-adapters-average': 'with one adapter, the average of their weights',
+  'multi-task-adapter': 'with one adapter trained on all their data sets',
+  'own-adapter': 'ceiling: with an adapter trained on the data set itself',
+};
+
+/** Columns of a line of prose. */
+const LINE_CHARS = 100;
+
+/** An evaluation in a few words, for lists. */
+export function evaluationSummary({ rows }: Evaluation): string {
+  const count = new Set(rows.map(({ dataset }) => dataset)).size;
+  return `measured on ${count} data set${count === 1 ? '' : 's'}`;
+}
+
+/** The figure with three decimals, and the interval where there is one: `1.204 (1.113–1.298)`. */
+export function formatFigure({ value, low, high }: Pick<EvaluationRow, 'value' | 'low' | 'high'>): string {
+  const figure = (number: number) => number.toFixed(3);
+  const interval = low === undefined || high === undefined ? '' : ` (${figure(low)}–${figure(high)})`;
+  return `${figure(value)}${interval}`;
+}
+
+/** Every figure of an evaluation as a table, a subject a row, in the order given. */
+export function evaluationTable(rows: readonly EvaluationRow[]): string {
+  const count = (number: number | undefined) => (number === undefined ? '' : formatCount(number));
+  return formatTable([
+    ['data set', 'metric', 'subject', 'value', 'items', 'draws', 'deviation'],
+    ...rows.map((row) => [
+      row.dataset,
+      row.metric,
+      row.subject,
+      formatFigure(row),
+      count(row.items),
+      count(row.draws),
+      row.deviation === undefined ? '' : row.deviation.toFixed(3),
+    ]),
+  ]);
+}
+
+/** Text broken between words into lines of at most {@link LINE_CHARS}; longer words stay whole. Paragraphs stay apart. */
+export function wrapText(text: string): string[] {
+  return text.split('\n').flatMap((paragraph) => {
+    const lines = [''];
+    for (const word of paragraph.split(/\s+/).filter(Boolean)) {
+      const line = lines.at(-1)!;
+      if (line === '') lines[lines.length - 1] = word;
+      else if (line.length + 1 + word.length <= LINE_CHARS) lines[lines.length - 1] = `${line} ${word}`;
+      else lines.push(word);
+    }
+    return lines;
+  });
+}
+
+/**
+ * What an evaluation says of one data set, in lines: a table a metric with every subject in words, and how to read it.
+ * Says so where nothing was measured, or not on this data set.
+ */
+export function datasetFigures(evaluation: Evaluation | undefined, dataset: string): string[] {
+  if (!evaluation)
+    return ['Nothing was measured of this model: what its adapters do to answers is not known.'];
+  const { rows } = evaluation;
+  const own = rows.filter((row) => row.dataset === dataset);
+  if (own.length === 0) {
+    const others = [...new Set(rows.map((row) => row.dataset))].join(', ');
+    return [`Nothing was measured of this model on ${dataset}; there are figures for ${others}.`];
+  }
+  const tables = EVALUATION_METRICS.flatMap((metric) => {
+    const subjects = Object.keys(SUBJECT_NAMES) as EvaluationSubject[];
+    const told = subjects.flatMap((subject) =>
+      own.filter((row) => row.metric === metric && row.subject === subject),
+    );
+    if (told.length === 0) return [];
+    const cells = told.map((row) => [`  ${row.subject}`, formatFigure(row), SUBJECT_NAMES[row.subject]]);
+    return ['', `${metric} (${METRIC_NAMES[metric]})`, formatTable(cells)];
+  });
+  const reading =
+    '`generated` improves on `base` where its figure is better; where the intervals in brackets overlap it may be chance. ' +
+    'Where a control does as well as `generated`, what the prompts say did not matter. `own-adapter` took a training run ' +
+    'on the data set’s answers, which `generated` never saw.';
+  return [`Measured on ${dataset} before the model was published:`, ...tables, '', ...wrapText(reading)];
+}

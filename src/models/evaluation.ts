@@ -1,0 +1,120 @@
+/** What was measured of a bundle before it was published: figures beside those they are to be read against. */
+import { type Static, Type } from 'typebox';
+import type { FieldError } from '../base/errors.ts';
+
+const closed = { additionalProperties: false } as const;
+
+/** What a figure counts: nats per answer token under the model (less is better), or the share of right answers (0…1). */
+export const EVALUATION_METRICS = ['answer-nll', 'accuracy'] as const;
+export type EvaluationMetric = (typeof EVALUATION_METRICS)[number];
+
+/**
+ * Whose figure it is, all on the same items of one data set:
+ * - `base`: the base model alone;
+ * - `base-instructed`: the base model with the data set's own instruction as its system message;
+ * - `training-adapters-mean`: the mean over the adapters that the generator was trained on, none of them for this data set;
+ * - `training-adapter-best`: the best of those on this data set;
+ * - `training-adapters-average`: one adapter whose weights are the average of theirs;
+ * - `multi-task-adapter`: one adapter trained on all data sets of theirs together;
+ * - `generated`: adapters that the bundle makes from prompts of this data set;
+ * - `own-adapter`: an adapter trained on this data set itself, which is the ceiling;
+ * - `control-other-prompts`: adapters that the bundle makes from prompts of other data sets;
+ * - `control-shuffled-words`: adapters that the bundle makes from this data set's prompts with their words shuffled.
+ */
+export const EVALUATION_SUBJECTS = [
+  'base',
+  'base-instructed',
+  'training-adapters-mean',
+  'training-adapter-best',
+  'training-adapters-average',
+  'multi-task-adapter',
+  'generated',
+  'own-adapter',
+  'control-other-prompts',
+  'control-shuffled-words',
+] as const;
+export type EvaluationSubject = (typeof EVALUATION_SUBJECTS)[number];
+
+/** Longest account of how it was measured: a page. */
+export const MAX_PROTOCOL_CHARS = 4000;
+/** Most figures: both metrics of every subject on 25 data sets. */
+export const MAX_EVALUATION_ROWS = 500;
+/** Longest name of a data set. */
+const MAX_DATASET_CHARS = 100;
+/** Most items and draws of a figure: above it a number is a slip of the pen. */
+const MAX_COUNT = 1_000_000_000;
+
+/** One figure. No figure of either metric is below 0. */
+export const EvaluationRow = Type.Object(
+  {
+    /** Name of the data set that was held out, in the protocol's words. No control characters: it is shown on terminals. */
+    dataset: Type.String({
+      minLength: 1,
+      maxLength: MAX_DATASET_CHARS,
+      pattern: '^[^\\u0000-\\u001f\\u007f]*$',
+    }),
+    metric: Type.Enum([...EVALUATION_METRICS], {
+      description: 'Nats per answer token (less is better), or share of right answers (0 to 1).',
+    }),
+    subject: Type.Enum([...EVALUATION_SUBJECTS], {
+      description:
+        'Whose figure it is: `generated` is this model’s adapters, `base` the base model, `own-adapter` an adapter trained on the data set itself, `control-…` this model’s adapters for other prompts or for shuffled words.',
+    }),
+    value: Type.Number({ minimum: 0 }),
+    low: Type.Optional(
+      Type.Number({ minimum: 0, description: 'Lower end of the interval that the protocol explains.' }),
+    ),
+    high: Type.Optional(Type.Number({ minimum: 0, description: 'Upper end of it.' })),
+    items: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: MAX_COUNT, description: 'Items of the data set it is over.' }),
+    ),
+    draws: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: MAX_COUNT, description: 'Draws of prompts it is over.' }),
+    ),
+    deviation: Type.Optional(Type.Number({ minimum: 0, description: 'Standard deviation over the draws.' })),
+  },
+  closed,
+);
+export type EvaluationRow = Static<typeof EvaluationRow>;
+
+/** Figures, and how they came about. */
+export const Evaluation = Type.Object(
+  {
+    protocol: Type.String({
+      minLength: 1,
+      maxLength: MAX_PROTOCOL_CHARS,
+      description: 'What was held out, how, on how many items, and from which run the figures are.',
+    }),
+    rows: Type.Array(EvaluationRow, { minItems: 1, maxItems: MAX_EVALUATION_ROWS }),
+  },
+  {
+    ...closed,
+    description:
+      'What was measured of it before it was published. The service passes it on and does not measure anything itself.',
+  },
+);
+export type Evaluation = Static<typeof Evaluation>;
+
+/**
+ * What a schema cannot say: an interval has two ends and holds its value, an accuracy is at most 1, and a data set has one
+ * figure a metric and subject. Pointers are relative to the evaluation.
+ */
+export function evaluationErrors({ rows }: Evaluation): FieldError[] {
+  const found: FieldError[] = [];
+  const seen = new Set<string>();
+  for (const [index, { dataset, metric, subject, value, low, high }] of rows.entries()) {
+    const pointer = `/rows/${index}`;
+    if ((low === undefined) !== (high === undefined)) {
+      found.push({ pointer, message: 'must have both `low` and `high` or neither' });
+    } else if (low !== undefined && high !== undefined && !(low <= value && value <= high)) {
+      found.push({ pointer, message: 'must have `low` ≤ `value` ≤ `high`' });
+    }
+    if (metric === 'accuracy' && Math.max(value, high ?? 0) > 1) {
+      found.push({ pointer, message: 'is an accuracy, which is at most 1' });
+    }
+    const key = JSON.stringify([dataset, metric, subject]);
+    if (seen.has(key)) found.push({ pointer, message: `is a second figure of ${subject} on this data set` });
+    seen.add(key);
+  }
+  return found;
+}
