@@ -32,15 +32,15 @@ export type BaseModel = {
     rows: readonly TokenRow[],
     options?: { adapter?: string; signal?: AbortSignal; onRow?: (done: number) => void },
   ): Promise<RowScore[]>;
-  /** Idempotent. */
-  close(): Promise<void>;
 };
 
-/** A base whose metadata has been read. */
+/** A base whose metadata has been read, on a machine that can run it. */
 export type BaseFile = {
   readonly facts: BaseFacts;
-  /** Loads the weights. Errors: `base-runtime-missing`, `base-model-unusable`. */
-  load(options: { threads: number; signal?: AbortSignal }): Promise<BaseModel>;
+  /** Loads the weights. Errors: `base-model-unusable`. */
+  load(options?: { signal?: AbortSignal }): Promise<BaseModel>;
+  /** Frees all there is, the loaded base too. Idempotent. */
+  close(): Promise<void>;
 };
 
 /** Most tokens evaluated at once: keeps the workspace small, and is far beyond what two cores gain from. */
@@ -51,10 +51,10 @@ const MAX_DISTRIBUTIONS = 8;
 const SPARE_TOKENS = 8;
 
 /**
- * Reads what a GGUF file says about its model. Errors: `base-model-unusable` for anything that is not a GGUF chat model,
+ * Reads what a GGUF file says about its model. llama.cpp is one in a process: close a file before the next is opened. Errors: `base-model-unusable` for anything that is not a GGUF chat model,
  * `base-runtime-missing`; the system's own errors when the file cannot be opened.
  */
-export async function openBaseFile(path: string): Promise<BaseFile> {
+export async function openBaseFile(path: string, { threads }: { threads: number }): Promise<BaseFile> {
   await checkMagic(path);
   const library = await loadLibrary();
   const info = await library
@@ -63,7 +63,16 @@ export async function openBaseFile(path: string): Promise<BaseFile> {
       throw evaluationErrors.base('Its GGUF metadata cannot be read: the file may be damaged.', { cause });
     });
   const facts = readBaseFacts(info.metadata);
-  return { facts, load: (options) => load(library, path, facts, options) };
+  const llama = await startLlama(library, threads);
+  let closing: Promise<void> | undefined;
+  return {
+    facts,
+    load: (options) => load(library, llama, path, facts, { threads, ...options }),
+    close() {
+      closing ??= llama.dispose();
+      return closing;
+    },
+  };
 }
 
 async function checkMagic(path: string): Promise<void> {
@@ -87,13 +96,8 @@ async function loadLibrary(): Promise<Library> {
   }
 }
 
-async function load(
-  library: Library,
-  path: string,
-  facts: BaseFacts,
-  { threads, signal }: { threads: number; signal?: AbortSignal },
-): Promise<BaseModel> {
-  const llama = await library
+function startLlama(library: Library, threads: number): Promise<Llama> {
+  return library
     .getLlama({
       // There are no other binaries for Apple's processors.
       gpu: process.platform === 'darwin' && process.arch === 'arm64' ? 'auto' : false,
@@ -109,18 +113,22 @@ async function load(
         { cause },
       );
     });
-  try {
-    const model = await llama
-      .loadModel({ modelPath: path, ...(signal && { loadSignal: signal }) })
-      .catch((cause: unknown) => {
-        signal?.throwIfAborted();
-        throw refused(library, cause, 'llama.cpp does not load it: the file may be damaged or too new.');
-      });
-    return baseModel(library, llama, model, facts, threads);
-  } catch (error) {
-    await llama.dispose();
-    throw error;
-  }
+}
+
+async function load(
+  library: Library,
+  llama: Llama,
+  path: string,
+  facts: BaseFacts,
+  { threads, signal }: { threads: number; signal?: AbortSignal },
+): Promise<BaseModel> {
+  const model = await llama
+    .loadModel({ modelPath: path, ...(signal && { loadSignal: signal }) })
+    .catch((cause: unknown) => {
+      signal?.throwIfAborted();
+      throw refused(library, cause, 'llama.cpp does not load it: the file may be damaged or too new.');
+    });
+  return baseModel(library, model, facts, threads);
 }
 
 function refused(library: Library, cause: unknown, otherwise: string) {
@@ -133,13 +141,7 @@ function refused(library: Library, cause: unknown, otherwise: string) {
   );
 }
 
-function baseModel(
-  library: Library,
-  llama: Llama,
-  model: LlamaModel,
-  facts: BaseFacts,
-  threads: number,
-): BaseModel {
+function baseModel(library: Library, model: LlamaModel, facts: BaseFacts, threads: number): BaseModel {
   const render = chatPrompt(facts);
   const end = endOfTurn(model, render([...PROBE], { answer: false }));
   const tokensOf = (row: Row, withSystem: boolean, index: number): TokenRow => {
@@ -197,16 +199,11 @@ function baseModel(
     }
   };
 
-  let closing: Promise<void> | undefined;
   return {
     facts,
     prepare: (rows, { withSystem = false } = {}) =>
       rows.map((row, index) => tokensOf(row, withSystem, index)),
     score,
-    close() {
-      closing ??= llama.dispose();
-      return closing;
-    },
   };
 }
 

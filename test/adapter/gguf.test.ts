@@ -34,18 +34,19 @@ async function bytesOf(content: AsyncIterable<Uint8Array>): Promise<Buffer> {
 /** A reader of what the writer writes, by the format's description. */
 function parse(file: Buffer) {
   let at = 0;
-  const u32 = () => file.readUInt32LE((at += 4) - 4);
-  const u64 = () => Number(file.readBigUInt64LE((at += 8) - 8));
-  const text = () => {
-    const length = u64();
-    return file.toString('utf8', at, (at += length));
+  const take = (bytes: number) => {
+    at += bytes;
+    return file.subarray(at - bytes, at);
   };
-  const magic = file.toString('latin1', at, (at += 4));
+  const u32 = () => take(4).readUInt32LE();
+  const u64 = () => Number(take(8).readBigUInt64LE());
+  const text = () => take(u64()).toString();
+  const magic = take(4).toString();
   const [version, tensorCount, keys] = [u32(), u64(), u64()];
   const metadata = Object.fromEntries(
     Array.from({ length: keys }, () => {
       const key = text();
-      return [key, u32() === 8 ? text() : file.readFloatLE((at += 4) - 4)];
+      return [key, u32() === 8 ? text() : take(4).readFloatLE()];
     }),
   );
   const infos = Array.from({ length: tensorCount }, () => {
@@ -164,14 +165,17 @@ test("a layout is compared with a base's dimensions", (t) => {
     code: 'adapter-mismatch',
     message: /architecture llama, and this one's is qwen2/,
   });
-  t.throws(() => checkGgufBase({ architecture, layout }, { ...base, layers: 32, kvHeads: 9 }), {
-    code: 'adapter-mismatch',
-    fields: [
-      { pointer: '/layers', message: 'are 30, and the base has 32' },
-      { pointer: '/modules/1', message: "self_attn.k_proj is 576 → 192, and the base's is 576 → 576" },
-      { pointer: '/modules/2', message: "self_attn.v_proj is 576 → 192, and the base's is 576 → 576" },
-    ],
-  } as object);
+  t.throws(
+    () => checkGgufBase({ architecture, layout }, { ...base, layers: 32, kvHeads: 9 }),
+    Object.assign(new Error(), {
+      code: 'adapter-mismatch',
+      fields: [
+        { pointer: '/layers', message: 'are 30, and the base has 32' },
+        { pointer: '/modules/1', message: "self_attn.k_proj is 576 → 192, and the base's is 576 → 576" },
+        { pointer: '/modules/2', message: "self_attn.v_proj is 576 → 192, and the base's is 576 → 576" },
+      ],
+    }),
+  );
   const qwen = findBase('qwen2.5-0.5b')!;
   checkGgufBase(qwen, {
     architecture: 'qwen2',

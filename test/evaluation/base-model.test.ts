@@ -24,13 +24,18 @@ const ROWS = [
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
+async function openTinyFile(t: Test, path: string) {
+  const file = await openBaseFile(path, { threads: 1 });
+  t.teardown(() => file.close());
+  return file;
+}
+
 async function openTiny(t: Test, weights = tinyWeights(1)) {
   const directory = t.testdir({});
   const path = join(directory, 'tiny.gguf');
   await writeTinyGguf(path, weights);
-  const file = await openBaseFile(path);
-  const model = await file.load({ threads: 1 });
-  t.teardown(() => model.close());
+  const file = await openTinyFile(t, path);
+  const model = await file.load();
   return { directory, weights, file, model };
 }
 
@@ -159,13 +164,14 @@ test('files that are no chat model are told apart', async (t) => {
   for (const [name, bytes, message] of files) {
     const path = join(directory, name);
     await writeFile(path, bytes);
-    await t.rejects(openBaseFile(path), { code: 'base-model-unusable', message }, name);
+    await t.rejects(openBaseFile(path, { threads: 1 }), { code: 'base-model-unusable', message }, name);
   }
   const path = join(directory, 'half.gguf');
   await writeFile(path, whole.subarray(0, whole.length / 2));
-  const half = await openBaseFile(path);
-  await t.rejects(half.load({ threads: 1 }), { code: 'base-model-unusable', message: /does not load/ });
+  const half = await openTinyFile(t, path);
+  await t.rejects(half.load(), { code: 'base-model-unusable', message: /does not load/ });
+  await half.close();
   const broken = join(directory, 'template.gguf');
   await writeTinyGguf(broken, weights, { 'tokenizer.chat_template': '{% for' });
-  await t.rejects((await openBaseFile(broken)).load({ threads: 1 }), { message: /template cannot be read/ });
+  await t.rejects((await openTinyFile(t, broken)).load(), { message: /template cannot be read/ });
 });
