@@ -34,6 +34,7 @@ test('help lists the commands, and each command its options', async (t) => {
     'worker',
     'demo',
     'generate',
+    'evaluate',
     'import',
     'models',
     'inspect',
