@@ -20,6 +20,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'models/import': ['base', 'lora', 'adapter', 'onnx', 'models'],
   inference: ['base', 'observability', 'models'],
   store: ['base'],
+  evaluation: ['base'],
   jobs: ['base', 'observability', 'lora', 'adapter', 'models', 'inference', 'store'],
   http: [
     'base',
@@ -45,6 +46,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'adapter',
     'lora',
     'inference',
+    'evaluation',
   ],
   compose: [
     'base',
@@ -70,6 +72,8 @@ const OWNERS: Record<string, readonly string[]> = {
   'onnxruntime-node': ['inference'],
   '@huggingface/tokenizers': ['inference'],
   '@huggingface/hub': ['models'],
+  '@huggingface/jinja': ['evaluation'],
+  'node-llama-cpp': ['evaluation'],
   fastify: ['http', 'compose'],
   protobufjs: ['onnx'],
   yauzl: ['models'],

@@ -1,27 +1,26 @@
 /** `loradrop generate`: prompts → adapters without a server, with the same engine and the same bytes. */
 import { createWriteStream } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Option } from 'commander';
 import { DTYPES, type Dtype } from '../base/dtype.ts';
 import { newId } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
-import { ownEnvironment } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { createEngine } from '../inference/create-engine.ts';
 import { drawPrompts } from '../jobs/draw.ts';
 import { adapterFraction, adapterSize, makeAdapter } from '../jobs/make-adapter.ts';
-import { decodeUtf8, parsePrompts, promptFormatOf } from '../jobs/prompts.ts';
 import { type Bundle, UNTRAINED } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
-import { createLogger } from '../observability/logger.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
-import { formatBytes, formatCount, type Output } from './output.ts';
+import { createOfflineEngine, OFFLINE_SETTINGS } from './offline-engine.ts';
+import { formatCount, type Output } from './output.ts';
+import { readPrompts } from './read-prompts.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
+import { wholeNumber } from './whole-number.ts';
 
 type Options = {
   readonly bundle: string;
@@ -32,17 +31,6 @@ type Options = {
   readonly count: number;
   readonly strictPrompts?: true;
 };
-
-const ENGINE_SETTINGS = [
-  'device',
-  'threads',
-  'encodeTokenBudget',
-  'promptCacheBytes',
-  'memoryLimitBytes',
-  'maxPrompts',
-  'maxPromptChars',
-  'maxBodyBytes',
-] as const;
 
 export const registerGenerate: Registration = (program, output) => {
   const command = program
@@ -71,7 +59,7 @@ export const registerGenerate: Registration = (program, output) => {
         .default(1),
     )
     .option('--strict-prompts', 'refuse fewer prompts than the bundle takes, instead of repeating some');
-  addSettingOptions(command, ENGINE_SETTINGS).action((options: Options) =>
+  addSettingOptions(command, OFFLINE_SETTINGS).action((options: Options) =>
     interruptible((signal) => generate(options, configFromOptions(options), output, signal)),
   );
 };
@@ -106,17 +94,7 @@ async function generate(
   const building = join(dirname(out), `.${basename(out)}.${newId('generating')}`);
   const bar = output.progress('generating');
   const startedAt = performance.now();
-  const engine = await createEngine({
-    device: config.device,
-    threads: config.threads,
-    encodeTokenBudget: config.encodeTokenBudget,
-    batchWaitMs: 0,
-    promptCacheBytes: config.promptCacheBytes,
-    memoryLimitBytes: config.memoryLimitBytes,
-    cancelGraceMs: 0,
-    environment: ownEnvironment(),
-    logger: createLogger({ level: 'error' }),
-  });
+  const engine = await createOfflineEngine(config);
   try {
     await engine.load(bundle, { signal });
     for (const [index, places] of draw.draws.entries()) {
@@ -151,34 +129,10 @@ function summarise(bundle: Bundle, { out, count, dtype }: Options, output: Outpu
   );
 }
 
-async function readPrompts(file: string, config: Config): Promise<string[]> {
-  const format = promptFormatOf(file);
-  if (!format) throw cliErrors.input(`${file} is neither .txt, .jsonl, .ndjson nor .json.`);
-  const facts = await stat(file).catch((cause: NodeJS.ErrnoException) => {
-    throw cliErrors.input(`${file} cannot be read (${cause.code}).`, { cause });
-  });
-  if (facts.size > config.maxBodyBytes) {
-    throw cliErrors.input(
-      `${file} has ${formatBytes(facts.size)}; MAX_BODY_BYTES allows ${formatBytes(config.maxBodyBytes)}.`,
-    );
-  }
-  return parsePrompts(decodeUtf8(await readFile(file)), format, config);
-}
-
 async function writeFile(
   path: string,
   content: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
   await pipeline(content, createWriteStream(path, { flush: true, flags: 'wx' }), { signal });
-}
-
-function wholeNumber(name: string, minimum: number, maximum: number) {
-  return (text: string): number => {
-    const value = Number(text);
-    if (!/^[0-9]+$/.test(text) || value < minimum || value > maximum) {
-      throw cliErrors.input(`${name} is a whole number from ${minimum} to ${maximum}.`);
-    }
-    return value;
-  };
 }

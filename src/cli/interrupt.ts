@@ -10,11 +10,19 @@ export async function interruptible<T>(
   { left = 'nothing was left behind' }: { left?: string } = {},
 ): Promise<T> {
   const controller = new AbortController();
-  const abort = () => controller.abort(baseErrors.canceled(`Interrupted: ${left}.`));
-  process.once('SIGINT', abort).once('SIGTERM', abort);
+  // Not `once`: some libraries end the process on a signal for which they find no other listener than their own.
+  const abort = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) {
+      release();
+      process.kill(process.pid, name);
+    }
+    controller.abort(baseErrors.canceled(`Interrupted: ${left}.`));
+  };
+  const release = () => process.off('SIGINT', abort).off('SIGTERM', abort);
+  process.on('SIGINT', abort).on('SIGTERM', abort);
   try {
     return await work(controller.signal);
   } finally {
-    process.off('SIGINT', abort).off('SIGTERM', abort);
+    release();
   }
 }

@@ -5,6 +5,7 @@ import { LoradropError } from '../base/errors.ts';
 import { registerConfig } from './config.ts';
 import { registerDemo } from './demo.ts';
 import { registerDocs } from './docs.ts';
+import { registerEvaluate } from './evaluate.ts';
 import { registerGenerate } from './generate.ts';
 import { registerImport } from './import.ts';
 import { registerInspect } from './inspect.ts';
@@ -17,6 +18,7 @@ const REGISTRATIONS: readonly Registration[] = [
   registerService,
   registerDemo,
   registerGenerate,
+  registerEvaluate,
   registerImport,
   registerModels,
   registerInspect,

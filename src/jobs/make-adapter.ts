@@ -6,6 +6,7 @@ import { type Sha256, sha256, sha256Json } from '../base/digest.ts';
 import type { Dtype } from '../base/dtype.ts';
 import type { Device, Engine, Inference, InferenceProgress } from '../inference/engine.ts';
 import { detokenize } from '../lora/detokenize.ts';
+import type { LoraTensor } from '../lora/layout.ts';
 import { loraTensors } from '../lora/tensors.ts';
 import type { Bundle } from '../models/bundle.ts';
 
@@ -79,6 +80,43 @@ export function contentKey(
   });
 }
 
+/** What {@link inferAdapter} reports. */
+type AdapterProgress = InferenceProgress | { stage: 'writing'; fraction: number };
+
+/** An adapter whose tensors can be read once, in the order of the PEFT file. */
+export type InferredAdapter = {
+  readonly tensors: readonly LoraTensor[];
+  /** Each tensor's numbers, row-major. */
+  readonly matrices: AsyncIterable<Float32Array>;
+  readonly inference: Inference;
+};
+
+/**
+ * Runs the engine and turns weight tokens into tensors one by one, so that memory stays bounded by the largest matrix. Who
+ * may fail before the first one calls `inference.release()`. Errors: those of the engine.
+ */
+export async function inferAdapter(
+  engine: Pick<Engine, 'infer'>,
+  { bundle, prompts }: Pick<AdapterRequest, 'bundle' | 'prompts'>,
+  options: { signal?: AbortSignal; onProgress?: (progress: AdapterProgress) => void } = {},
+): Promise<InferredAdapter> {
+  const { layout } = bundle.manifest;
+  const tensors = loraTensors(layout);
+  const inference = await engine.infer(
+    { bundle, prompts, blocks: tensors.map(({ tokens }) => tokens) },
+    options,
+  );
+  async function* matrices(): AsyncGenerator<Float32Array> {
+    let next = 0;
+    for await (const tokens of inference.tokens) {
+      yield detokenize(tokens, tensors[next]!, layout);
+      next += 1;
+      options.onProgress?.({ stage: 'writing', fraction: next / tensors.length });
+    }
+  }
+  return { tensors, matrices: matrices(), inference };
+}
+
 /**
  * Runs the engine and writes the adapter tensor by tensor, in the order of the file, so that memory stays bounded by the
  * largest matrix. Errors: those of the engine, `adapter-not-finite`, those of the writer.
@@ -87,33 +125,17 @@ export async function makeAdapter<File>(
   engine: Pick<Engine, 'infer'>,
   request: AdapterRequest,
   write: FileWriter<File>,
-  options: {
-    signal?: AbortSignal;
-    onProgress?: (progress: InferenceProgress | { stage: 'writing'; fraction: number }) => void;
-  } = {},
+  options: { signal?: AbortSignal; onProgress?: (progress: AdapterProgress) => void } = {},
 ): Promise<MadeAdapter<File>> {
-  const { bundle, prompts, dtype } = request;
+  const { bundle, dtype } = request;
   const { layout, base } = bundle.manifest;
-  const { signal, onProgress } = options;
-  const tensors = loraTensors(layout);
-  const inference = await engine.infer(
-    { bundle, prompts, blocks: tensors.map(({ tokens }) => tokens) },
-    options,
-  );
-
+  const { signal } = options;
+  const { tensors, matrices, inference } = await inferAdapter(engine, request, options);
   const startedAt = performance.now();
-  async function* matrices(): AsyncGenerator<Float32Array> {
-    let next = 0;
-    for await (const tokens of inference.tokens) {
-      yield detokenize(tokens, tensors[next]!, layout);
-      next += 1;
-      onProgress?.({ stage: 'writing', fraction: next / tensors.length });
-    }
-  }
   try {
     const weights = await write(
       ADAPTER_WEIGHTS_FILE,
-      writeSafetensors(tensors, matrices(), { dtype, ...(signal && { signal }) }),
+      writeSafetensors(tensors, matrices, { dtype, ...(signal && { signal }) }),
     );
     const config = await write(ADAPTER_CONFIG_FILE, onePiece(peftConfig(base, layout)));
     return { weights, config, inference, writingMs: performance.now() - startedAt };

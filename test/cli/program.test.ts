@@ -35,6 +35,7 @@ test('help lists the commands, and each command its options', async (t) => {
     'worker',
     'demo',
     'generate',
+    'evaluate',
     'import',
     'models',
     'inspect',

@@ -1,0 +1,253 @@
+/**
+ * Adapters as GGUF files, version 3, the form llama.cpp loads: metadata, a table of tensors, then their bytes, each tensor
+ * at a multiple of {@link ALIGNMENT} (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). All integers are
+ * little-endian.
+ */
+import { DTYPE_BYTES } from '../base/dtype.ts';
+import type { LoraLayout, LoraTensor } from '../lora/layout.ts';
+import { adapterErrors } from './errors.ts';
+import { encodeTensor } from './tensor-bytes.ts';
+
+/** Formats a GGUF adapter can be written in. */
+export type GgufDtype = 'f32' | 'f16';
+
+/** Where tensors may begin, in bytes; what readers take when a file does not say otherwise. */
+const ALIGNMENT = 32;
+/** `ggml_type` of each format. */
+const GGML_TYPES: Readonly<Record<GgufDtype, number>> = { f32: 0, f16: 1 };
+/** Metadata value types. */
+const [FLOAT32, STRING] = [6, 8];
+
+/** How GGUF calls the linear modules of a layer; the same for every architecture of {@link ARCHITECTURES}. */
+const MODULES: Readonly<Record<string, string>> = {
+  'self_attn.q_proj': 'attn_q',
+  'self_attn.k_proj': 'attn_k',
+  'self_attn.v_proj': 'attn_v',
+  'self_attn.o_proj': 'attn_output',
+  'mlp.gate_proj': 'ffn_gate',
+  'mlp.up_proj': 'ffn_up',
+  'mlp.down_proj': 'ffn_down',
+};
+
+/**
+ * GGUF's name of each architecture a bundle may be for, and whether its converter reorders the rows of q and k: llama.cpp
+ * turns neighbouring numbers of a Llama head together, where transformers turns number j and number j + half of the head.
+ */
+const ARCHITECTURES: Readonly<Record<string, { readonly name: string; readonly reorders: boolean }>> = {
+  llama: { name: 'llama', reorders: true },
+  qwen2: { name: 'qwen2', reorders: false },
+  qwen2_5_vl: { name: 'qwen2vl', reorders: false },
+};
+
+/** What a GGUF base says about itself, as far as an adapter has to fit it. */
+export type GgufBase = {
+  /** GGUF's own name: `llama`, `qwen2`. */
+  readonly architecture: string;
+  readonly layers: number;
+  /** Width of the residual stream. */
+  readonly hidden: number;
+  /** Width of the feed-forward block. */
+  readonly ffn: number;
+  readonly heads: number;
+  /** Heads of k and v. */
+  readonly kvHeads: number;
+  /** Width of one head of q and k. */
+  readonly keyWidth: number;
+  /** Width of one head of v. */
+  readonly valueWidth: number;
+};
+
+/** What an adapter is made for: `architecture` as the bundle calls it. */
+export type GgufTarget = { readonly architecture: string; readonly layout: LoraLayout };
+
+/**
+ * Whether adapters of this layout go onto that base: the architecture, the layers, and the width of every module.
+ * Errors: `adapter-mismatch` with each difference as a field.
+ */
+export function checkGgufBase({ architecture, layout }: GgufTarget, base: GgufBase): void {
+  const { name } = findArchitecture(architecture);
+  if (name !== base.architecture) {
+    throw adapterErrors.mismatch(
+      `The adapters are for a base of the architecture ${name}, and this one's is ${base.architecture}.`,
+    );
+  }
+  const { hidden, ffn, heads, kvHeads, keyWidth, valueWidth } = base;
+  const widths: Readonly<Record<string, readonly [number, number]>> = {
+    attn_q: [hidden, heads * keyWidth],
+    attn_k: [hidden, kvHeads * keyWidth],
+    attn_v: [hidden, kvHeads * valueWidth],
+    attn_output: [heads * valueWidth, hidden],
+    ffn_gate: [hidden, ffn],
+    ffn_up: [hidden, ffn],
+    ffn_down: [ffn, hidden],
+  };
+  const fields: { pointer: string; message: string }[] = [];
+  if (layout.layers !== base.layers) {
+    fields.push({ pointer: '/layers', message: `are ${layout.layers}, and the base has ${base.layers}` });
+  }
+  for (const [index, module] of layout.modules.entries()) {
+    const [wantedIn, wantedOut] = widths[moduleName(module.path)]!;
+    if (module.in !== wantedIn || module.out !== wantedOut) {
+      fields.push({
+        pointer: `/modules/${index}`,
+        message: `${module.path} is ${module.in} → ${module.out}, and the base's is ${wantedIn} → ${wantedOut}`,
+      });
+    }
+  }
+  if (fields.length > 0) {
+    throw adapterErrors.mismatch(
+      "The layout's dimensions are not the base's: the bundle makes adapters for another model.",
+      { fields },
+    );
+  }
+}
+
+function findArchitecture(architecture: string) {
+  const found = Object.hasOwn(ARCHITECTURES, architecture) ? ARCHITECTURES[architecture] : undefined;
+  if (!found) {
+    throw adapterErrors.mismatch(
+      `Adapters for the architecture ${architecture} cannot be written as GGUF; ${Object.keys(ARCHITECTURES).join(', ')} can.`,
+    );
+  }
+  return found;
+}
+
+function moduleName(path: string): string {
+  const name = Object.hasOwn(MODULES, path) ? MODULES[path] : undefined;
+  if (!name) throw adapterErrors.mismatch(`GGUF has no name for the module ${path}.`);
+  return name;
+}
+
+/** `blk.0.attn_q.weight.lora_a` for a LoRA matrix. Errors: `adapter-mismatch`. */
+export function ggufTensorName({ layer, module, side }: LoraTensor): string {
+  return `blk.${layer}.${moduleName(module.path)}.weight.lora_${side.toLowerCase()}`;
+}
+
+/**
+ * A whole file, piece by piece. `matrices` brings each of `tensors` in one row-major array, in their order; nothing but the
+ * array at hand is kept. B of q and k is reordered where the base's own rows are. Errors: `adapter-mismatch` for what GGUF
+ * has no name for, heads that do not divide a matrix, and matrices of another size or number than the tensors;
+ * `adapter-not-finite` naming the tensor; whatever `matrices` throws.
+ */
+export async function* writeGguf(
+  tensors: readonly LoraTensor[],
+  matrices: AsyncIterable<Float32Array> | Iterable<Float32Array>,
+  options: {
+    dtype: GgufDtype;
+    /** As the bundle calls it: `llama`, `qwen2`, `qwen2_5_vl`. */
+    architecture: string;
+    alpha: number;
+    /** The base's heads, from its own metadata. */
+    heads: Pick<GgufBase, 'heads' | 'kvHeads'>;
+    signal?: AbortSignal;
+  },
+): AsyncGenerator<Uint8Array, void, void> {
+  const { dtype, alpha, heads, signal } = options;
+  const { name: architecture, reorders } = findArchitecture(options.architecture);
+  yield header(tensors, { architecture, alpha, dtype });
+  let index = 0;
+  for await (const matrix of matrices) {
+    signal?.throwIfAborted();
+    const tensor = tensors[index++];
+    if (matrix.length !== (tensor ? elements(tensor) : 0) || !tensor) {
+      throw adapterErrors.mismatch(
+        `${tensor ? `${tensor.name} takes ${elements(tensor)} numbers` : 'Every tensor is written'}, and ${matrix.length} came.`,
+      );
+    }
+    const name = ggufTensorName(tensor);
+    const count = reorders && tensor.side === 'B' ? headsOf(tensor, heads) : 0;
+    const bytes = encodeTensor(name, count > 0 ? reorderRows(matrix, tensor.shape, count) : matrix, dtype);
+    yield bytes;
+    const gap = aligned(bytes.length) - bytes.length;
+    if (gap > 0) yield new Uint8Array(gap);
+  }
+  if (index < tensors.length) {
+    throw adapterErrors.mismatch(`${index} matrices came for ${tensors.length} tensors.`);
+  }
+}
+
+/** Heads whose rows are reordered: those of q and k, none of the other modules. */
+function headsOf({ module }: LoraTensor, { heads, kvHeads }: Pick<GgufBase, 'heads' | 'kvHeads'>): number {
+  const name = moduleName(module.path);
+  return name === 'attn_q' ? heads : name === 'attn_k' ? kvHeads : 0;
+}
+
+/**
+ * The rows of each head from [first half | second half] to alternating ones: row `h + 2j + s` is what was row
+ * `h + s · half + j` (what llama.cpp's converter does to the weights of q and k that these rows are added to).
+ */
+function reorderRows(matrix: Float32Array, [rows, columns]: readonly [number, number], heads: number) {
+  const half = rows / heads / 2;
+  if (!Number.isInteger(half)) {
+    throw adapterErrors.mismatch(`${heads} heads do not divide ${rows} rows into pairs.`);
+  }
+  const out = new Float32Array(matrix.length);
+  for (let head = 0; head < rows; head += 2 * half) {
+    for (let s = 0; s < 2; s++) {
+      for (let j = 0; j < half; j++) {
+        const from = (head + s * half + j) * columns;
+        out.set(matrix.subarray(from, from + columns), (head + 2 * j + s) * columns);
+      }
+    }
+  }
+  return out;
+}
+
+const elements = ({ shape }: LoraTensor) => shape[0] * shape[1];
+const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+/** Everything before the first tensor's bytes, padded. */
+function header(
+  tensors: readonly LoraTensor[],
+  { architecture, alpha, dtype }: { architecture: string; alpha: number; dtype: GgufDtype },
+): Uint8Array {
+  const metadata: readonly (readonly [string, string | number])[] = [
+    ['general.type', 'adapter'],
+    ['general.architecture', architecture],
+    ['adapter.type', 'lora'],
+    ['adapter.lora.alpha', alpha],
+  ];
+  const parts: Uint8Array[] = [
+    new TextEncoder().encode('GGUF'),
+    u32(3),
+    u64(tensors.length),
+    u64(metadata.length),
+  ];
+  for (const [key, value] of metadata) {
+    parts.push(text(key));
+    if (typeof value === 'string') parts.push(u32(STRING), text(value));
+    else parts.push(u32(FLOAT32), new Uint8Array(new Float32Array([value]).buffer));
+  }
+  let offset = 0;
+  for (const tensor of tensors) {
+    const [rows, columns] = tensor.shape;
+    // GGUF counts axes from the one whose numbers are neighbours.
+    parts.push(text(ggufTensorName(tensor)), u32(2), u64(columns), u64(rows));
+    parts.push(u32(GGML_TYPES[dtype]), u64(offset));
+    offset += aligned(elements(tensor) * DTYPE_BYTES[dtype]);
+  }
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const bytes = new Uint8Array(aligned(length));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+function u32(value: number): Uint8Array {
+  return new Uint8Array(new Uint32Array([value]).buffer);
+}
+
+function u64(value: number): Uint8Array {
+  return new Uint8Array(new BigUint64Array([BigInt(value)]).buffer);
+}
+
+function text(value: string): Uint8Array {
+  const bytes = new TextEncoder().encode(value);
+  const out = new Uint8Array(8 + bytes.length);
+  out.set(u64(bytes.length));
+  out.set(bytes, 8);
+  return out;
+}
