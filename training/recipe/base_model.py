@@ -152,10 +152,13 @@ class BaseModel:
             x = x + _add(F.linear(y, layer["down"]), y, pairs, "down_proj")
         return F.rms_norm(x, (shape.hidden,), self.norm, self.eps)
 
+    def target_logits(self, batch: Batch, lora: Lora | None) -> Tensor:
+        """What is predicted at each target [targets, vocabulary], float32."""
+        return F.linear(self.hidden(batch, lora)[batch.targets], self.head).float()
+
     def target_nll(self, batch: Batch, lora: Lora | None) -> Tensor:
         """Negative log-likelihood in nats of each target token [targets], float32."""
-        logits = F.linear(self.hidden(batch, lora)[batch.targets], self.head).float()
-        return F.cross_entropy(logits, batch.labels, reduction="none")
+        return F.cross_entropy(self.target_logits(batch, lora), batch.labels, reduction="none")
 
 
 def _add(out: Tensor, x: Tensor, pairs: dict[str, tuple[Tensor, Tensor]], module: str) -> Tensor:

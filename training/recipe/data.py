@@ -40,6 +40,16 @@ PUBLIC = {
     "arithmetic": ("Math-IIO-68K-Mini.json", None, 500),
     "code-alpaca": ("CodeAlpaca-20K.json", None, 500),
 }
+# Sets that ask and answer in one form. Locality is asked of adapters between forms, not within one.
+FORMS = {
+    "four choices": ["arc-challenge", "arc-easy", "openbookqa", "science", "capitals-of-four"],
+    "few choices": ["winogrande", "amounts-of-two", "reasons-of-two", "odd-one-of-three"],
+    "true or false": ["boolq", "numbers-judged", "spelling-judged", "places-judged", "kinds-judged", "calendar-judged"],
+    "mathematics": ["gsm8k", "math", "arithmetic"],
+    "code": ["code-alpaca"],
+    "words": ["science-open", "words-rewritten", "tone-of-words"],
+}
+FORM_OF = {name: form for form, names in FORMS.items() for name in names}
 OPTION = re.compile(r"(?:^|\n|choices: |, )([A-E1-5]): ")
 
 

@@ -13,8 +13,8 @@ def protocol(results: dict) -> str:
     folds = all(one["generator"].startswith("fold-") for one in sets.values())
     held = ", ".join(sets)
     trained = (
-        f"Each of {held} was held out in turn: a trunk was trained without all of them, and for each set a generator of its own "
-        "went on from the trunk with every set but that one"
+        f"Each of {held} was held out in turn: a generator was trained without all of them, and for each set one of its own "
+        "went on from there with every set but that one"
         if folds
         else f"One generator was trained without {held}, which it was then judged on"
     )

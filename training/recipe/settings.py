@@ -11,7 +11,10 @@ from .generator import GeneratorSettings
 
 @dataclass
 class EndToEndSettings:
-    """Rates and sizes of end-to-end training."""
+    """
+    Rates and sizes of end-to-end training. `locality` weighs how far an adapter moves the base's answers (KL divergence) on
+    `locality_rows` rows of the step's other sets, which are then of other forms (`recipe.data.FORMS`).
+    """
 
     steps: int = 1200
     lr: float = 3e-4
@@ -20,6 +23,8 @@ class EndToEndSettings:
     rows: int = 10
     row_tokens: int = 450
     clip: float = 1.0
+    locality: float = 0.0
+    locality_rows: int = 4
     seed: int = 999
     save_every: int = 50
 
@@ -75,6 +80,7 @@ class Settings:
     collect: CollectSettings = field(default_factory=CollectSettings)
     reconstruction: ReconstructionSettings = field(default_factory=ReconstructionSettings)
     trunk: EndToEndSettings = field(default_factory=EndToEndSettings)
+    local: EndToEndSettings = field(default_factory=lambda: EndToEndSettings(steps=0))
     fold: EndToEndSettings = field(default_factory=EndToEndSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
@@ -87,6 +93,7 @@ class Settings:
             "collect": CollectSettings,
             "reconstruction": ReconstructionSettings,
             "trunk": EndToEndSettings,
+            "local": EndToEndSettings,
             "fold": EndToEndSettings,
             "evaluate": EvaluateSettings,
         }

@@ -12,11 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from tqdm import tqdm
 
-from .base_model import BaseModel
+from .base_model import BaseModel, Lora
 from .collect import read_chunks
 from .conditions import draw
+from .data import FORM_OF, Encoder
 from .generator import Generator, log_line
 from .lora_tuning import RowSource, cosine
 from .run import Run
@@ -45,7 +47,7 @@ def train_end_to_end(
         decoder.load_state_dict(held["decoder"])
         optimiser.load_state_dict(held["optimiser"])
         first = held["step"]
-    started, recent = time.time(), {}
+    started, recent, elsewhere = time.time(), {}, 0.0
     bar = tqdm(initial=first, total=settings.steps, desc=out.stem, mininterval=5)
     for step, material in enumerate(_material_of_steps(generator, sources, states, settings)):
         if step < first:
@@ -55,26 +57,43 @@ def train_end_to_end(
         conditions = torch.stack([states[name][picks].float() for name, picks, _ in material])
         loras = generator.loras(conditions, half=True)
         losses = []
-        for (name, _, rows), lora in zip(material, loras):
-            loss = base.target_nll(sources[name].encoder.batch(rows), lora).mean()
-            losses.append(loss)
+        for index, ((name, _, rows), lora) in enumerate(zip(material, loras)):
+            others = [row for other, one in enumerate(material) if other != index for row in one[2][: settings.locality_rows]]
+            loss, moved = _losses(base, sources[name].encoder, lora, rows, others if settings.locality else [])
+            losses.append(loss + settings.locality * moved)
             recent[name] = 0.8 * recent.get(name, loss.item()) + 0.2 * loss.item()
+            elsewhere = moved.item() if index + step == 0 else 0.95 * elsewhere + 0.05 * moved.item()
         optimiser.zero_grad(set_to_none=True)
         torch.stack(losses).mean().backward()
         norm = torch.nn.utils.clip_grad_norm_(decoder.parameters(), settings.clip)
         optimiser.step()
         mean = sum(recent.values()) / len(recent)
         bar.update()
-        bar.set_postfix(loss=f"{mean:.3f}", norm=f"{norm:.2f}")
+        bar.set_postfix(loss=f"{mean:.3f}", elsewhere=f"{elsewhere:.3f}", norm=f"{norm:.2f}")
         if (step + 1) % 10 == 0:
             sets = {name: round(value, 3) for name, value in recent.items()}
             seconds = round(time.time() - started)
             log_line(
-                out.with_suffix(".log.jsonl"), step=step + 1, loss=round(mean, 4), norm=round(norm.item(), 3), seconds=seconds, sets=sets
+                out.with_suffix(".log.jsonl"), step=step + 1, loss=round(mean, 4), elsewhere=round(elsewhere, 4), norm=round(norm.item(), 3), seconds=seconds, sets=sets
             )
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
             generator.save(out, training=asdict(settings), optimiser=optimiser.state_dict(), step=step + 1)
     bar.close()
+
+
+def _losses(
+    base: BaseModel, encoder: Encoder, lora: Lora, rows: list[dict], others: list[dict]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean NLL a token on `rows`, and mean KL divergence from the base's predictions on the answers of `others`, in nats."""
+    batch = encoder.batch(rows + others)
+    own = batch.owner < len(rows)
+    logits = base.target_logits(batch, lora)
+    loss = F.cross_entropy(logits[own], batch.labels[own])
+    if not others:
+        return loss, torch.zeros(())
+    with torch.no_grad():
+        untouched = base.target_logits(encoder.batch(others), None).log_softmax(-1)
+    return loss, F.kl_div(logits[~own].log_softmax(-1), untouched, log_target=True, reduction="batchmean")
 
 
 def _material_of_steps(
@@ -85,10 +104,18 @@ def _material_of_steps(
     often as any other. Drawn from the start also when a run goes on, so that it ends as an uninterrupted one would.
     """
     rng, order, names = random.Random(settings.seed), [], sorted(sources)
+    if settings.locality and len({FORM_OF[name] for name in names}) < settings.sets_a_step:
+        raise SystemExit("With locality, the sets of a step are of different forms, and there are too few forms.")
     for _ in range(settings.steps):
-        while len(order) < settings.sets_a_step:
-            order += rng.sample(names, len(names))
-        chosen, order = order[: settings.sets_a_step], order[settings.sets_a_step :]
+        chosen: list[str] = []
+        while len(chosen) < settings.sets_a_step:
+            fits = lambda name: not settings.locality or FORM_OF[name] not in [FORM_OF[one] for one in chosen]
+            fitting = next((name for name in order if fits(name)), None)
+            if fitting is None:
+                order += rng.sample(names, len(names))
+            else:
+                chosen.append(fitting)
+                order.remove(fitting)
         picks = [torch.tensor(rng.sample(range(len(states[name])), generator.settings.prompts)) for name in chosen]
         rows = [sources[name].take(settings.rows, settings.row_tokens) for name in chosen]
         yield list(zip(chosen, picks, rows))
@@ -149,11 +176,24 @@ def train_trunk(run: Run) -> None:
     train_end_to_end(generator, run.base, *_material(run, names, "trunk"), settings.trunk, run.work / "trunk.pt")
 
 
+def train_local(run: Run) -> None:
+    """Writes `local.pt`: the trunk, trained on with locality, still without all held-out sets."""
+    settings = run.settings
+    generator = _continued(run, "trunk.pt")
+    names = run.training_sets(settings.held_out)
+    train_end_to_end(generator, run.base, *_material(run, names, "local"), settings.local, run.work / "local.pt")
+
+
+def _continued(run: Run, file: str) -> Generator:
+    generator = Generator(run.settings.generator, run.base)
+    generator.decoder.load_state_dict(torch.load(run.work / file, weights_only=False)["decoder"])
+    return generator
+
+
 def train_folds(run: Run) -> None:
-    """Writes `fold-<set>.pt` for each held-out set: from the trunk on, trained with every set but that one."""
+    """Writes `fold-<set>.pt` for each held-out set: from `local.pt` on, or the trunk where there is none, with every set but that one."""
     for held in run.settings.held_out:
-        generator = Generator(run.settings.generator, run.base)
-        generator.decoder.load_state_dict(torch.load(run.work / "trunk.pt", weights_only=False)["decoder"])
+        generator = _continued(run, "local.pt" if run.settings.local.steps else "trunk.pt")
         names = run.training_sets([held])
         out = run.work / f"fold-{held}.pt"
         train_end_to_end(generator, run.base, *_material(run, names, f"fold-{held}"), run.settings.fold, out)

@@ -98,6 +98,20 @@ def test_gradients_reach_every_matrix(parts):
     assert (chunks.grad.abs().amax((1, 2)) > 0).all()
 
 
+def test_locality_is_measured_on_the_other_rows_alone(parts):
+    from recipe.train import _losses
+
+    base, chat, _ = parts
+    layout = Layout(base.shape, 4, 8.0)
+    nothing = layout.to_lora(torch.zeros(layout.token_shape[0], 4, layout.chunk_width))
+    loss, moved = _losses(base, chat, nothing, ROWS[:1], ROWS[1:])
+    assert loss.item() == pytest.approx(base.target_nll(chat.batch(ROWS[:1]), None).mean().item(), abs=1e-5)
+    assert abs(moved.item()) < 1e-5
+    torch.manual_seed(3)
+    something = layout.to_lora(torch.randn(layout.token_shape[0], 4, layout.chunk_width) * 0.1)
+    assert _losses(base, chat, something, ROWS[:1], ROWS[1:])[1].item() > 0.01
+
+
 def test_rows_come_in_epochs(parts):
     from recipe.lora_tuning import RowSource
 

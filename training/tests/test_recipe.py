@@ -35,9 +35,9 @@ def test_the_whole_recipe(tmp_path):
     results = json.loads((tmp_path / "folds" / "evaluation.json").read_text())["sets"]["kinds-judged"]
     assert len(results["subjects"]["generated"]["nll_of_each"]) == 2
     assert "kinds-judged" not in results["training_sets"]
-    recipe("evaluate", settings, "--generator", "trunk.pt", "--out", tmp_path / "trunk")
+    recipe("evaluate", settings, "--generator", "local.pt", "--out", tmp_path / "local")
 
-    recipe("export", settings, "--evaluation", tmp_path / "trunk" / "evaluation.json", "--out", tmp_path / "export")
+    recipe("export", settings, "--evaluation", tmp_path / "local" / "evaluation.json", "--out", tmp_path / "export")
     state = load_file(tmp_path / "export" / "decoder.safetensors")
     assert all(name.startswith("model.decoder.module_list.") for name in state)
     shown = json.loads((tmp_path / "export" / "evaluation.json").read_text())

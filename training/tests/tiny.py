@@ -60,7 +60,8 @@ def write_tiny(folder: Path) -> Path:
         "collect": {"steps": 4, "keep": 2, "rows": 4, "multi_task_steps": 4, "multi_task_sets_a_step": 2, "multi_task_fold_steps": 3},
         "reconstruction": {"steps": 3, "batch": 2},
         "trunk": step,
-        "fold": step,
+        "local": {**step, "locality": 0.5, "locality_rows": 2},
+        "fold": {**step, "locality": 0.5, "locality_rows": 2},
         "evaluate": {"items": 20, "draws": 2, "controls": {"kinds-judged": ["amounts-of-two", "words-rewritten"]}},
     }
     path = folder / "settings.json"
