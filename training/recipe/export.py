@@ -30,16 +30,17 @@ def export(run: Run, generator_file: str, results: dict | None, out: Path) -> No
     if results:
         card = Path(run.settings.card).read_text() if run.settings.card else None
         if card:
-            (out / "MODEL_CARD.md").write_text(card.format(**_facts(run, generator, about, results)))
+            (out / "MODEL_CARD.md").write_text(card.format(**_facts(run, generator, results)))
         (out / "evaluation.json").write_text(json.dumps(evaluation_rows(results), indent=1) + "\n")
 
 
-def _facts(run: Run, generator: Generator, about: dict, results: dict) -> dict:
+def _facts(run: Run, generator: Generator, results: dict) -> dict:
     """What a card's template may name in braces."""
     one = next(iter(results["sets"].values()))
     return {
         **asdict(generator.settings),
-        **about["training"],
+        "trunk": asdict(run.settings.trunk),
+        "local": asdict(run.settings.local),
         "base_id": run.settings.base_id,
         "targets": ", ".join(run.layout.modules),
         "features": " ".join(str(feature) for feature in generator.decoder.features),
