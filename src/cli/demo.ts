@@ -22,7 +22,7 @@ import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
 /** The kind of task that is shown: prompts in `examples/`, and the data set of such tasks that models are measured on. */
-const TASK = { prompts: 'yes-no-prompts.jsonl', dataset: 'boolq' } as const;
+const TASK = { prompts: 'science-prompts.jsonl', dataset: 'arc-challenge' } as const;
 const EXAMPLES = join(import.meta.dirname, '..', '..', 'examples');
 /** One seed, so that a second run asks for the same adapter. */
 const SEED = 42;
