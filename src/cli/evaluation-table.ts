@@ -21,10 +21,10 @@ const SUBJECT_NAMES: Readonly<Record<EvaluationSubject, string>> = {
   generated: 'with adapters that this model made from prompts of the data set',
   'control-other-prompts': 'control: with adapters that it made from prompts of other data sets',
   'control-shuffled-words': 'control: with adapters that it made from the same prompts, words shuffled',
-  'training-adapters-mean': 'mean over the adapters it was trained on, all for other data sets',
+  'training-adapters-mean': 'mean over adapters trained on each of its training data sets',
   'training-adapter-best': 'the best of those',
   'training-adapters-average': 'with one adapter, the average of their weights',
-  'multi-task-adapter': 'with one adapter trained on all their data sets',
+  'multi-task-adapter': 'with one adapter trained on all of these sets together',
   'own-adapter': 'ceiling: with an adapter trained on the data set itself',
 };
 

@@ -12,7 +12,7 @@ export type EvaluationMetric = (typeof EVALUATION_METRICS)[number];
  * Whose figure it is, all on the same items of one data set:
  * - `base`: the base model alone;
  * - `base-instructed`: the base model with the data set's own instruction as its system message;
- * - `training-adapters-mean`: the mean over the adapters that the generator was trained on, none of them for this data set;
+ * - `training-adapters-mean`: the mean over adapters trained on each of the generator's training sets, none of them this one;
  * - `training-adapter-best`: the best of those on this data set;
  * - `training-adapters-average`: one adapter whose weights are the average of theirs;
  * - `multi-task-adapter`: one adapter trained on all data sets of theirs together;
