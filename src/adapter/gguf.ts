@@ -4,6 +4,7 @@
  * little-endian.
  */
 import { DTYPE_BYTES } from '../base/dtype.ts';
+import type { GgufBase } from '../base/gguf-base.ts';
 import type { LoraLayout, LoraTensor } from '../lora/layout.ts';
 import { adapterErrors } from './errors.ts';
 import { encodeTensor } from './tensor-bytes.ts';
@@ -37,24 +38,6 @@ const ARCHITECTURES: Readonly<Record<string, { readonly name: string; readonly r
   llama: { name: 'llama', reorders: true },
   qwen2: { name: 'qwen2', reorders: false },
   qwen2_5_vl: { name: 'qwen2vl', reorders: false },
-};
-
-/** What a GGUF base says about itself, as far as an adapter has to fit it. */
-export type GgufBase = {
-  /** GGUF's own name: `llama`, `qwen2`. */
-  readonly architecture: string;
-  readonly layers: number;
-  /** Width of the residual stream. */
-  readonly hidden: number;
-  /** Width of the feed-forward block. */
-  readonly ffn: number;
-  readonly heads: number;
-  /** Heads of k and v. */
-  readonly kvHeads: number;
-  /** Width of one head of q and k. */
-  readonly keyWidth: number;
-  /** Width of one head of v. */
-  readonly valueWidth: number;
 };
 
 /** What an adapter is made for: `architecture` as the bundle calls it. */

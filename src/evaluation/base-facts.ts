@@ -1,22 +1,9 @@
 /** What the metadata of a GGUF base says, as far as an evaluation needs it. */
+import type { GgufBase } from '../base/gguf-base.ts';
 import { evaluationErrors } from './errors.ts';
 
 /** Dimensions and chat template of a base. */
-export type BaseFacts = {
-  /** GGUF's own name: `llama`, `qwen2`. */
-  readonly architecture: string;
-  readonly layers: number;
-  /** Width of the residual stream. */
-  readonly hidden: number;
-  /** Width of the feed-forward block. */
-  readonly ffn: number;
-  readonly heads: number;
-  /** Heads of k and v. */
-  readonly kvHeads: number;
-  /** Width of one head of q and k. */
-  readonly keyWidth: number;
-  /** Width of one head of v. */
-  readonly valueWidth: number;
+export type BaseFacts = GgufBase & {
   /** Tokens it was trained to see at once. */
   readonly contextTokens: number;
   readonly chatTemplate: string;
