@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .generator import log_line
+from .files import log_line, save_whole
 from .lora_tuning import tune
 from .run import Run
 
@@ -55,10 +55,7 @@ def _tuned(run: Run, path: Path, log: Path, sources: list, *, steps: int, **opti
             on_step=on_step,
             **{"max_rows": collect_settings.rows, "max_tokens": collect_settings.tokens, **options},
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(torch.stack(chunks).to(torch.bfloat16), part)
-    part.rename(path)
+    save_whole(torch.stack(chunks).to(torch.bfloat16), path)
     late = losses[-10:]
     log_line(log, lora=f"{path.parent.name}/{path.stem}", loss=round(sum(late) / len(late), 4), seconds=round(time.time() - started))
 

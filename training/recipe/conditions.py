@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .encoder import TextEncoder
+from .files import save_whole
 
 
 def encode_prompts(
@@ -26,10 +27,7 @@ def encode_prompts(
         return torch.load(path, mmap=True)
     with tqdm(total=len(prompts), desc=f"encoding {label}", leave=False, mininterval=5) as bar:
         states = encoder()(prompts, bar.update)
-    cache.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(states, part)
-    part.rename(path)
+    save_whole(states, path)
     return states
 
 

@@ -70,7 +70,7 @@ class Decoder(nn.Module):
             one.norm.bias.copy_(normal(one.norm.bias.shape, 1.0))
             for conv in (one.conv1w, one.conv1h, one.conv2h, one.conv2w):
                 fan = conv.weight[0].numel()
-                conv.weight.copy_(normal(conv.weight.shape, (2 if conv in (one.conv2h,) else 1) * fan**-0.5))
+                conv.weight.copy_(normal(conv.weight.shape, (2 if conv is one.conv2h else 1) * fan**-0.5))
             weight = layer.linear2.weight
             rows, n, k = weight.shape[:3]
             layer.linear2.bias.zero_()

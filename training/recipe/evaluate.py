@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,10 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
     training = run.training_sets(held_out)
     bar = tqdm(desc=f"{held} by {generator_file.stem}", unit="adapter", mininterval=5)
 
-    def scored(label: str, lora: Lora | None, instructed: bool = False) -> Scores:
+    def scored(label: str, make: Callable[[], Lora | None], instructed: bool = False) -> Scores:
         path = run.work / "scores" / held / f"{label}.npz"
         if not path.exists():
-            made = score(run.base, lora() if callable(lora) else lora, rows, run.chat, instructed)
+            made = score(run.base, make(), rows, run.chat, instructed)
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(path, nll=made.nll, tokens=made.tokens, right=made.right)
         bar.update()
@@ -82,7 +83,7 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
     others = options.controls[held]
     shuffled = lambda: run.shuffled_states(held, 400)
     found: dict[str, Scores | list[Scores]] = {
-        "base": scored("base", None),
+        "base": scored("base", lambda: None),
         "training-adapters-mean": list(each.values()),
         "training-adapter-best": each[best],
         "training-adapters-average": scored(f"average-{multi}", average),
@@ -95,7 +96,7 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
         "control-shuffled-words": [drawn("shuffled", shuffled, seed) for seed in seeds],
     }
     if all(row.get("system") for row in rows):
-        found["base-instructed"] = scored("base-instructed", None, instructed=True)
+        found["base-instructed"] = scored("base-instructed", lambda: None, instructed=True)
     bar.close()
 
     subjects, generated = {}, Scores.mean(found["generated"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from .base_model import BaseModel, Lora
 from .decoder import Decoder
+from .files import save_whole
 from .layout import Layout
 
 
@@ -60,9 +60,7 @@ class Generator:
 
     def save(self, path: Path, **extra) -> None:
         """Writes settings, weights and whatever else, whole or not at all."""
-        part = Path(path).with_suffix(".part")
-        torch.save({"settings": asdict(self.settings), "decoder": self.decoder.state_dict(), **extra}, part)
-        part.rename(path)
+        save_whole({"settings": asdict(self.settings), "decoder": self.decoder.state_dict(), **extra}, path)
 
     @classmethod
     def load(cls, path: Path, base: BaseModel) -> tuple["Generator", dict]:
@@ -74,9 +72,3 @@ class Generator:
         generator = cls(GeneratorSettings(**held.pop("settings")), base)
         generator.decoder.load_state_dict({name: value.half().float() for name, value in held.pop("decoder").items()})
         return generator, held
-
-
-def log_line(path: Path, **values) -> None:
-    """Appends a JSON line."""
-    with open(path, "a") as file:
-        file.write(json.dumps(values) + "\n")

@@ -19,10 +19,11 @@ from .base_model import BaseModel, Lora
 from .collect import read_chunks
 from .conditions import draw
 from .data import FORM_OF, Encoder
-from .generator import Generator, log_line
+from .files import log_line
+from .generator import Generator
 from .lora_tuning import RowSource, cosine
 from .run import Run
-from .settings import EndToEndSettings
+from .settings import EndToEndSettings, ReconstructionSettings
 
 
 def train_end_to_end(
@@ -41,9 +42,7 @@ def train_end_to_end(
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.0)
     first = 0
     if out.exists():
-        held = torch.load(out, weights_only=False)
-        if held["training"] != asdict(settings):
-            raise SystemExit(f"{out} was trained with other settings; name another work folder.")
+        held = _held(out, settings)
         decoder.load_state_dict(held["decoder"])
         optimiser.load_state_dict(held["optimiser"])
         first = held["step"]
@@ -71,14 +70,26 @@ def train_end_to_end(
         bar.update()
         bar.set_postfix(loss=f"{mean:.3f}", elsewhere=f"{elsewhere:.3f}", norm=f"{norm:.2f}")
         if (step + 1) % 10 == 0:
-            sets = {name: round(value, 3) for name, value in recent.items()}
-            seconds = round(time.time() - started)
             log_line(
-                out.with_suffix(".log.jsonl"), step=step + 1, loss=round(mean, 4), elsewhere=round(elsewhere, 4), norm=round(norm.item(), 3), seconds=seconds, sets=sets
+                out.with_suffix(".log.jsonl"),
+                step=step + 1,
+                loss=round(mean, 4),
+                elsewhere=round(elsewhere, 4),
+                norm=round(norm.item(), 3),
+                seconds=round(time.time() - started),
+                sets={name: round(value, 3) for name, value in recent.items()},
             )
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
             generator.save(out, training=asdict(settings), optimiser=optimiser.state_dict(), step=step + 1)
     bar.close()
+
+
+def _held(out: Path, settings: EndToEndSettings | ReconstructionSettings) -> dict:
+    """What an earlier run left, if it was one of the same settings."""
+    held = torch.load(out, weights_only=False)
+    if held["training"] != asdict(settings):
+        raise SystemExit(f"{out} was trained with other settings; name another work folder.")
+    return held
 
 
 def _losses(
@@ -129,10 +140,7 @@ def train_reconstruction(run: Run, out: Path) -> Generator:
     settings, options = run.settings, run.settings.reconstruction
     generator = Generator(settings.generator, run.base, settings.seed)
     if out.exists():
-        held = torch.load(out, weights_only=False)
-        if held["training"] != asdict(options):
-            raise SystemExit(f"{out} was trained with other settings; name another work folder.")
-        generator.decoder.load_state_dict(held["decoder"])
+        generator.decoder.load_state_dict(_held(out, options)["decoder"])
         return generator
     names = run.training_sets(settings.held_out)
     loras = {name: read_chunks(run.work / "loras" / f"{name}.pt") for name in names}
