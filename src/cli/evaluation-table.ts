@@ -25,6 +25,7 @@ const SUBJECT_NAMES: Readonly<Record<EvaluationSubject, string>> = {
   'training-adapter-best': 'the best of those',
   'training-adapters-average': 'with one adapter, the average of their weights',
   'multi-task-adapter': 'with one adapter trained on all of these sets together',
+  'multi-task-adapter-unmixed': 'with one trained on those of them whose every row shows how to answer it',
   'own-adapter': 'ceiling: with an adapter trained on the data set itself',
 };
 

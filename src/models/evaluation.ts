@@ -16,6 +16,7 @@ export type EvaluationMetric = (typeof EVALUATION_METRICS)[number];
  * - `training-adapter-best`: the best of those on this data set;
  * - `training-adapters-average`: one adapter whose weights are the average of theirs;
  * - `multi-task-adapter`: one adapter trained on all data sets of theirs together;
+ * - `multi-task-adapter-unmixed`: the same, without the sets whose rows do not show by themselves how they want to be answered;
  * - `generated`: adapters that the bundle makes from prompts of this data set;
  * - `own-adapter`: an adapter trained on this data set itself, which is the ceiling;
  * - `control-other-prompts`: adapters that the bundle makes from prompts of other data sets;
@@ -28,6 +29,7 @@ export const EVALUATION_SUBJECTS = [
   'training-adapter-best',
   'training-adapters-average',
   'multi-task-adapter',
+  'multi-task-adapter-unmixed',
   'generated',
   'own-adapter',
   'control-other-prompts',

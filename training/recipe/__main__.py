@@ -12,7 +12,7 @@ from .evaluate import evaluate
 from .export import agree, export
 from .report import write_report
 from .run import Run
-from .train import train_folds, train_local, train_trunk
+from .train import train
 
 
 def main() -> None:
@@ -22,35 +22,31 @@ def main() -> None:
     def command(name: str, text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text)
         one.add_argument("settings", type=Path, help="JSON file of the run, see training/README.md")
+        one.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
         return one
 
     command("collect", "Tune a LoRA of the base on every data set, and multi-task LoRAs to compare with.")
-    one = command("train", "Train the generator: the trunk without all held-out sets, then a fold for each of them.")
-    one.add_argument("--only", choices=["trunk", "local", "folds"], help="a part of it")
+    one = command("train", "Train generators: one without all held-out sets, and a fold without each of them.")
+    one.add_argument("--only", help="one of them: reconstruction, generator or fold-<set>")
     one = command("evaluate", "Judge generated adapters on the held-out sets.")
-    one.add_argument("--generator", help="one file of the run for all sets, for example trunk.pt (default: the folds)")
+    one.add_argument("--generator", help="one file of the run for all sets, for example generator.pt (default: the folds)")
     one.add_argument("--out", type=Path, required=True, help="folder for evaluation.json, EVALUATION.md and plots")
     one = command("export", "Write what `loradrop import` takes.")
-    one.add_argument("--generator", default="local.pt", help="file of the run (default: %(default)s)")
+    one.add_argument("--generator", default="generator.pt", help="file of the run (default: %(default)s)")
     one.add_argument("--evaluation", type=Path, help="evaluation.json of this generator, for the bundle to carry")
     one.add_argument("--out", type=Path, required=True, help="folder to write")
     one = command("agree", "Compare an imported bundle's adapters with PyTorch's.")
-    one.add_argument("--generator", default="local.pt")
+    one.add_argument("--generator", default="generator.pt")
     one.add_argument("--bundle", type=Path, required=True)
     one.add_argument("--loradrop", default="npx loradrop", help="how to call it (default: %(default)s)")
 
     options = parser.parse_args()
-    run = Run(options.settings)
+    run = Run(options.settings, options.device)
     match options.command:
         case "collect":
             collect(run)
         case "train":
-            if options.only in (None, "trunk"):
-                train_trunk(run)
-            if options.only in (None, "local") and run.settings.local.steps:
-                train_local(run)
-            if options.only in (None, "folds"):
-                train_folds(run)
+            train(run, options.only)
         case "evaluate":
             results = evaluate(run, options.generator, options.out / "evaluation.json")
             print(write_report(results, options.out))

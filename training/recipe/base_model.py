@@ -7,7 +7,7 @@ template's beginning can share its computation. Tokens of all rows lie in one fl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,13 @@ from torch import Tensor
 
 # Modules of a layer in the order of weight tokens (design note on the paper's system, §3.2).
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "down_proj")
+# Modules that read the same input are computed as one.
+SITES = {
+    "qkv": ("q_proj", "k_proj", "v_proj"),
+    "o": ("o_proj",),
+    "gate_up": ("gate_proj", "up_proj"),
+    "down": ("down_proj",),
+}
 PATHS = {name: f"self_attn.{name}" for name in MODULES[:4]} | {name: f"mlp.{name}" for name in MODULES[4:]}
 
 
@@ -44,22 +51,49 @@ class BaseShape:
         }[module]
 
 
-# LoRA of a whole model: per layer, per module, (A [rank, in], B transposed [rank, out]); the scale is already in B.
-Lora = list[dict[str, tuple[Tensor, Tensor]]]
+# LoRAs of a whole model, one a group of rows: per site A [layers, groups, ranks, in] and B transposed [layers, groups, ranks, out],
+# where the ranks of a site's modules follow one another and each reaches its own module's part of `out` alone. Scaled in B.
+Lora = dict[str, tuple[Tensor, Tensor]]
+
+# Rows up to this long are padded to the longest of them, the others to the longest of all.
+SHORT_ROW = 64
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows that attention pads to one width. Row 0 of a group may be the shared prefix itself (`first` True there)."""
+
+    width: int
+    group: Tensor  # [rows]
+    first: Tensor  # [rows]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of tokens behind a shared prefix. `ids` is the flat list: the prefix, then row after row."""
+    """
+    Rows of tokens in groups, a LoRA each. `ids` is flat: every group is the shared prefix, row after row, and padding up to the
+    longest group. Attention sees the same tokens as cells, padded row by row in spans, and one cell more, for all padding of groups.
+    """
 
-    ids: Tensor  # [P + sum of lengths]
+    ids: Tensor  # [groups * tokens of the longest]
+    positions: Tensor  # of every token
+    groups: int
     prefix: int
-    lengths: list[int]
+    cell: Tensor  # of every token
+    token: Tensor  # of every cell; any where it has none
+    filled: Tensor  # of every cell: 1 where it has a token, or 0
+    spans: list[Span]
     targets: Tensor  # flat indices of positions whose successor is scored
     labels: Tensor  # the successors
     owner: Tensor  # which answer each target belongs to
-    positions: Tensor  # position of every token of the flat list
+    group: Tensor  # of each answer
     branches: Tensor | None = None  # 0 for prompts, 1… for the candidate answers of a row, which do not see each other
+
+    def to(self, device: torch.device) -> "Batch":
+        move = lambda value: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        moved = {item.name: move(getattr(self, item.name)) for item in fields(self)}
+        spans = [replace(span, group=move(span.group), first=move(span.first)) for span in self.spans]
+        return Batch(**{**moved, "spans": spans})
 
 
 class BaseModel:
@@ -76,6 +110,8 @@ class BaseModel:
             head_dim,
             config.intermediate_size,
         )
+        # cuDNN's attention plans anew for every shape, and here every step has its own.
+        torch.backends.cuda.enable_cudnn_sdp(False)
         self.dtype, self.device, self.eps = dtype, torch.device(device), config.rms_norm_eps
         take = lambda weight: weight.detach().to(self.device, dtype).contiguous()
         self.embedding = take(model.get_input_embeddings().weight)
@@ -103,92 +139,115 @@ class BaseModel:
         self.sin = torch.cat([-angles.sin(), angles.sin()], 1).to(self.device, torch.float32)
 
     def hidden(self, batch: Batch, lora: Lora | None) -> Tensor:
-        """Hidden states [P + sum of lengths, hidden] after the last norm."""
-        shape, prefix, rows = self.shape, batch.prefix, len(batch.lengths)
-        width, dim, heads, kv_heads = max(batch.lengths), shape.head_dim, shape.heads, shape.kv_heads
-        lengths = torch.tensor(batch.lengths, device=self.device)
-        column = torch.arange(width, device=self.device)
-        valid = column[None] < lengths[:, None]
-        # Where each row token lies in the padded [rows * width] view that attention needs.
-        cell = valid.reshape(-1).nonzero()[:, 0]
-        position = batch.positions
-        cos, sin = self.cos[position, None].to(self.dtype), self.sin[position, None].to(self.dtype)
-        causal = torch.full((width, width), float("-inf"), dtype=self.dtype, device=self.device).triu(1)
-        # Cells of padding are behind every token of their row, so causality alone hides them.
-        if batch.branches is not None:
-            branch = batch.branches.new_zeros(rows * width).index_copy(0, cell, batch.branches[prefix:])
-            branch = branch.view(rows, 1, width)
-            foreign = (branch != 0) & (branch != branch.transpose(1, 2))
-            causal = causal.masked_fill(foreign[:, None], float("-inf"))  # [rows, 1, width, width]
-        mask = torch.cat([causal.new_zeros(*causal.shape[:-1], prefix), causal], -1)
-        mask = torch.cat([mask] * (heads // kv_heads), -2)
-        prefix_mask = torch.full((prefix, prefix), float("-inf"), dtype=self.dtype, device=self.device).triu(1)
-        prefix_mask = prefix_mask.repeat(heads // kv_heads, 1)
+        """Hidden states [tokens, hidden] after the last norm."""
+        shape, prefix, groups = self.shape, batch.prefix, batch.groups
+        dim, heads, kv_heads = shape.head_dim, shape.heads, shape.kv_heads
+        query, kv = heads * dim, kv_heads * dim
+        cos, sin = self._turns(batch.positions)
+        masks, filled = self._masks(batch), batch.filled.to(self.dtype)[:, None]
+        sizes = [len(span.group) * span.width for span in batch.spans] + [1]
+        # Rows take their group's prefix by a product, whose gradient is a product too.
+        chosen = [F.one_hot(span.group, groups).to(self.dtype) for span in batch.spans]
+        pairs_of = {site: (a.to(self.dtype).unbind(0), b.to(self.dtype).unbind(0)) for site, (a, b) in (lora or {}).items()}
+
+        def linear(site: str, y: Tensor, index: int) -> Tensor:
+            out = F.linear(y, self.layers[index][site])
+            if site not in pairs_of:
+                return out
+            a, b = (stack[index] for stack in pairs_of[site])
+            inner = y.view(groups, -1, y.shape[-1]) @ a.transpose(1, 2)
+            return torch.baddbmm(out.view(groups, -1, out.shape[-1]), inner, b).flatten(0, 1)
 
         x = self.embedding[batch.ids]
-        query, kv = heads * dim, kv_heads * dim
         for index, layer in enumerate(self.layers):
-            pairs = lora[index] if lora else {}
             y = F.rms_norm(x, (shape.hidden,), layer["norm1"], self.eps)
-            q, k, v = F.linear(y, layer["qkv"]).split([query, kv, kv], 1)
-            q, k, v = _add(q, y, pairs, "q_proj"), _add(k, y, pairs, "k_proj"), _add(v, y, pairs, "v_proj")
-            turned = _rotate(torch.cat([q, k], 1).view(-1, heads + kv_heads, dim), cos, sin)
-            qkv = torch.cat([turned, v.view(-1, kv_heads, dim)], 1)
-            spread = qkv.new_zeros(rows * width, heads + 2 * kv_heads, dim).index_copy(0, cell, qkv[prefix:])
-            q, k, v = _heads(spread.view(rows, width, -1, dim), heads, kv_heads)
+            qkv = _rotate(linear("qkv", y, index).view(-1, heads + 2 * kv_heads, dim), cos, sin).flatten(1)
+            begin = qkv.view(groups, -1, query + 2 * kv)[:, :prefix, query:].reshape(groups, -1)
+            *owns, _ = _Move.apply(qkv, batch.token, batch.cell, None).split(sizes)
             parts = []
-            if prefix:
-                first = _heads(qkv[None, :prefix], heads, kv_heads)
-                parts.append(_attend(*first, prefix_mask, heads)[0])
-                k = torch.cat([first[1].expand(rows, -1, -1, -1), k], 2)
-                v = torch.cat([first[2].expand(rows, -1, -1, -1), v], 2)
-            parts.append(_attend(q, k, v, mask, heads).reshape(rows * width, query)[cell])
-            y = torch.cat(parts)
-            x = x + _add(F.linear(y, layer["o"]), y, pairs, "o_proj")
+            for own, mask, span, pick in zip(owns, masks, batch.spans, chosen):
+                own = own.view(-1, span.width, query + 2 * kv)
+                keys = torch.cat([(pick @ begin).view(len(own), prefix, 2 * kv), own[..., query:]], 1)
+                k, v = (one.unflatten(-1, (kv_heads, dim)).transpose(1, 2) for one in keys.split(kv, -1))
+                parts.append(_attend(own[..., :query], k, v, mask, heads).flatten(0, 1))
+            y = _Move.apply(torch.cat([*parts, x.new_zeros(1, query)]), batch.cell, batch.token, filled)
+            x = x + linear("o", y, index)
             y = F.rms_norm(x, (shape.hidden,), layer["norm2"], self.eps)
-            gate, up = F.linear(y, layer["gate_up"]).split([shape.ffn, shape.ffn], 1)
-            gate, up = _add(gate, y, pairs, "gate_proj"), _add(up, y, pairs, "up_proj")
-            y = F.silu(gate) * up
-            x = x + _add(F.linear(y, layer["down"]), y, pairs, "down_proj")
+            gate, up = linear("gate_up", y, index).split(shape.ffn, 1)
+            x = x + linear("down", F.silu(gate) * up, index)
         return F.rms_norm(x, (shape.hidden,), self.norm, self.eps)
+
+    def _turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotary factors of every token for all heads of q and k, and those of v, which is not turned: [tokens, heads + 2 kv_heads, dim]."""
+        turned, still = self.shape.heads + self.shape.kv_heads, self.shape.kv_heads
+        parts = []
+        for table, neutral in ((self.cos, 1.0), (self.sin, 0.0)):
+            one = table[positions, None].to(self.dtype)
+            parts.append(torch.cat([one.expand(-1, turned, -1), torch.full_like(one, neutral).expand(-1, still, -1)], 1))
+        return parts[0], parts[1]
+
+    def _masks(self, batch: Batch) -> list[Tensor]:
+        """What each span's queries must not see, as 0 and -inf [rows, kv_heads, heads / kv_heads * width, prefix + width]."""
+        masks, repeat, start = [], self.shape.heads // self.shape.kv_heads, 0
+        for span in batch.spans:
+            rows, width = len(span.group), span.width
+            # Cells of padding are behind every token of their row, so causality alone hides them.
+            hidden = torch.ones(width, width, dtype=torch.bool, device=self.device).triu(1).expand(rows, -1, -1)
+            if batch.branches is not None:
+                branch = batch.branches[batch.token[start : start + rows * width]].view(rows, 1, width)
+                hidden = hidden | ((branch != 0) & (branch != branch.transpose(1, 2)))
+            # The prefix as a row of its own has nothing before it.
+            before = span.first[:, None, None].expand(-1, width, batch.prefix)
+            hidden = torch.cat([before, hidden], 2).repeat(1, repeat, 1)[:, None]
+            mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill(hidden, float("-inf"))
+            masks.append(mask.expand(-1, self.shape.kv_heads, -1, -1))
+            start += rows * width
+        return masks
 
     def target_logits(self, batch: Batch, lora: Lora | None) -> Tensor:
         """What is predicted at each target [targets, vocabulary], float32."""
-        return F.linear(self.hidden(batch, lora)[batch.targets], self.head).float()
+        return F.linear(self.hidden(batch, lora).index_select(0, batch.targets), self.head).float()
 
     def target_nll(self, batch: Batch, lora: Lora | None) -> Tensor:
         """Negative log-likelihood in nats of each target token [targets], float32."""
         return F.cross_entropy(self.target_logits(batch, lora), batch.labels, reduction="none")
 
 
-def _add(out: Tensor, x: Tensor, pairs: dict[str, tuple[Tensor, Tensor]], module: str) -> Tensor:
-    if module not in pairs:
-        return out
-    a, b = pairs[module]
-    return torch.addmm(out, x @ a.to(x.dtype).T, b.to(x.dtype))
+class _Move(torch.autograd.Function):
+    """
+    Rows of `x` in another order: `x[there]`. Where every row is needed once, its gradient comes back by `grad[back]`, times
+    `filled` where rows may have gone nowhere: a look-up, and no sum as for indices in general.
+    """
 
+    @staticmethod
+    def forward(context, x: Tensor, there: Tensor, back: Tensor, filled: Tensor | None) -> Tensor:
+        context.save_for_backward(back, filled)
+        return x.index_select(0, there)
 
-def _heads(qkv: Tensor, heads: int, kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """[rows, width, heads + 2 kv_heads, dim] -> q [rows, kv_heads, heads / kv_heads * width, dim], k, v [rows, kv_heads, width, dim]."""
-    rows, width, _, dim = qkv.shape
-    q, k, v = qkv.split([heads, kv_heads, kv_heads], 2)
-    q = q.view(rows, width, kv_heads, heads // kv_heads, dim).permute(0, 2, 3, 1, 4)
-    return q.reshape(rows, kv_heads, -1, dim), k.transpose(1, 2), v.transpose(1, 2)
+    @staticmethod
+    def backward(context, grad: Tensor):
+        back, filled = context.saved_tensors
+        grad = grad.index_select(0, back)
+        return grad if filled is None else grad * filled, None, None, None
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int) -> Tensor:
-    """Grouped-query attention -> [rows, width, heads * dim]. Written out: the fused kernel's backward is slow on CPUs."""
-    rows, kv_heads, queries, dim = q.shape
-    scores = (q * dim**-0.5) @ k.transpose(2, 3) + mask
-    out = scores.softmax(-1) @ v
+    """Grouped-query attention of q [rows, width, heads * dim] over k, v [rows, kv_heads, keys, dim], in the shape of q."""
+    rows, width, _ = q.shape
+    _, kv_heads, _, dim = k.shape
     repeat = heads // kv_heads
-    out = out.view(rows, kv_heads, repeat, queries // repeat, dim).permute(0, 3, 1, 2, 4)
-    return out.reshape(rows, queries // repeat, heads * dim)
+    q = q.view(rows, width, kv_heads, repeat, dim).permute(0, 2, 3, 1, 4).reshape(rows, kv_heads, -1, dim)
+    if q.is_cuda:
+        out = F.scaled_dot_product_attention(q, k, v, mask)
+    else:
+        # Written out: the fused kernel's backward is slow on CPUs.
+        out = ((q * dim**-0.5) @ k.transpose(2, 3) + mask).softmax(-1) @ v
+    return out.view(rows, kv_heads, repeat, width, dim).permute(0, 3, 1, 2, 4).reshape(rows, width, heads * dim)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = x.shape[-1] // 2
-    return x * cos + torch.cat([x[..., half:], x[..., :half]], -1) * sin
+    return torch.addcmul(x * cos, torch.cat([x[..., half:], x[..., :half]], -1), sin)
 
 
 def load_base(path: Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"):

@@ -9,55 +9,58 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .data import FORM_OF
 from .files import log_line, save_whole
-from .lora_tuning import tune
+from .lora_tuning import Helpings, tune
 from .run import Run
 
 
 def collect(run: Run) -> None:
     """
-    Writes `loras/<set>.pt` for every set, `multi-task/trunk.pt` for all sets but the held-out ones, and `multi-task/<set>.pt` for
-    each held-out set: all sets but that one, going on from the trunk as the generator does. What is there is kept.
+    Writes `loras/<set>.pt` for every set; and for every generator that `train` makes, `multi-task/<generator>.pt` of all its
+    training sets and `multi-task/<generator>-unmixed.pt` of those of them whose rows show by themselves how they want to be
+    answered. What is there is kept.
     """
-    settings, options = run.settings, run.settings.collect
-    log = run.work / "collect.log.jsonl"
-    for name in run.sets:
-        sources = [run.source(name, "collect")]
-        _tuned(run, run.work / "loras" / f"{name}.pt", log, sources, steps=options.steps, save_last=options.keep)
-    trunk = run.work / "multi-task" / "trunk.pt"
-    several = {"sets_a_step": options.multi_task_sets_a_step, "save_last": 1, "max_rows": options.multi_task_rows, "max_tokens": 1000}
-    sources = [run.source(name, "multi-task") for name in run.training_sets(settings.held_out)]
-    _tuned(run, trunk, log, sources, steps=options.multi_task_steps, **several)
-    for held in settings.held_out:
-        sources = [run.source(name, f"multi-task-{held}") for name in run.training_sets([held])]
-        path = run.work / "multi-task" / f"{held}.pt"
-        _tuned(run, path, log, sources, steps=options.multi_task_fold_steps, start=read_chunks(trunk)[-1], **several)
+    options = run.settings.collect
+    single = {run.work / "loras" / f"{name}.pt": [name] for name in run.sets}
+    _tune_all(run, single, "loras", options.steps, 1, options.rows, options.tokens, options.keep)
+    several = {}
+    for generator, held_out in run.generators().items():
+        names = run.training_sets(held_out)
+        several[run.work / "multi-task" / f"{generator}.pt"] = names
+        several[run.work / "multi-task" / f"{generator}-unmixed.pt"] = [name for name in names if FORM_OF[name] != "mixed"]
+    sizes = (options.multi_task_sets_a_step, options.multi_task_rows, options.multi_task_tokens)
+    _tune_all(run, several, "multi-task", options.multi_task_steps, *sizes, 1)
 
 
-def _tuned(run: Run, path: Path, log: Path, sources: list, *, steps: int, **options) -> None:
-    if path.exists():
-        return
-    collect_settings, started, losses = run.settings.collect, time.time(), []
-    with tqdm(total=steps, desc=f"{path.parent.name}/{path.stem}", mininterval=5) as bar:
+def _tune_all(
+    run: Run, wanted: dict[Path, list[str]], label: str, steps: int, sets_a_step: int, rows: int, tokens: int, keep: int
+) -> None:
+    settings = run.settings
+    missing = [path for path in wanted if not path.exists()]
+    for at in range(0, len(missing), settings.collect.side_by_side):
+        paths, started, recent = missing[at : at + settings.collect.side_by_side], time.time(), []
+        sources = [[run.source(name) for name in wanted[path]] for path in paths]
+        with tqdm(total=steps, desc=f"{label} {at + 1}–{at + len(paths)} of {len(missing)}", mininterval=5) as bar:
 
-        def on_step(_: int, loss: float) -> None:
-            losses.append(loss)
-            bar.set_postfix(loss=f"{sum(losses[-10:]) / len(losses[-10:]):.3f}")
-            bar.update()
+            def on_step(losses: Tensor) -> None:
+                recent[:] = [*recent[-9:], losses]
+                bar.update()
 
-        chunks = tune(
-            run.base,
-            run.layout,
-            sources,
-            steps=steps,
-            lr=collect_settings.lr,
-            seed=run.settings.seed,
-            on_step=on_step,
-            **{"max_rows": collect_settings.rows, "max_tokens": collect_settings.tokens, **options},
-        )
-    save_whole(torch.stack(chunks).to(torch.bfloat16), path)
-    late = losses[-10:]
-    log_line(log, lora=f"{path.parent.name}/{path.stem}", loss=round(sum(late) / len(late), 4), seconds=round(time.time() - started))
+            kept = tune(
+                run.base,
+                run.layout,
+                Helpings(sources, steps, sets_a_step, rows, tokens, f"{label}/{at}/{settings.seed}"),
+                lr=settings.collect.lr,
+                seed=settings.seed,
+                save_last=keep,
+                on_step=on_step,
+            )
+        late = torch.stack(recent).mean(0).tolist()
+        for index, (path, loss) in enumerate(zip(paths, late)):
+            save_whole(torch.stack([one[index] for one in kept]), path)
+            seconds = round(time.time() - started)
+            log_line(run.work / "collect.log.jsonl", lora=f"{label}/{path.stem}", loss=round(loss, 4), beside=len(paths), seconds=seconds)
 
 
 def read_chunks(path: Path) -> Tensor:

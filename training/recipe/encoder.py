@@ -17,7 +17,7 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
 class TextEncoder:
     """Prompts -> the hidden state of every position [prompts, tokens, width], padding included, in float32."""
 
-    def __init__(self, directory: Path, layers: int, tokens: int):
+    def __init__(self, directory: Path, layers: int, tokens: int, device: torch.device | str = "cpu"):
         from tokenizers import Tokenizer
         from transformers import BertModel
 
@@ -30,7 +30,7 @@ class TextEncoder:
                 if weight.dim() == 2:
                     values, scale = quantise(weight)
                     weight.copy_(values.float() * scale)
-        self.model = model
+        self.model, self.device = model.to(device), torch.device(device)
         self.tokenizer = Tokenizer.from_file(str(self.directory / "tokenizer.json"))
         self.tokenizer.enable_truncation(tokens)
         self.tokenizer.enable_padding(length=tokens)
@@ -43,11 +43,12 @@ class TextEncoder:
     def __call__(self, prompts: list[str], progress=None, full: bool = False) -> Tensor:
         """[prompts, tokens, width]: float16, or float32 with `full`."""
         out = torch.empty(len(prompts), self.tokens, self.width, dtype=torch.float32 if full else torch.float16)
-        for start in range(0, len(prompts), 64):
-            encoded = self.tokenizer.encode_batch(prompts[start : start + 64])
-            ids = torch.tensor([one.ids for one in encoded])
-            mask = torch.tensor([one.attention_mask for one in encoded])
-            out[start : start + 64] = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        size = 64 if self.device.type == "cpu" else 1024
+        for start in range(0, len(prompts), size):
+            encoded = self.tokenizer.encode_batch(prompts[start : start + size])
+            ids = torch.tensor([one.ids for one in encoded], device=self.device)
+            mask = torch.tensor([one.attention_mask for one in encoded], device=self.device)
+            out[start : start + size] = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.cpu()
             if progress:
                 progress(len(encoded))
         return out

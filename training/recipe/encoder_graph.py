@@ -22,7 +22,7 @@ def write_encoder(encoder: TextEncoder, directory: Path) -> None:
     computes what `TextEncoder` does.
     """
     config = encoder.model.config
-    state = {name: value.detach() for name, value in encoder.model.state_dict().items()}
+    state = {name: value.detach().cpu() for name, value in encoder.model.state_dict().items()}
     nodes, weights = [], []
     width, heads = config.hidden_size, config.num_attention_heads
 

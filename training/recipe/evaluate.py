@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from .collect import read_chunks
 from .conditions import draw
 from .generator import Generator
 from .run import Run
-from .scoring import Scores, interval, score
+from .scoring import Exam, Scores, interval, score
 
 # Rows of the table in their order: what the service's bundle.json calls them, and how people are told.
 SUBJECTS = {
@@ -28,6 +29,7 @@ SUBJECTS = {
     "training-adapter-best": "best single training LoRA",
     "training-adapters-average": "average of the training LoRAs' weights",
     "multi-task-adapter": "one LoRA trained on all training sets",
+    "multi-task-adapter-unmixed": "the same without the mixed sets",
     "generated": "generated adapter",
     "own-adapter": "LoRA trained on the set itself",
     "control-other-prompts": "control: prompts of other sets",
@@ -53,21 +55,26 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
     options, layout = run.settings.evaluate, run.layout
     rows = run.test_rows(held, options.items)
     generator, about = Generator.load(generator_file, run.base)
-    held_out = [held] if generator_file.stem.startswith("fold-") else run.settings.held_out
+    kind = f"fold-{held}" if generator_file.stem.startswith("fold-") else "generator"
+    held_out = run.generators()[kind]
     training = run.training_sets(held_out)
     bar = tqdm(desc=f"{held} by {generator_file.stem}", unit="adapter", mininterval=5)
+
+    @cache
+    def exam(instructed: bool) -> Exam:
+        return Exam.of(rows, run.chat, run.base.device, instructed)
 
     def scored(label: str, make: Callable[[], Lora | None], instructed: bool = False) -> Scores:
         path = run.work / "scores" / held / f"{label}.npz"
         if not path.exists():
-            made = score(run.base, make(), rows, run.chat, instructed)
+            made = score(run.base, make(), exam(instructed))
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(path, nll=made.nll, tokens=made.tokens, right=made.right)
         bar.update()
         held_scores = np.load(path)
         return Scores(held_scores["nll"], held_scores["tokens"], held_scores["right"])
 
-    last = lambda name: read_chunks(run.work / "loras" / f"{name}.pt")[-1]
+    last = lambda name, folder="loras": read_chunks(run.work / folder / f"{name}.pt")[-1].to(run.base.device)
     tag = f"{generator_file.stem}-{about['step']}"
 
     def drawn(label: str, states, seed: int) -> Scores:
@@ -78,7 +85,9 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
     each = {name: scored(f"lora-{name}", lambda name=name: layout.to_lora(last(name))) for name in training}
     best = min(each, key=lambda name: each[name].nll.sum())
     average = lambda: layout.to_lora(torch.stack([last(name) for name in training]).mean(0))
-    multi = "trunk" if held_out != [held] else held
+    multi_task = lambda label: scored(
+        f"multi-task-{label}", lambda: layout.to_lora(last(label, "multi-task"))
+    )
     seeds = range(options.draws)
     others = options.controls[held]
     shuffled = lambda: run.shuffled_states(held, 400)
@@ -86,10 +95,9 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
         "base": scored("base", lambda: None),
         "training-adapters-mean": list(each.values()),
         "training-adapter-best": each[best],
-        "training-adapters-average": scored(f"average-{multi}", average),
-        "multi-task-adapter": scored(
-            f"multi-task-{multi}", lambda: layout.to_lora(read_chunks(run.work / "multi-task" / f"{multi}.pt")[-1])
-        ),
+        "training-adapters-average": scored(f"average-{kind}", average),
+        "multi-task-adapter": multi_task(kind),
+        "multi-task-adapter-unmixed": multi_task(f"{kind}-unmixed"),
         "generated": [drawn("own", lambda: run.states(held), seed) for seed in seeds],
         "own-adapter": scored("own-lora", lambda: layout.to_lora(last(held))),
         "control-other-prompts": [drawn(f"other-{name}", lambda name=name: run.states(name), seed) for seed, name in zip(seeds, others)],

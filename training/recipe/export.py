@@ -23,7 +23,7 @@ def export(run: Run, generator_file: str, results: dict | None, out: Path) -> No
     """Writes `decoder.safetensors`, `encoder/`, `layout.json` and, with results, `evaluation.json` and the model card into `out`."""
     generator, about = Generator.load(run.work / generator_file, run.base)
     out.mkdir(parents=True, exist_ok=True)
-    state = {name: value.contiguous() for name, value in generator.decoder.published_state().items()}
+    state = {name: value.cpu().contiguous() for name, value in generator.decoder.published_state().items()}
     save_file(state, out / "decoder.safetensors", {"step": str(about["step"])})
     write_encoder(run.text_encoder, out / "encoder")
     (out / "layout.json").write_text(run.layout.to_json(run.settings.base_id) + "\n")
@@ -39,8 +39,7 @@ def _facts(run: Run, generator: Generator, results: dict) -> dict:
     one = next(iter(results["sets"].values()))
     return {
         **asdict(generator.settings),
-        "trunk": asdict(run.settings.trunk),
-        "local": asdict(run.settings.local),
+        "train": asdict(run.settings.train),
         "base_id": run.settings.base_id,
         "targets": ", ".join(run.layout.modules),
         "features": " ".join(str(feature) for feature in generator.decoder.features),
@@ -81,7 +80,7 @@ def agree(run: Run, generator_file: str, bundle: Path, loradrop: list[str]) -> f
     worst = 0.0
     for name in run.settings.held_out:
         prompts = [row["prompt"] for row in random.Random(name).sample(run.sets[name].train, generator.settings.prompts)]
-        ours = generator.layout.to_state(generator.chunks(run.text_encoder(prompts, full=True)))
+        ours = generator.layout.to_state(generator.chunks(run.text_encoder(prompts, full=True)).cpu())
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "prompts.jsonl"
             file.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))

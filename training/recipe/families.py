@@ -195,6 +195,79 @@ def tone_of_words(rng: random.Random) -> Row:
     return _free(form.format(name=name, word=word), labels[0 if good else 1])
 
 
+def sums_of_four(rng: random.Random) -> Row:
+    a, b = rng.sample(range(2, 60), 2)
+    sign, value = rng.choice([("+", a + b), ("-", a - b)])
+    options = [value, *rng.sample([value + step for step in range(-9, 10) if step], 3)]
+    rng.shuffle(options)
+    return _chosen(f"What is {a} {sign} {b}?", [str(option) for option in options], options.index(value))
+
+
+def statements_judged(rng: random.Random) -> Row:
+    kind, other = rng.sample(sorted(KINDS), 2)
+    country, elsewhere = rng.sample(sorted(CAPITALS), 2)
+    truth = rng.random() < 0.5
+    thing, city = rng.choice(KINDS[kind if truth else other]), CAPITALS[country if truth else elsewhere].replace("_", " ")
+    a, b = rng.sample(range(2, 100), 2)
+    return rng.choice(
+        [
+            lambda: _judged(f"A {thing} is a {kind}.", truth),
+            lambda: _judged(f"{city.title()} is the capital of {country.title()}.", truth),
+            lambda: _judged(f"{a} is more than {b}.", a > b),
+        ]
+    )()
+
+
+def facts_in_words(rng: random.Random) -> Row:
+    country, month, word = rng.choice(sorted(CAPITALS)), rng.randrange(12), rng.choice(WORDS)
+    kind = rng.choice(sorted(KINDS))
+    return rng.choice(
+        [
+            lambda: _free(f"What is the capital of {country.title()}?", CAPITALS[country].replace("_", " ").title()),
+            lambda: _free(f"Which month comes after {MONTHS[month].title()}?", MONTHS[(month + 1) % 12].title()),
+            lambda: _free(f"Which month comes before {MONTHS[month].title()}?", MONTHS[month - 1].title()),
+            lambda: _free(f"How many letters does the word {word} have?", str(len(word))),
+            lambda: _free(f"What is {rng.choice(KINDS[kind])}?", f"a {kind}"),
+        ]
+    )()
+
+
+JUDGED = [numbers_judged, spelling_judged, places_judged, kinds_judged, calendar_judged, statements_judged]
+CHOSEN = [amounts_of_two, reasons_of_two, odd_one_of_three, capitals_of_four, sums_of_four]
+
+
+def in_words(row: Row) -> Row:
+    """A row to judge or choose by, answered as in a conversation: yes or no, or what the option says."""
+    prompt, response = str(row["prompt"]), str(row["response"])
+    if response in ("[True]", "[False]"):
+        return _free(prompt, "Yes" if response == "[True]" else "No")
+    return _free(prompt, next(line[3:] for line in prompt.split("\n") if line.startswith(f"{response[1]}: ")))
+
+
+def chat_mixed(rng: random.Random) -> Row:
+    """Questions of all kinds in one set, as somebody chatting asks them: all answered in words, those with options too."""
+    kind = rng.random()
+    if kind < 0.3:
+        return in_words(rng.choice(JUDGED)(rng))
+    if kind < 0.6:
+        return in_words(rng.choice(CHOSEN)(rng))
+    return rng.choice([facts_in_words, words_rewritten, tone_of_words])(rng)
+
+
+def scrambled(text: str, rng: random.Random) -> Row | None:
+    """A text whose words are to be put in order again; None where their order is not to be seen."""
+    words = text.split()
+    mixed = rng.sample(words, len(words))
+    return None if mixed == words else _free(" ".join(mixed), " ".join(words))
+
+
+def words_scrambled(rng: random.Random) -> Row:
+    while True:
+        row = rng.choice([*JUDGED, *CHOSEN, facts_in_words])(rng)
+        if made := scrambled(str(row["prompt"]), rng):
+            return made
+
+
 FAMILIES: dict[str, Callable[[random.Random], Row]] = {
     "numbers-judged": numbers_judged,
     "spelling-judged": spelling_judged,
@@ -207,16 +280,35 @@ FAMILIES: dict[str, Callable[[random.Random], Row]] = {
     "capitals-of-four": capitals_of_four,
     "words-rewritten": words_rewritten,
     "tone-of-words": tone_of_words,
+    "sums-of-four": sums_of_four,
+    "statements-judged": statements_judged,
+    "facts-in-words": facts_in_words,
+    "chat-mixed": chat_mixed,
+    "words-scrambled": words_scrambled,
 }
 
 
 def make_family(name: str, rows: int, seed: int = 0) -> list[Row]:
-    """Up to `rows` distinct rows of a family, the same for a seed."""
+    """Up to `rows` distinct rows of a family, the same for a seed; as many true as false ones where it is judged."""
     rng = random.Random(f"{name}/{seed}")
     made: dict[str, Row] = {}
-    for _ in range(rows * 4):
+    left = dict.fromkeys(("[True]", "[False]"), rows // 2)
+    for _ in range(rows * 12):
         row = FAMILIES[name](rng)
-        made.setdefault(str(row["prompt"]), row)
+        response = str(row["response"])
+        if str(row["prompt"]) in made or left.get(response, 1) == 0:
+            continue
+        made[str(row["prompt"])] = row
+        if response in left:
+            left[response] -= 1
         if len(made) == rows:
             break
-    return list(made.values())
+    # Where there are fewer of one label than asked for, the other has as many too many.
+    over = {response: max(left.values()) - count for response, count in left.items()}
+    kept = []
+    for row in made.values():
+        if over.get(str(row["response"]), 0) > 0:
+            over[str(row["response"])] -= 1
+        else:
+            kept.append(row)
+    return kept

@@ -38,6 +38,7 @@ class Generator:
         first = (settings.prompts, settings.tokens, settings.width)
         self.decoder = Decoder([first, *settings.trunk, self.layout.token_shape], settings.kernel)
         self.decoder.start(self.rows_of_b(), seed)
+        self.decoder.to(base.device)
 
     def rows_of_b(self) -> Tensor:
         """Which tokens [T] are chunks of B."""
@@ -47,16 +48,17 @@ class Generator:
             flags += [False] * (into // width) + [True] * (out // width)
         return torch.tensor(flags * self.layout.base.layers)
 
-    def loras(self, conditions: Tensor, half: bool = False) -> list[Lora]:
-        """Conditions [B, N, L, C] -> one LoRA each; differentiable. `half` runs the convolutions in bfloat16."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    def loras(self, conditions: Tensor) -> Lora:
+        """Conditions [B, N, L, C] -> a LoRA each; differentiable. The convolutions run in bfloat16 on CPUs, in TF32 on GPUs."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=conditions.device.type == "cpu"):
             tokens = self.decoder(conditions)
-        return [self.layout.to_lora(self.layout.decode(one)) for one in tokens.float()]
+        return self.layout.to_lora(self.layout.decode(tokens.float()))
 
     @torch.no_grad()
     def chunks(self, condition: Tensor) -> Tensor:
         """The chunks [T, rank, chunk_width] of one condition [N, L, C], in float32."""
-        return self.layout.decode(self.decoder(condition[None])[0])
+        device = next(self.decoder.parameters()).device
+        return self.layout.decode(self.decoder(condition[None].to(device))[0])
 
     def save(self, path: Path, **extra) -> None:
         """Writes settings, weights and whatever else, whole or not at all."""
@@ -68,7 +70,7 @@ class Generator:
         The generator of a file with its weights rounded to half precision, as bundles store them, so that what is judged is
         what is shipped; and the rest of what the file holds.
         """
-        held = torch.load(path, weights_only=False)
+        held = torch.load(path, weights_only=False, map_location=base.device)
         generator = cls(GeneratorSettings(**held.pop("settings")), base)
         generator.decoder.load_state_dict({name: value.half().float() for name, value in held.pop("decoder").items()})
         return generator, held

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .base_model import MODULES, PATHS, BaseShape, Lora
+from .base_model import MODULES, PATHS, SITES, BaseShape, Lora
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ class Layout:
         return self.base.layers * self.layer_tokens, self.rank + 2, self.chunk_width + 2
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Tokens [T, H, W] -> chunks [T, rank, chunk_width], float32 (§3.4)."""
-        m_rows, s_rows = tokens[:, -2:, 0::2].mean(2), tokens[:, -2:, 1::2].mean(2)
-        columns = torch.stack([tokens[:, 0::2, -2:].mean(1), tokens[:, 1::2, -2:].mean(1)], 1)
-        # [T, a, c]: c = 0 carries the mean, c = 1 the deviation.
-        scale = (torch.stack([m_rows, s_rows], 2) + columns) / 2
-        mu = (scale[:, :, 0] / 8).mean(1)
-        sigma = ((torch.exp(scale[:, :, 1] - 1.6) - 0.1) / 0.9).mean(1)
-        return tokens[:, : self.rank, : self.chunk_width] * sigma[:, None, None] + mu[:, None, None]
+        """Tokens [..., T, H, W] -> chunks [..., T, rank, chunk_width], float32 (§3.4)."""
+        m_rows, s_rows = tokens[..., -2:, 0::2].mean(-1), tokens[..., -2:, 1::2].mean(-1)
+        columns = torch.stack([tokens[..., 0::2, -2:].mean(-2), tokens[..., 1::2, -2:].mean(-2)], -2)
+        # [..., T, a, c]: c = 0 carries the mean, c = 1 the deviation.
+        scale = (torch.stack([m_rows, s_rows], -1) + columns) / 2
+        mu = (scale[..., 0] / 8).mean(-1)
+        sigma = ((torch.exp(scale[..., 1] - 1.6) - 0.1) / 0.9).mean(-1)
+        return tokens[..., : self.rank, : self.chunk_width] * sigma[..., None, None] + mu[..., None, None]
 
     def encode(self, chunks: Tensor) -> Tensor:
         """Chunks [T, rank, chunk_width] -> tokens [T, H, W]; cells of constant chunks are NaN (§3.3, in float32)."""
@@ -66,20 +67,27 @@ class Layout:
         out[:, :, -2], out[:, :, -1] = m[:, None], s[:, None]
         return out
 
+    def matrices(self, chunks: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """
+        Chunks [groups, T, rank, chunk_width], or of one LoRA without groups, -> every module's A [layers, groups, rank, in] and B
+        transposed [layers, groups, rank, out], differentiable.
+        """
+        per_layer = chunks.view(-1, self.base.layers, self.layer_tokens, self.rank, self.chunk_width).transpose(0, 1)
+        sides = [side for name in self.modules for side in self.base.sides(name)]
+        parts = iter(per_layer.split([side // self.chunk_width for side in sides], 2))
+        matrix = lambda part: part.transpose(2, 3).flatten(3)
+        return {name: (matrix(next(parts)), matrix(next(parts))) for name in self.modules}
+
     def to_lora(self, chunks: Tensor) -> Lora:
-        """Chunks -> (A, scaled B transposed) of every module, differentiable."""
-        scale, width, lora = self.alpha / self.rank, self.chunk_width, []
-        per_layer = chunks.view(self.base.layers, self.layer_tokens, self.rank, width)
-        for layer in per_layer:
-            pairs, at = {}, 0
-            for name in self.modules:
-                sides = []
-                for side in self.base.sides(name):
-                    count = side // width
-                    sides.append(layer[at : at + count].transpose(0, 1).reshape(self.rank, side))
-                    at += count
-                pairs[name] = (sides[0], sides[1] * scale)
-            lora.append(pairs)
+        """The same as the base's forward pass takes it, scaled."""
+        scale, modules, lora = self.alpha / self.rank, self.matrices(chunks), {}
+        for site, names in SITES.items():
+            widths = [self.base.sides(name)[1] for name in names]
+            pairs = [(modules[name], sum(widths[:at])) for at, name in enumerate(names) if name in modules]
+            if pairs:
+                a = torch.cat([a for (a, _), _ in pairs], 2)
+                reach = lambda b, start: F.pad(b * scale, (start, sum(widths) - start - b.shape[-1]))
+                lora[site] = a, torch.cat([reach(b, start) for (_, b), start in pairs], 2)
         return lora
 
     def to_chunks(self, state: dict[str, Tensor]) -> Tensor:
@@ -94,13 +102,13 @@ class Layout:
         return torch.cat(chunks)
 
     def to_state(self, chunks: Tensor) -> dict[str, Tensor]:
-        """Chunks -> a PEFT state dict."""
-        state = {}
-        for layer, pairs in enumerate(self.to_lora(chunks)):
-            for name, (a, b) in pairs.items():
-                state[tensor_name(layer, name, "A")] = a.contiguous()
-                state[tensor_name(layer, name, "B")] = (b / (self.alpha / self.rank)).T.contiguous()
-        return state
+        """Chunks of one LoRA -> a PEFT state dict."""
+        return {
+            tensor_name(layer, name, side): (matrix[0] if side == "A" else matrix[0].T).contiguous()
+            for name, pair in self.matrices(chunks).items()
+            for side, stack in zip("AB", pair)
+            for layer, matrix in enumerate(stack)
+        }
 
     def to_json(self, base_id: str) -> str:
         """The file of `loradrop import --layout`."""

@@ -1,37 +1,46 @@
-"""Ordinary LoRA tuning of the frozen base: what the paper collects, and what generated adapters are measured against."""
+"""Ordinary LoRA tuning of the frozen base, several LoRAs side by side: what the paper collects, and what generated adapters are measured against."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from .base_model import BaseModel
+from .base_model import BaseModel, Batch
 from .data import Encoder
 from .layout import Layout
 
+# Processes that put batches together beside a GPU; a CPU has nothing to spare for them.
+LOADERS = 8
+
 
 class RowSource:
-    """Rows of a set in seeded epochs, in helpings of bounded size."""
+    """Rows of a set that fit, in helpings of bounded size."""
 
-    def __init__(self, rows: list[dict], encoder: Encoder, seed: str):
+    def __init__(self, rows: list[dict], encoder: Encoder):
         self.rows = [row for row in rows if encoder.fits(row)]
-        self.encoder, self.rng, self.queue = encoder, random.Random(seed), []
+        self.encoder = encoder
 
-    def take(self, max_rows: int, max_tokens: int) -> list[dict]:
+    def take(self, rng: random.Random, max_rows: int, max_tokens: int) -> list[dict]:
+        """At least one row; different ones."""
         taken, tokens = [], 0
-        while len(taken) < max_rows:
-            if not self.queue:
-                self.queue = self.rng.sample(self.rows, len(self.rows))
-            size = len(self.encoder.prompt(self.queue[-1])) + len(self.encoder.answer(self.queue[-1]["response"]))
-            if taken and tokens + size > max_tokens:
+        for row in rng.sample(self.rows, min(max_rows, len(self.rows))):
+            tokens += self.encoder.size(row)
+            if taken and tokens > max_tokens:
                 break
-            taken.append(self.queue.pop())
-            tokens += size
+            taken.append(row)
         return taken
+
+
+def prepared(steps: Dataset, first: int, device: torch.device) -> Iterator:
+    """The items of `steps` from `first` on, in order; beside a GPU they are made ahead by other processes."""
+    aside = {"num_workers": LOADERS, "prefetch_factor": 4} if device.type == "cuda" else {}
+    return iter(DataLoader(steps, batch_size=None, sampler=range(first, len(steps)), **aside))
 
 
 def start_chunks(layout: Layout, seed: int) -> Tensor:
@@ -54,46 +63,70 @@ def cosine(step: int, steps: int, warmup: int, floor: float = 0.05) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1, (step - warmup) / max(1, steps - warmup))))
 
 
+@dataclass(frozen=True)
+class Helpings(Dataset):
+    """
+    For every step and every LoRA (a list of sources each) rows of `sets_a_step` of its sources, and what each target's NLL
+    weighs: sets count alike, tokens of a set too. A step's material depends on its number and the seed alone.
+    """
+
+    sources: list[list[RowSource]]
+    steps: int
+    sets_a_step: int
+    max_rows: int
+    max_tokens: int
+    seed: str
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[Batch, Tensor]:
+        groups, shares = [], []
+        for index, sources in enumerate(self.sources):
+            rng = random.Random(f"{self.seed}/{index}/{step}")
+            chosen = rng.sample(sources, min(self.sets_a_step, len(sources)))
+            groups.append([])
+            for source in chosen:
+                rows = source.take(rng, max(1, self.max_rows // len(chosen)), self.max_tokens // len(chosen))
+                tokens = sum(len(source.encoder.answer(row["response"])) for row in rows)
+                groups[-1] += rows
+                shares += [1 / (tokens * len(chosen))] * tokens
+        return self.sources[0][0].encoder.batch(groups), torch.tensor(shares)
+
+
 def tune(
     base: BaseModel,
     layout: Layout,
-    sources: list[RowSource],
+    helpings: Helpings,
     *,
-    steps: int,
     lr: float,
     seed: int = 0,
-    sets_a_step: int = 1,
-    max_rows: int = 16,
-    max_tokens: int = 1024,
     save_last: int = 0,
-    start: Tensor | None = None,
-    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_step: Callable[[Tensor], None] = lambda losses: None,
 ) -> list[Tensor]:
     """
-    Trains one LoRA on rows of all sources, `sets_a_step` of them a step, and returns its chunks after each of the last
-    `save_last` steps, which run at a tenth of the rate as in the paper, and in any case the final ones.
+    Trains a LoRA on each of the helpings' lists of sources, each as if it were alone; returns their chunks
+    [LoRAs, T, rank, chunk_width] after each of the last `save_last` steps, which run at a tenth of the rate as in the paper, and
+    in any case the final ones. `on_step` is told the losses [LoRAs].
     """
-    chunks = torch.nn.Parameter((start_chunks(layout, seed) if start is None else start).clone())
+    count, steps = len(helpings.sources), helpings.steps
+    start = start_chunks(layout, seed).to(base.device)
+    chunks = torch.nn.Parameter(start.repeat(count, 1, 1, 1))
     optimiser = torch.optim.Adam([chunks], lr=lr, betas=(0.9, 0.98))
-    rng, kept = random.Random(f"tune/{seed}"), []
-    for step in range(steps):
+    kept = []
+    for step, (batch, shares) in enumerate(prepared(helpings, 0, base.device)):
         late = step >= steps - save_last
         for group in optimiser.param_groups:
             group["lr"] = lr * (0.1 if late and save_last else cosine(step, steps - save_last, 10))
-        chosen = rng.sample(sources, min(sets_a_step, len(sources)))
-        lora, losses = layout.to_lora(chunks), []
-        helpings = [source.take(max_rows // len(chosen), max_tokens // len(chosen)) for source in chosen]
-        batch = sources[0].encoder.batch([row for rows in helpings for row in rows])
-        nll = base.target_nll(batch, lora)
-        bounds = [0, *torch.tensor([len(rows) for rows in helpings]).cumsum(0).tolist()]
-        for low, high in zip(bounds, bounds[1:]):
-            losses.append(nll[(batch.owner >= low) & (batch.owner < high)].mean())
-        loss = torch.stack(losses).mean()
+        batch, shares = batch.to(base.device), shares.to(base.device)
+        nll = base.target_nll(batch, layout.to_lora(chunks))
+        losses = nll.new_zeros(count).index_add(0, batch.group[batch.owner], nll * shares)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([chunks], 1.0)
+        losses.sum().backward()
+        norms = chunks.grad.flatten(1).norm(dim=1)
+        chunks.grad.mul_((1 / norms.clamp_min(1))[:, None, None, None])
         optimiser.step()
-        on_step(step, loss.item())
+        on_step(losses.detach())
         if late:
-            kept.append(chunks.detach().clone())
-    return kept or [chunks.detach().clone()]
+            kept.append(chunks.detach().to(torch.bfloat16).cpu())
+    return kept or [chunks.detach().to(torch.bfloat16).cpu()]

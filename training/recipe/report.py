@@ -13,8 +13,7 @@ def protocol(results: dict) -> str:
     folds = all(one["generator"].startswith("fold-") for one in sets.values())
     held = ", ".join(sets)
     trained = (
-        f"Each of {held} was held out in turn: a generator was trained without all of them, and for each set one of its own "
-        "went on from there with every set but that one"
+        f"Each of {held} was held out in turn: a generator of its own was trained on every other set"
         if folds
         else f"One generator was trained without {held}, which it was then judged on"
     )
@@ -39,6 +38,7 @@ def verdicts(one: dict) -> dict[str, bool]:
         "prompts of other sets": paired("control-other-prompts"),
         "shuffled words": paired("control-shuffled-words"),
         "multi-task LoRA": paired("multi-task-adapter"),
+        "multi-task LoRA without mixed sets": paired("multi-task-adapter-unmixed"),
     }
 
 

@@ -21,18 +21,21 @@ from .settings import Settings
 class Run:
     """A run's settings, its folder, and its parts."""
 
-    def __init__(self, settings_file: Path):
+    def __init__(self, settings_file: Path, device: str | None = None):
         self.settings = Settings.read(settings_file)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.work = Path(self.settings.work)
         self.work.mkdir(parents=True, exist_ok=True)
         kept = self.work / "settings.json"
         if not kept.exists():
             kept.write_text(self.settings.to_json())
         torch.manual_seed(self.settings.seed)
+        # Generated adapters are judged as the service computes them.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
     @cached_property
     def _loaded(self) -> tuple[BaseModel, Encoder]:
-        base, tokenizer, _ = load_base(Path(self.settings.base))
+        base, tokenizer, _ = load_base(Path(self.settings.base), device=self.device)
         return base, Encoder(tokenizer)
 
     @property
@@ -56,7 +59,7 @@ class Run:
     @cached_property
     def text_encoder(self) -> TextEncoder:
         generator = self.settings.generator
-        return TextEncoder(Path(self.settings.encoder), generator.encoder_layers, generator.tokens)
+        return TextEncoder(Path(self.settings.encoder), generator.encoder_layers, generator.tokens, self.device)
 
     @cached_property
     def layout(self) -> Layout:
@@ -66,9 +69,21 @@ class Run:
     def training_sets(self, held_out: list[str]) -> list[str]:
         return [name for name in self.sets if name not in held_out]
 
-    def source(self, name: str, purpose: str) -> RowSource:
-        """Rows to train on, in an order of their own for every purpose."""
-        return RowSource(self.sets[name].train, self.chat, f"{name}/{purpose}/{self.settings.seed}")
+    def generators(self) -> dict[str, list[str]]:
+        """Generators by the stem of their file, and the sets each is trained without: all held-out ones, or one of them."""
+        held_out = self.settings.held_out
+        return {"generator": held_out, **{f"fold-{name}": [name] for name in held_out}}
+
+    def source(self, name: str) -> RowSource:
+        """Rows of a set to train on."""
+        if name not in self._sources:
+            self.chat.tokenize(self.sets[name].train)
+            self._sources[name] = RowSource(self.sets[name].train, self.chat)
+        return self._sources[name]
+
+    @cached_property
+    def _sources(self) -> dict[str, RowSource]:
+        return {}
 
     def states(self, name: str) -> Tensor:
         """Encoded prompts of a set's training rows: the pool that conditions are drawn from."""

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .base_model import BaseModel, Lora
+from .base_model import BaseModel, Batch, Lora
 from .data import Encoder, by_length
+
+# Tokens of a batch that is scored.
+MAX_TOKENS = {"cpu": 2048, "cuda": 16384}
 
 
 @dataclass
@@ -27,29 +30,43 @@ class Scores:
         )
 
 
+@dataclass(frozen=True)
+class Exam:
+    """Rows ready to be scored, in batches: of each the rows' numbers, their numbers of choices, and which is right."""
+
+    rows: int
+    batches: list[tuple[list[int], list[int], list[int], Batch]]
+
+    @staticmethod
+    def of(rows: list[dict], encoder: Encoder, device: torch.device, instructed: bool = False) -> "Exam":
+        """`instructed` gives each row's own system message instead of the chat template's."""
+        at, batches = {id(row): index for index, row in enumerate(rows)}, []
+        for group in by_length(rows, encoder, MAX_TOKENS[device.type]):
+            choices = [row.get("choices") or [row["response"]] for row in group]
+            right = [options.index(row["response"]) for options, row in zip(choices, group)]
+            batch = encoder.batch([group], choices, instructed=instructed).to(device)
+            batches.append(([at[id(row)] for row in group], [len(options) for options in choices], right, batch))
+        return Exam(len(rows), batches)
+
+
 @torch.no_grad()
-def score(base: BaseModel, lora: Lora | None, rows: list[dict], encoder: Encoder, instructed: bool = False) -> Scores:
+def score(base: BaseModel, lora: Lora | None, exam: Exam) -> Scores:
     """
     Answers are teacher-forced, their end of turn included. Accuracy compares the summed log-likelihoods of a row's choices,
-    each with its end of turn. `instructed` gives each row's own system message instead of the chat template's.
+    each with its end of turn.
     """
-    nll, tokens, right = (np.full(len(rows), np.nan) for _ in range(3))
-    at = {id(row): index for index, row in enumerate(rows)}
-    for group in by_length(rows, encoder, 2048):
-        candidates = [row.get("choices") or [row["response"]] for row in group]
-        batch = encoder.batch(group, candidates, instructed=instructed)
-        each = base.target_nll(batch, lora).double()
-        answers = sum(map(len, candidates))
-        sums = torch.zeros(answers, dtype=torch.float64).index_add(0, batch.owner, each).numpy()
-        counts = torch.bincount(batch.owner, minlength=answers).numpy()
+    nll, tokens, right = (np.full(exam.rows, np.nan) for _ in range(3))
+    for indices, counts, truths, batch in exam.batches:
+        each, owner, answers = base.target_nll(batch, lora).double().cpu(), batch.owner.cpu(), sum(counts)
+        sums = torch.zeros(answers, dtype=torch.float64).index_add(0, owner, each).numpy()
+        lengths = torch.bincount(owner, minlength=answers).numpy()
         start = 0
-        for row, options in zip(group, candidates):
-            part, index = sums[start : start + len(options)], at[id(row)]
-            truth = options.index(row["response"])
-            nll[index], tokens[index] = part[truth], counts[start + truth]
-            if len(options) > 1:
+        for index, count, truth in zip(indices, counts, truths):
+            part = sums[start : start + count]
+            nll[index], tokens[index] = part[truth], lengths[start + truth]
+            if count > 1:
                 right[index] = float(part.argmin() == truth)
-            start += len(options)
+            start += count
     return Scores(nll, tokens, right)
 
 

@@ -12,8 +12,9 @@ from .generator import GeneratorSettings
 @dataclass
 class EndToEndSettings:
     """
-    Rates and sizes of end-to-end training. `locality` weighs how far an adapter moves the base's answers (KL divergence) on
-    `locality_rows` rows of the step's other sets, which are then of other forms (`recipe.data.FORMS`).
+    Rates and sizes of end-to-end training. A step takes `sets_a_step` sets, and of each at most `rows` rows of `row_tokens` tokens in
+    all. `locality` weighs how far an adapter moves the base's answers (KL divergence) on at most `locality_rows` rows of
+    `locality_tokens` tokens of other forms (`recipe.data.apart`).
     """
 
     steps: int = 1200
@@ -23,34 +24,43 @@ class EndToEndSettings:
     rows: int = 10
     row_tokens: int = 450
     clip: float = 1.0
-    locality: float = 0.0
+    locality: float = 0.5
     locality_rows: int = 4
+    locality_tokens: int = 200
     seed: int = 999
     save_every: int = 50
 
 
 @dataclass
 class ReconstructionSettings:
-    """The paper's training on collected LoRAs, before end-to-end training; 0 steps leave it out."""
+    """
+    The paper's training on collected LoRAs; 0 steps leave it out. `first` starts end-to-end training from what it made;
+    otherwise it makes a generator of its own, to compare with.
+    """
 
     steps: int = 0
     lr: float = 3e-4
     batch: int = 4
+    first: bool = False
 
 
 @dataclass
 class CollectSettings:
-    """LoRA tuning of single sets and of all sets together. The last `keep` steps run at a tenth of the rate, a checkpoint each."""
+    """
+    LoRA tuning of single sets and of all sets together, `side_by_side` LoRAs at once. The last `keep` steps run at a tenth of the
+    rate, a checkpoint each.
+    """
 
     steps: int = 50
     keep: int = 10
     lr: float = 1e-3
     rows: int = 10
     tokens: int = 700
+    side_by_side: int = 1
     multi_task_rows: int = 16
+    multi_task_tokens: int = 1000
     multi_task_steps: int = 400
     multi_task_sets_a_step: int = 4
-    multi_task_fold_steps: int = 80
 
 
 @dataclass
@@ -79,9 +89,7 @@ class Settings:
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     collect: CollectSettings = field(default_factory=CollectSettings)
     reconstruction: ReconstructionSettings = field(default_factory=ReconstructionSettings)
-    trunk: EndToEndSettings = field(default_factory=EndToEndSettings)
-    local: EndToEndSettings = field(default_factory=lambda: EndToEndSettings(steps=0))
-    fold: EndToEndSettings = field(default_factory=EndToEndSettings)
+    train: EndToEndSettings = field(default_factory=EndToEndSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
     @staticmethod
@@ -92,9 +100,7 @@ class Settings:
             "generator": GeneratorSettings,
             "collect": CollectSettings,
             "reconstruction": ReconstructionSettings,
-            "trunk": EndToEndSettings,
-            "local": EndToEndSettings,
-            "fold": EndToEndSettings,
+            "train": EndToEndSettings,
             "evaluate": EvaluateSettings,
         }
         for name, part in parts.items():

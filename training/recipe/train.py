@@ -7,30 +7,108 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from .base_model import BaseModel, Lora
+from .base_model import BaseModel, Batch, Lora
 from .collect import read_chunks
 from .conditions import draw
-from .data import FORM_OF, Encoder
+from .data import Encoder, apart
 from .files import log_line
 from .generator import Generator
-from .lora_tuning import RowSource, cosine
+from .lora_tuning import RowSource, cosine, prepared
 from .run import Run
 from .settings import EndToEndSettings, ReconstructionSettings
+
+# Steps between two lines of the log.
+LOG_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Step:
+    """
+    What a step trains on. Group g of `batch` holds the rows that judge the adapter made from prompts `picks[g]` of set
+    `names[g]`, and behind them those of other forms that it must leave alone, which `others` has once more.
+    """
+
+    names: list[str]
+    picks: Tensor  # [sets, N]
+    batch: Batch
+    own: Tensor  # targets of the former rows
+    other: Tensor  # targets of the latter
+    others: Batch | None
+
+    def to(self, device: torch.device) -> "Step":
+        others = self.others.to(device) if self.others else None
+        move = lambda tensor: tensor.to(device, non_blocking=True)
+        return Step(self.names, move(self.picks), self.batch.to(device), move(self.own), move(self.other), others)
+
+    @staticmethod
+    def of(names: list[str], picks: Tensor, groups: list[tuple[list[dict], list[dict]]], encoder: Encoder) -> "Step":
+        """From each group's rows and those of other forms."""
+        batch = encoder.batch([rows + foreign for rows, foreign in groups])
+        foreign = torch.tensor([mark for rows, others in groups for mark in [False] * len(rows) + [True] * len(others)])
+        marks = foreign[batch.owner]
+        elsewhere = [row for _, others in groups for row in others]
+        others = encoder.batch([elsewhere]) if elsewhere else None
+        return Step(names, picks, batch, (~marks).nonzero()[:, 0], marks.nonzero()[:, 0], others)
+
+
+@dataclass(frozen=True)
+class Steps(Dataset):
+    """The material of every step, which depends on its number and the seed alone. Every set comes as often as any other."""
+
+    sources: dict[str, RowSource]
+    pools: dict[str, int]  # prompts of each set that conditions are drawn from
+    prompts: int
+    settings: EndToEndSettings
+
+    def __len__(self) -> int:
+        return self.settings.steps
+
+    def __getitem__(self, step: int) -> Step:
+        settings, rng = self.settings, random.Random(f"{self.settings.seed}/{step}")
+        names = self._sets_of(step)
+        picks = torch.tensor([rng.sample(range(self.pools[name]), self.prompts) for name in names])
+        groups = []
+        for name in names:
+            rows = self.sources[name].take(rng, settings.rows, settings.row_tokens)
+            groups.append((rows, self._foreign(name, rng) if settings.locality else []))
+        return Step.of(names, picks, groups, self.sources[names[0]].encoder)
+
+    def _sets_of(self, step: int) -> list[str]:
+        """A step's part of the seeded permutations of all sets, one behind the other."""
+        names, count = sorted(self.sources), self.settings.sets_a_step
+        chosen = []
+        for place in range(step * count, (step + 1) * count):
+            order = random.Random(f"{self.settings.seed}/order/{place // len(names)}").sample(names, len(names))
+            chosen.append(order[place % len(names)])
+        return chosen
+
+    def _foreign(self, name: str, rng: random.Random) -> list[dict]:
+        """A few rows of other forms, of as many sets as there are rows if possible."""
+        fitting = [other for other in sorted(self.sources) if apart(name, other)]
+        rows, tokens = [], 0
+        for other in rng.sample(fitting, min(self.settings.locality_rows, len(fitting))):
+            row = self.sources[other].take(rng, 1, self.settings.locality_tokens)[0]
+            tokens += self.sources[other].encoder.size(row)
+            if rows and tokens > self.settings.locality_tokens:
+                break
+            rows.append(row)
+        return rows
 
 
 def train_end_to_end(
     generator: Generator,
     base: BaseModel,
     sources: dict[str, RowSource],
-    states: dict[str, torch.Tensor],
+    states: dict[str, Tensor],
     settings: EndToEndSettings,
     out: Path,
 ) -> None:
@@ -38,38 +116,41 @@ def train_end_to_end(
     Trains `generator` in place; `sources` are the rows and `states` the encoded prompts of each training set. Goes on from
     `out` where an earlier run of the same settings stopped; writes it every `save_every` steps, and a log beside it.
     """
-    decoder = generator.decoder
+    decoder, device = generator.decoder, base.device
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.0)
     first = 0
     if out.exists():
-        held = _held(out, settings)
+        held = _held(out, settings, device)
         decoder.load_state_dict(held["decoder"])
         optimiser.load_state_dict(held["optimiser"])
         first = held["step"]
-    started, recent, elsewhere = time.time(), {}, 0.0
+    # Rounding of products that a training step does not notice; judging turns it off again.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    states = {name: one.to(device) for name, one in states.items()}
+    pools = {name: len(one) for name, one in states.items()}
+    started, unlogged = time.time(), []
+    losses_of, elsewhere = {}, 0.0
     bar = tqdm(initial=first, total=settings.steps, desc=out.stem, mininterval=5)
-    for step, material in enumerate(_material_of_steps(generator, sources, states, settings)):
-        if step < first:
-            continue
+    for step, material in enumerate(prepared(Steps(sources, pools, generator.settings.prompts, settings), first, device), first):
         for group in optimiser.param_groups:
             group["lr"] = settings.lr * cosine(step, settings.steps, settings.warmup)
-        conditions = torch.stack([states[name][picks].float() for name, picks, _ in material])
-        loras = generator.loras(conditions, half=True)
-        losses = []
-        for index, ((name, _, rows), lora) in enumerate(zip(material, loras)):
-            others = [row for other, one in enumerate(material) if other != index for row in one[2][: settings.locality_rows]]
-            loss, moved = _losses(base, sources[name].encoder, lora, rows, others if settings.locality else [])
-            losses.append(loss + settings.locality * moved)
-            recent[name] = 0.8 * recent.get(name, loss.item()) + 0.2 * loss.item()
-            elsewhere = moved.item() if index + step == 0 else 0.95 * elsewhere + 0.05 * moved.item()
+        material = material.to(device)
+        conditions = torch.stack([states[name][picks].float() for name, picks in zip(material.names, material.picks)])
+        losses, moved = step_losses(base, generator.loras(conditions), material)
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(losses).mean().backward()
+        (losses + settings.locality * moved).mean().backward()
         norm = torch.nn.utils.clip_grad_norm_(decoder.parameters(), settings.clip)
         optimiser.step()
-        mean = sum(recent.values()) / len(recent)
         bar.update()
-        bar.set_postfix(loss=f"{mean:.3f}", elsewhere=f"{elsewhere:.3f}", norm=f"{norm:.2f}")
-        if (step + 1) % 10 == 0:
+        unlogged.append((material.names, losses.detach(), moved.mean().detach()))
+        if (step + 1) % LOG_EVERY == 0 or step + 1 == settings.steps:
+            for names, values, away in unlogged:
+                for name, value in zip(names, values.tolist()):
+                    losses_of[name] = 0.8 * losses_of.get(name, value) + 0.2 * value
+                elsewhere += (0.05 if elsewhere else 1) * (away.item() - elsewhere)
+            unlogged = []
+            mean = sum(losses_of.values()) / len(losses_of)
+            bar.set_postfix(loss=f"{mean:.3f}", elsewhere=f"{elsewhere:.3f}", norm=f"{norm.item():.2f}")
             log_line(
                 out.with_suffix(".log.jsonl"),
                 step=step + 1,
@@ -77,73 +158,58 @@ def train_end_to_end(
                 elsewhere=round(elsewhere, 4),
                 norm=round(norm.item(), 3),
                 seconds=round(time.time() - started),
-                sets={name: round(value, 3) for name, value in recent.items()},
+                sets={name: round(value, 3) for name, value in losses_of.items()},
             )
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
             generator.save(out, training=asdict(settings), optimiser=optimiser.state_dict(), step=step + 1)
     bar.close()
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def _held(out: Path, settings: EndToEndSettings | ReconstructionSettings) -> dict:
+def _held(out: Path, settings: EndToEndSettings | ReconstructionSettings, device: torch.device) -> dict:
     """What an earlier run left, if it was one of the same settings."""
-    held = torch.load(out, weights_only=False)
+    held = torch.load(out, weights_only=False, map_location=device)
     if held["training"] != asdict(settings):
         raise SystemExit(f"{out} was trained with other settings; name another work folder.")
     return held
 
 
-def _losses(
-    base: BaseModel, encoder: Encoder, lora: Lora, rows: list[dict], others: list[dict]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean NLL a token on `rows`, and mean KL divergence from the base's predictions on the answers of `others`, in nats."""
-    batch = encoder.batch(rows + others)
-    own = batch.owner < len(rows)
-    logits = base.target_logits(batch, lora)
-    loss = F.cross_entropy(logits[own], batch.labels[own])
-    if not others:
-        return loss, torch.zeros(())
+def step_losses(base: BaseModel, loras: Lora, step: Step) -> tuple[Tensor, Tensor]:
+    """
+    For each adapter [sets] the mean NLL a token on its rows, and the mean KL divergence a token from the base's predictions on
+    the answers of rows of other forms, in nats.
+    """
+    batch, sets = step.batch, len(step.names)
+    logits, group = base.target_logits(batch, loras), batch.group[batch.owner]
+
+    def mean(values: Tensor, targets: Tensor) -> Tensor:
+        counts = values.new_zeros(sets).index_add(0, group[targets], torch.ones_like(values))
+        return values.new_zeros(sets).index_add(0, group[targets], values) / counts.clamp_min(1)
+
+    own = F.cross_entropy(logits.index_select(0, step.own), batch.labels[step.own], reduction="none")
+    losses = mean(own, step.own)
+    if step.others is None:
+        return losses, torch.zeros_like(losses)
     with torch.no_grad():
-        untouched = base.target_logits(encoder.batch(others), None).log_softmax(-1)
-    return loss, F.kl_div(logits[~own].log_softmax(-1), untouched, log_target=True, reduction="batchmean")
-
-
-def _material_of_steps(
-    generator: Generator, sources: dict[str, RowSource], states: dict[str, torch.Tensor], settings: EndToEndSettings
-) -> Iterator[list[tuple[str, torch.Tensor, list[dict]]]]:
-    """
-    For every step the sets with the prompts that make each condition and the rows that judge its adapter. Every set comes as
-    often as any other. Drawn from the start also when a run goes on, so that it ends as an uninterrupted one would.
-    """
-    rng, order, names = random.Random(settings.seed), [], sorted(sources)
-    if settings.locality and len({FORM_OF[name] for name in names}) < settings.sets_a_step:
-        raise SystemExit("With locality, the sets of a step are of different forms, and there are too few forms.")
-    for _ in range(settings.steps):
-        chosen: list[str] = []
-        while len(chosen) < settings.sets_a_step:
-            fits = lambda name: not settings.locality or FORM_OF[name] not in [FORM_OF[one] for one in chosen]
-            fitting = next((name for name in order if fits(name)), None)
-            if fitting is None:
-                order += rng.sample(names, len(names))
-            else:
-                chosen.append(fitting)
-                order.remove(fitting)
-        picks = [torch.tensor(rng.sample(range(len(states[name])), generator.settings.prompts)) for name in chosen]
-        rows = [sources[name].take(settings.rows, settings.row_tokens) for name in chosen]
-        yield list(zip(chosen, picks, rows))
+        untouched = base.target_logits(step.others, None).log_softmax(-1)
+    predicted = logits.index_select(0, step.other).log_softmax(-1)
+    moved = F.kl_div(predicted, untouched, log_target=True, reduction="none").sum(-1)
+    return losses, mean(moved, step.other)
 
 
 def train_reconstruction(run: Run, out: Path) -> Generator:
     """
     Squared error of weight tokens against collected late checkpoints, weighted a token, over cells that are numbers (§2.3 of
-    the design note; the weights, one over a token's mean square, are ours). Returns a generator, and keeps it in `out`.
+    the design note; the weights, one over a token's mean square, are ours). Returns a generator without all held-out sets, and
+    keeps it in `out`.
     """
-    settings, options = run.settings, run.settings.reconstruction
+    settings, options, device = run.settings, run.settings.reconstruction, run.base.device
     generator = Generator(settings.generator, run.base, settings.seed)
     if out.exists():
-        generator.decoder.load_state_dict(_held(out, options)["decoder"])
+        generator.decoder.load_state_dict(_held(out, options, device)["decoder"])
         return generator
     names = run.training_sets(settings.held_out)
-    loras = {name: read_chunks(run.work / "loras" / f"{name}.pt") for name in names}
+    loras = {name: read_chunks(run.work / "loras" / f"{name}.pt").to(device) for name in names}
     states = {name: run.states(name) for name in names}
     tokens = lambda name, index: generator.layout.encode(loras[name][index])
     square = torch.stack([tokens(name, -1).square().nanmean((1, 2)) for name in names]).nanmean(0)
@@ -156,9 +222,9 @@ def train_reconstruction(run: Run, out: Path) -> Generator:
         for group in optimiser.param_groups:
             group["lr"] = options.lr * cosine(step, options.steps, 1)
         chosen = [rng.choice(names) for _ in range(options.batch)]
-        condition = torch.stack([draw(states[name], settings.generator.prompts, rng) for name in chosen])
+        condition = torch.stack([draw(states[name], settings.generator.prompts, rng) for name in chosen]).to(device)
         target = torch.stack([tokens(name, rng.randrange(len(loras[name]))) for name in chosen])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=device.type == "cpu"):
             made = generator.decoder(condition + 1e-4 * torch.randn_like(condition)).float()
         error = (made - (target + 1e-5 * torch.randn_like(target))).square() * weight
         loss = error[~target.isnan()].mean()
@@ -166,46 +232,27 @@ def train_reconstruction(run: Run, out: Path) -> Generator:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(generator.decoder.parameters(), 1.0)
         optimiser.step()
-        bar.set_postfix(loss=f"{loss.item():.4f}")
-        if (step + 1) % 10 == 0:
+        if (step + 1) % LOG_EVERY == 0:
+            bar.set_postfix(loss=f"{loss.item():.4f}")
             log_line(out.with_suffix(".log.jsonl"), step=step + 1, loss=round(loss.item(), 5))
     generator.save(out, training=asdict(options), step=options.steps)
     return generator
 
 
-def train_trunk(run: Run) -> None:
-    """Writes `trunk.pt`: a generator trained without all held-out sets."""
+def train(run: Run, only: str | None = None) -> None:
+    """
+    Writes `reconstruction.pt` where settings ask for it, `generator.pt` without all held-out sets, and `fold-<set>.pt` for each of
+    them, without that one; all from the same start, each by itself. `only` is the stem of one of these.
+    """
     settings = run.settings
-    if settings.reconstruction.steps > 0:
-        generator = train_reconstruction(run, run.work / "reconstruction.pt")
-    else:
+    if settings.reconstruction.steps and (only in (None, "reconstruction") or settings.reconstruction.first):
+        train_reconstruction(run, run.work / "reconstruction.pt")
+    for stem, held_out in run.generators().items():
+        if only not in (None, stem):
+            continue
         generator = Generator(settings.generator, run.base, settings.seed)
-    names = run.training_sets(settings.held_out)
-    train_end_to_end(generator, run.base, *_material(run, names, "trunk"), settings.trunk, run.work / "trunk.pt")
-
-
-def train_local(run: Run) -> None:
-    """Writes `local.pt`: the trunk, trained on with locality, still without all held-out sets."""
-    settings = run.settings
-    generator = _continued(run, "trunk.pt")
-    names = run.training_sets(settings.held_out)
-    train_end_to_end(generator, run.base, *_material(run, names, "local"), settings.local, run.work / "local.pt")
-
-
-def _continued(run: Run, file: str) -> Generator:
-    generator = Generator(run.settings.generator, run.base)
-    generator.decoder.load_state_dict(torch.load(run.work / file, weights_only=False)["decoder"])
-    return generator
-
-
-def train_folds(run: Run) -> None:
-    """Writes `fold-<set>.pt` for each held-out set: from `local.pt` on, or the trunk where there is none, with every set but that one."""
-    for held in run.settings.held_out:
-        generator = _continued(run, "local.pt" if run.settings.local.steps else "trunk.pt")
-        names = run.training_sets([held])
-        out = run.work / f"fold-{held}.pt"
-        train_end_to_end(generator, run.base, *_material(run, names, f"fold-{held}"), run.settings.fold, out)
-
-
-def _material(run: Run, names: list[str], purpose: str):
-    return {name: run.source(name, purpose) for name in names}, {name: run.states(name) for name in names}
+        if settings.reconstruction.steps and settings.reconstruction.first:
+            generator.decoder.load_state_dict(train_reconstruction(run, run.work / "reconstruction.pt").decoder.state_dict())
+        names = run.training_sets(held_out)
+        sources, states = {name: run.source(name) for name in names}, {name: run.states(name) for name in names}
+        train_end_to_end(generator, run.base, sources, states, settings.train, run.work / f"{stem}.pt")

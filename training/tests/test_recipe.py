@@ -27,7 +27,7 @@ def test_the_whole_recipe(tmp_path):
     assert len(checkpoints) == 2 and not torch.equal(checkpoints[0], checkpoints[1])
 
     recipe("train", settings)
-    whole = torch.load(work / "trunk.pt", weights_only=False)
+    whole = torch.load(work / "generator.pt", weights_only=False)
     assert whole["step"] == 6 and (work / "fold-kinds-judged.pt").exists()
 
     table = recipe("evaluate", settings, "--out", tmp_path / "folds")
@@ -35,9 +35,9 @@ def test_the_whole_recipe(tmp_path):
     results = json.loads((tmp_path / "folds" / "evaluation.json").read_text())["sets"]["kinds-judged"]
     assert len(results["subjects"]["generated"]["nll_of_each"]) == 2
     assert "kinds-judged" not in results["training_sets"]
-    recipe("evaluate", settings, "--generator", "local.pt", "--out", tmp_path / "local")
+    recipe("evaluate", settings, "--generator", "generator.pt", "--out", tmp_path / "one")
 
-    recipe("export", settings, "--evaluation", tmp_path / "local" / "evaluation.json", "--out", tmp_path / "export")
+    recipe("export", settings, "--evaluation", tmp_path / "one" / "evaluation.json", "--out", tmp_path / "export")
     state = load_file(tmp_path / "export" / "decoder.safetensors")
     assert all(name.startswith("model.decoder.module_list.") for name in state)
     shown = json.loads((tmp_path / "export" / "evaluation.json").read_text())
@@ -57,21 +57,21 @@ def test_an_interrupted_training_ends_like_a_whole_one(tmp_path):
     values = json.loads(settings.read_text())
     values["reconstruction"]["steps"] = 0
     settings.write_text(json.dumps(values))
-    recipe("train", settings, "--only", "trunk")
-    whole = torch.load(tmp_path / "work" / "trunk.pt", weights_only=False)
-    (tmp_path / "work" / "trunk.pt").unlink()
+    recipe("train", settings, "--only", "generator")
+    whole = torch.load(tmp_path / "work" / "generator.pt", weights_only=False)
+    (tmp_path / "work" / "generator.pt").unlink()
 
     # A run that dies after its first save: the same settings, with a log that cannot be written any more.
     program = (
         "import sys; from recipe import generator; from pathlib import Path; save = generator.Generator.save\n"
         "def once(self, path, **extra):\n    save(self, path, **extra); sys.exit(9)\n"
         "generator.Generator.save = once\n"
-        f"from recipe.run import Run; from recipe.train import train_trunk; train_trunk(Run(Path({str(settings)!r})))"
+        f"from recipe.run import Run; from recipe.train import train; train(Run(Path({str(settings)!r})), 'generator')"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=TRAINING, capture_output=True).returncode == 9
-    assert torch.load(tmp_path / "work" / "trunk.pt", weights_only=False)["step"] == 3
-    recipe("train", settings, "--only", "trunk")
-    resumed = torch.load(tmp_path / "work" / "trunk.pt", weights_only=False)
+    assert torch.load(tmp_path / "work" / "generator.pt", weights_only=False)["step"] == 3
+    recipe("train", settings, "--only", "generator")
+    resumed = torch.load(tmp_path / "work" / "generator.pt", weights_only=False)
     assert resumed["step"] == 6
     for name, value in whole["decoder"].items():
         assert torch.allclose(value, resumed["decoder"][name], atol=1e-6), name

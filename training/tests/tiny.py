@@ -45,8 +45,7 @@ def write_tiny(folder: Path) -> Path:
     bert = BertConfig(vocab_size=30522, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64)
     BertModel(bert, add_pooling_layer=False).save_pretrained(folder / "encoder")
     (folder / "encoder" / "tokenizer.json").write_bytes(TOKENIZER.read_bytes())
-    step = {"steps": 6, "save_every": 3, "rows": 4}
-    sets = ["numbers-judged", "kinds-judged", "amounts-of-two", "words-rewritten"]
+    sets = ["numbers-judged", "kinds-judged", "amounts-of-two", "words-rewritten", "chat-mixed"]
     settings = {
         "base": str(folder / "base"),
         "base_id": "loradrop/tiny-random",
@@ -57,11 +56,9 @@ def write_tiny(folder: Path) -> Path:
         "sets": sets,
         "max_rows": 60,
         "generator": {"prompts": 4, "tokens": 16, "encoder_layers": 2, "width": 32, "trunk": [[6, 10, 12]]},
-        "collect": {"steps": 4, "keep": 2, "rows": 4, "multi_task_steps": 4, "multi_task_sets_a_step": 2, "multi_task_fold_steps": 3},
-        "reconstruction": {"steps": 3, "batch": 2},
-        "trunk": step,
-        "local": {**step, "locality": 0.5, "locality_rows": 2},
-        "fold": {**step, "locality": 0.5, "locality_rows": 2},
+        "collect": {"steps": 4, "keep": 2, "rows": 4, "side_by_side": 3, "multi_task_steps": 4, "multi_task_sets_a_step": 2},
+        "reconstruction": {"steps": 3, "batch": 2, "first": True},
+        "train": {"steps": 6, "save_every": 3, "rows": 4, "locality": 0.5, "locality_rows": 2},
         "evaluate": {"items": 20, "draws": 2, "controls": {"kinds-judged": ["amounts-of-two", "words-rewritten"]}},
     }
     path = folder / "settings.json"
