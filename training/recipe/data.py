@@ -143,6 +143,7 @@ class Encoder:
         shared = next(i for i, (a, b) in enumerate(zip(one, other)) if a != b)
         self.prefix = self.tokens(one[:shared])
         self.tail = one[shared + 1 :]
+
     def _text(self, turns) -> str:
         messages = [{"role": role, "content": content} for role, content in turns]
         return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)

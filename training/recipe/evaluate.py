@@ -19,7 +19,7 @@ from .collect import read_chunks
 from .conditions import draw
 from .generator import Generator
 from .run import Run
-from .scoring import Exam, Scores, interval, score
+from .scoring import Bootstrap, Exam, Scores, interval, score
 
 # Rows of the table in their order: what the service's bundle.json calls them, and how people are told.
 SUBJECTS = {
@@ -35,6 +35,8 @@ SUBJECTS = {
     "control-other-prompts": "control: prompts of other sets",
     "control-shuffled-words": "control: words of the prompts shuffled",
 }
+# Those whose adapters are a few of very many draws of prompts.
+DRAWN = ("generated", "control-shuffled-words")
 
 
 def evaluate(run: Run, generator_file: str | None, out: Path) -> dict:
@@ -107,25 +109,30 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
         found["base-instructed"] = scored("base-instructed", lambda: None, instructed=True)
     bar.close()
 
-    subjects, generated = {}, Scores.mean(found["generated"])
+    bootstrap = Bootstrap(len(rows))
+
+    def figures(subject: str) -> dict[str, tuple[float, np.ndarray]]:
+        """NLL and, where rows have choices, accuracy of a subject's adapters: the figure and its resamples."""
+        several = found[subject] if isinstance(found[subject], list) else [found[subject]]
+        nll, tokens = np.stack([one.nll for one in several]), several[0].tokens
+        right = np.stack([one.right for one in several])
+        shown = {"nll": (nll.mean(0).sum() / tokens.sum(), bootstrap.means(nll, tokens, subject in DRAWN))}
+        if not np.isnan(right).any():
+            shown["accuracy"] = (right.mean(), bootstrap.means(right, None, subject in DRAWN))
+        return shown
+
+    subjects, generated = {}, figures("generated")
     for subject in SUBJECTS:
         if subject not in found:
             continue
-        one = found[subject]
-        several = one if isinstance(one, list) else [one]
-        mean = Scores.mean(several)
-        entry = {
-            "nll": interval(mean.nll, mean.tokens),
-            # Positive where the generated adapter is better.
-            "nll_minus_generated": interval(mean.nll - generated.nll, mean.tokens),
-        }
-        if not np.isnan(mean.right).any():
-            entry["accuracy"] = interval(mean.right)
-            entry["accuracy_minus_generated"] = interval(mean.right - generated.right)
-        if len(several) > 1:
-            values = [one.nll.sum() / one.tokens.sum() for one in several]
-            entry |= {"adapters": len(several), "nll_deviation": float(np.std(values, ddof=1)), "nll_of_each": values}
-        subjects[subject] = entry
+        entry = subjects[subject] = {}
+        for key, (value, resampled) in (generated if subject == "generated" else figures(subject)).items():
+            # A difference in NLL is positive where the generated adapter is better.
+            entry[key] = interval(value, resampled)
+            entry[f"{key}_minus_generated"] = interval(value - generated[key][0], resampled - generated[key][1])
+        if isinstance(found[subject], list):
+            values = [float(one.nll.sum() / one.tokens.sum()) for one in found[subject]]
+            entry |= {"adapters": len(values), "nll_deviation": float(np.std(values, ddof=1)), "nll_of_each": values}
     return {
         "items": len(rows),
         "generator": tag,

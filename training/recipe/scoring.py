@@ -22,13 +22,6 @@ class Scores:
     tokens: np.ndarray
     right: np.ndarray
 
-    @staticmethod
-    def mean(scores: list["Scores"]) -> "Scores":
-        """Items averaged over several adapters."""
-        return Scores(
-            np.mean([one.nll for one in scores], 0), scores[0].tokens, np.mean([one.right for one in scores], 0)
-        )
-
 
 @dataclass(frozen=True)
 class Exam:
@@ -73,10 +66,31 @@ def score(base: BaseModel, lora: Lora | None, exam: Exam) -> Scores:
 RESAMPLES = 2000
 
 
-def interval(values: np.ndarray, weights: np.ndarray | None = None, seed: int = 0) -> dict[str, float]:
-    """Mean (sum of values over sum of weights) with its 95 % percentile bootstrap interval over items."""
-    weights = np.ones_like(values) if weights is None else weights
-    draws = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
-    means = values[draws].sum(1) / weights[draws].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"value": float(values.sum() / weights.sum()), "low": float(low), "high": float(high)}
+class Bootstrap:
+    """
+    Seeded resamples of items, the same for all figures of a set, so that differences are paired; and of adapters, where these are
+    random draws.
+    """
+
+    def __init__(self, items: int, seed: int = 0):
+        self.rng = np.random.default_rng(seed)
+        draws = self.rng.integers(0, items, (RESAMPLES, items))
+        self.counts = np.stack([np.bincount(draw, minlength=items) for draw in draws])
+
+    def means(self, values: np.ndarray, weights: np.ndarray | None = None, drawn: bool = False) -> np.ndarray:
+        """
+        Of values [adapters, items] the mean (sum of values over sum of weights) over items and adapters in every resample. `drawn`:
+        adapters are resampled too.
+        """
+        weights = np.ones(values.shape[1]) if weights is None else weights
+        each = (values @ self.counts.T) / (weights @ self.counts.T)  # [adapters, resamples]
+        if drawn:
+            picks = self.rng.integers(0, len(each), each.shape)
+            each = np.take_along_axis(each, picks, 0)
+        return each.mean(0)
+
+
+def interval(value: float, resampled: np.ndarray) -> dict[str, float]:
+    """A figure with its 95 % percentile bootstrap interval."""
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return {"value": float(value), "low": float(low), "high": float(high)}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 from recipe.base_model import BaseShape
 from recipe.data import load_sets
@@ -13,7 +14,7 @@ from recipe.encoder import TextEncoder
 from recipe.encoder_graph import write_encoder
 from recipe.families import FAMILIES, make_family
 from recipe.layout import Layout
-from recipe.scoring import interval
+from recipe.scoring import Bootstrap, interval
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny import write_tiny
@@ -76,8 +77,17 @@ def test_families_are_seeded_and_sound():
         assert not {row["prompt"] for row in one.train} & {row["prompt"] for row in one.test}
 
 
-def test_intervals_cover_the_mean():
-    values = np.random.default_rng(0).normal(3, 1, 400)
-    got = interval(values)
+def test_intervals_cover_the_mean_and_draws_widen_them():
+    values = np.random.default_rng(0).normal(3, 1, (1, 400))
+    bootstrap = Bootstrap(400)
+    got = interval(values.mean(), bootstrap.means(values))
     assert got["low"] < values.mean() < got["high"]
     assert 0.15 < got["high"] - got["low"] < 0.25
+    # Items of different weight count by it.
+    weights = np.where(np.arange(400) < 100, 3.0, 1.0)
+    assert bootstrap.means(np.ones((1, 400)), weights).mean() == pytest.approx(400 / weights.sum(), rel=0.02)
+    # The same items and other adapters: differences between adapters show where these are draws alone.
+    several = values + np.array([[-0.5], [0.0], [0.5]])
+    fixed, drawn = (interval(several.mean(), bootstrap.means(several, drawn=flag)) for flag in (False, True))
+    assert fixed["high"] - fixed["low"] == pytest.approx(got["high"] - got["low"], abs=1e-9)
+    assert drawn["high"] - drawn["low"] > 0.6
