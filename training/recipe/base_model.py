@@ -178,7 +178,7 @@ class BaseModel:
         return F.rms_norm(x, (shape.hidden,), self.norm, self.eps)
 
     def _turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotary factors of every token for all heads of q and k, and those of v, which is not turned: [tokens, heads + 2 kv_heads, dim]."""
+        """Rotary factors of every token [tokens, heads + 2 kv_heads, dim] for the heads of q and k; those of v are not turned."""
         turned, still = self.shape.heads + self.shape.kv_heads, self.shape.kv_heads
         parts = []
         for table, neutral in ((self.cos, 1.0), (self.sin, 0.0)):

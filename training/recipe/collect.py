@@ -40,7 +40,7 @@ def _tune_all(
     missing = [path for path in wanted if not path.exists()]
     for at in range(0, len(missing), settings.collect.side_by_side):
         paths, started, recent = missing[at : at + settings.collect.side_by_side], time.time(), []
-        sources = [[run.source(name) for name in wanted[path]] for path in paths]
+        sources = {f"{label}/{path.stem}": [run.source(name) for name in wanted[path]] for path in paths}
         with tqdm(total=steps, desc=f"{label} {at + 1}–{at + len(paths)} of {len(missing)}", mininterval=5) as bar:
 
             def on_step(losses: Tensor) -> None:
@@ -50,17 +50,17 @@ def _tune_all(
             kept = tune(
                 run.base,
                 run.layout,
-                Helpings(sources, steps, sets_a_step, rows, tokens, f"{label}/{at}/{settings.seed}"),
+                Helpings(sources, steps, sets_a_step, rows, tokens, settings.seed),
                 lr=settings.collect.lr,
                 seed=settings.seed,
                 save_last=keep,
                 on_step=on_step,
             )
         late = torch.stack(recent).mean(0).tolist()
-        for index, (path, loss) in enumerate(zip(paths, late)):
+        seconds = round(time.time() - started)
+        for index, (path, name, loss) in enumerate(zip(paths, sources, late)):
             save_whole(torch.stack([one[index] for one in kept]), path)
-            seconds = round(time.time() - started)
-            log_line(run.work / "collect.log.jsonl", lora=f"{label}/{path.stem}", loss=round(loss, 4), beside=len(paths), seconds=seconds)
+            log_line(run.work / "collect.log.jsonl", lora=name, loss=round(loss, 4), beside=len(paths), seconds=seconds)
 
 
 def read_chunks(path: Path) -> Tensor:

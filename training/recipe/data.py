@@ -98,7 +98,9 @@ def load_sets(directory: Path | None, max_rows: int, seed: int = 0, only: list[s
                 cut = held // 2
                 flat = lambda part: [row for pair in part for row in pair]
                 sets[name] = DataSet(name, flat(pairs[cut:]), flat(pairs[:cut]))
-        # Test rows of a set are in none that is derived from it.
+        for one in sets.values():
+            seen = {row["prompt"] for row in one.test}
+            one.train = [row for row in one.train if row["prompt"] not in seen]
         sources = {name: one.train for name, one in sets.items()}
         for name, derive in DERIVED.items():
             sets[name] = DataSet(name, derive(sources, random.Random(f"{name}/{seed}")))
@@ -108,8 +110,6 @@ def load_sets(directory: Path | None, max_rows: int, seed: int = 0, only: list[s
         sets[name] = DataSet(name, rows[cut:], rows[:cut])
     for name, one in sets.items():
         rng = random.Random(f"{name}/order/{seed}")
-        seen = {row["prompt"] for row in one.test}
-        one.train = [row for row in one.train if row["prompt"] not in seen]
         rng.shuffle(one.train)
         rng.shuffle(one.test)
         one.train = one.train[:max_rows]

@@ -9,7 +9,6 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
 from .encoder_graph import write_encoder

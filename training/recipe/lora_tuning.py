@@ -1,4 +1,7 @@
-"""Ordinary LoRA tuning of the frozen base, several LoRAs side by side: what the paper collects, and what generated adapters are measured against."""
+"""
+Ordinary LoRA tuning of the frozen base, several LoRAs side by side: what the paper collects, and what generated adapters
+are measured against.
+"""
 
 from __future__ import annotations
 
@@ -66,24 +69,25 @@ def cosine(step: int, steps: int, warmup: int, floor: float = 0.05) -> float:
 @dataclass(frozen=True)
 class Helpings(Dataset):
     """
-    For every step and every LoRA (a list of sources each) rows of `sets_a_step` of its sources, and what each target's NLL
-    weighs: sets count alike, tokens of a set too. A step's material depends on its number and the seed alone.
+    For every step and every LoRA (its sources by its name) rows of `sets_a_step` of its sources, and what each target's NLL
+    weighs: sets count alike, tokens of a set too. A LoRA's rows in a step depend on its name, the step's number and the seed
+    alone.
     """
 
-    sources: list[list[RowSource]]
+    sources: dict[str, list[RowSource]]
     steps: int
     sets_a_step: int
     max_rows: int
     max_tokens: int
-    seed: str
+    seed: int
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> tuple[Batch, Tensor]:
         groups, shares = [], []
-        for index, sources in enumerate(self.sources):
-            rng = random.Random(f"{self.seed}/{index}/{step}")
+        for name, sources in self.sources.items():
+            rng = random.Random(f"{self.seed}/{name}/{step}")
             chosen = rng.sample(sources, min(self.sets_a_step, len(sources)))
             groups.append([])
             for source in chosen:
@@ -91,7 +95,7 @@ class Helpings(Dataset):
                 tokens = sum(len(source.encoder.answer(row["response"])) for row in rows)
                 groups[-1] += rows
                 shares += [1 / (tokens * len(chosen))] * tokens
-        return self.sources[0][0].encoder.batch(groups), torch.tensor(shares)
+        return sources[0].encoder.batch(groups), torch.tensor(shares)
 
 
 def tune(
@@ -105,7 +109,7 @@ def tune(
     on_step: Callable[[Tensor], None] = lambda losses: None,
 ) -> list[Tensor]:
     """
-    Trains a LoRA on each of the helpings' lists of sources, each as if it were alone; returns their chunks
+    Trains the LoRAs that the helpings are for, each as if it were alone; returns their chunks
     [LoRAs, T, rank, chunk_width] after each of the last `save_last` steps, which run at a tenth of the rate as in the paper, and
     in any case the final ones. `on_step` is told the losses [LoRAs].
     """

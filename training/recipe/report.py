@@ -22,7 +22,8 @@ def protocol(results: dict) -> str:
         f"{trained}. Scored on {' or '.join(map(str, items))} test items a set by answer NLL in nats per token (end of turn included) and by the "
         f"likeliest of the listed choices, in the base's own chat template without an instruction. Generated adapters: "
         f"{settings['evaluate']['draws']} draws of {settings['generator']['prompts']} unlabeled prompts of the set's training rows. "
-        "Intervals: 95 % bootstrap over items, and over draws where prompts are drawn. Nothing was chosen by test items, but the best single training LoRA, which is."
+        "Intervals: 95 % bootstrap over items, and over draws where prompts are drawn. No checkpoint was chosen by test items, but the best "
+        "single training LoRA was."
     )
 
 

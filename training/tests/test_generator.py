@@ -8,11 +8,9 @@ import onnxruntime
 import pytest
 import torch
 from recipe.base_model import BaseShape
-from recipe.data import load_sets
 from recipe.decoder import Decoder
 from recipe.encoder import TextEncoder
 from recipe.encoder_graph import write_encoder
-from recipe.families import FAMILIES, make_family
 from recipe.layout import Layout
 from recipe.scoring import Bootstrap, interval
 from safetensors import safe_open
@@ -62,19 +60,6 @@ def test_the_graph_computes_what_the_encoder_does(tmp_path):
     inputs = {"input_ids": [one.ids for one in encoded], "attention_mask": [one.attention_mask for one in encoded]}
     (got,) = session.run(None, {name: np.array(value) for name, value in inputs.items()})
     assert np.abs(got - want).max() < 1e-5
-
-
-def test_families_are_seeded_and_sound():
-    for name in FAMILIES:
-        rows = make_family(name, 100)
-        assert rows == make_family(name, 100)
-        assert len({row["prompt"] for row in rows}) == len(rows) > 50
-        for row in rows:
-            assert row["response"] in row.get("choices", [row["response"]])
-        if "choices" in rows[0]:
-            assert {row["response"] for row in rows} == set(rows[0]["choices"])
-    for one in load_sets(None, 50).values():
-        assert not {row["prompt"] for row in one.train} & {row["prompt"] for row in one.test}
 
 
 def test_intervals_cover_the_mean_and_draws_widen_them():
