@@ -45,21 +45,28 @@ def evaluate(run: Run, generator_file: str | None, out: Path) -> dict:
     `work/scores`, so an interrupted call goes on where it was. Writes `out` (JSON) and returns what it holds.
     """
     results = {"settings": json.loads(run.settings.to_json()), "sets": {}}
-    for held in run.settings.held_out:
-        path = run.work / (generator_file or f"fold-{held}.pt")
+    files = {held: run.work / (generator_file or f"fold-{held}.pt") for held in run.settings.held_out}
+    for held, path in files.items():
+        if held not in run.generators()[_trained_as(run, path)]:
+            raise SystemExit(f"{path.name} was trained on {held}, and cannot be judged on it.")
+    for held, path in files.items():
         results["sets"][held] = _evaluate_set(run, held, path)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(results, indent=1))
     return results
 
 
+def _trained_as(run: Run, generator_file: Path) -> str:
+    """The one of `Run.generators` that had the same training sets as this file's."""
+    return generator_file.stem if generator_file.stem in run.generators() else "generator"
+
+
 def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
     options, layout = run.settings.evaluate, run.layout
     rows = run.test_rows(held, options.items)
     generator, about = Generator.load(generator_file, run.base)
-    kind = f"fold-{held}" if generator_file.stem.startswith("fold-") else "generator"
-    held_out = run.generators()[kind]
-    training = run.training_sets(held_out)
+    kind = _trained_as(run, generator_file)
+    training = run.training_sets(run.generators()[kind])
     bar = tqdm(desc=f"{held} by {generator_file.stem}", unit="adapter", mininterval=5)
 
     @cache
@@ -87,9 +94,7 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
     each = {name: scored(f"lora-{name}", lambda name=name: layout.to_lora(last(name))) for name in training}
     best = min(each, key=lambda name: each[name].nll.sum())
     average = lambda: layout.to_lora(torch.stack([last(name) for name in training]).mean(0))
-    multi_task = lambda label: scored(
-        f"multi-task-{label}", lambda: layout.to_lora(last(label, "multi-task"))
-    )
+    multi_task = lambda label: scored(f"multi-task-{label}", lambda: layout.to_lora(last(label, "multi-task")))
     seeds = range(options.draws)
     others = options.controls[held]
     shuffled = lambda: run.shuffled_states(held, 400)

@@ -244,15 +244,19 @@ def train(run: Run, only: str | None = None) -> None:
     Writes `reconstruction.pt` where settings ask for it, `generator.pt` without all held-out sets, and `fold-<set>.pt` for each of
     them, without that one; all from the same start, each by itself. `only` is the stem of one of these.
     """
-    settings = run.settings
-    if settings.reconstruction.steps and (only in (None, "reconstruction") or settings.reconstruction.first):
-        train_reconstruction(run, run.work / "reconstruction.pt")
+    settings, reconstruction, start = run.settings, run.settings.reconstruction, None
+    stems = [*(["reconstruction"] if reconstruction.steps else []), *run.generators()]
+    if only not in (None, *stems):
+        raise SystemExit(f"These settings make {', '.join(stems)}, and no {only}.")
+    if reconstruction.steps and (reconstruction.first or only in (None, "reconstruction")):
+        made = train_reconstruction(run, run.work / "reconstruction.pt")
+        start = made.decoder.state_dict() if reconstruction.first else None
     for stem, held_out in run.generators().items():
         if only not in (None, stem):
             continue
         generator = Generator(settings.generator, run.base, settings.seed)
-        if settings.reconstruction.steps and settings.reconstruction.first:
-            generator.decoder.load_state_dict(train_reconstruction(run, run.work / "reconstruction.pt").decoder.state_dict())
+        if start:
+            generator.decoder.load_state_dict(start)
         names = run.training_sets(held_out)
         sources, states = {name: run.source(name) for name in names}, {name: run.states(name) for name in names}
         train_end_to_end(generator, run.base, sources, states, settings.train, run.work / f"{stem}.pt")

@@ -19,6 +19,25 @@ def recipe(*words: object) -> str:
     return subprocess.run(command, cwd=TRAINING, check=True, capture_output=True, text=True).stdout
 
 
+def refused(*words: object) -> str:
+    """What a command says that must not succeed."""
+    command = [sys.executable, "-m", "recipe", *map(str, words)]
+    done = subprocess.run(command, cwd=TRAINING, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_names_that_do_not_fit_are_refused(tmp_path):
+    settings = write_tiny(tmp_path)
+    assert "make reconstruction, generator, fold-kinds-judged, and no fold-boolq" in refused("train", settings, "--only", "fold-boolq")
+    values = json.loads(settings.read_text())
+    values["held_out"].append("numbers-judged")
+    settings.write_text(json.dumps(values))
+    out = tmp_path / "out"
+    said = refused("evaluate", settings, "--generator", "fold-kinds-judged.pt", "--out", out)
+    assert "fold-kinds-judged.pt was trained on numbers-judged" in said and not out.exists()
+
+
 def test_the_whole_recipe(tmp_path):
     settings = write_tiny(tmp_path)
     work = tmp_path / "work"
