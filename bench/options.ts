@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { availableThreads } from '../src/inference/available-threads.ts';
-import { PRESETS, type Preset } from '../src/models/import/presets.ts';
+import { PRESETS, type Preset } from '../src/models/import/dnd/presets.ts';
 import { benchErrors } from './errors.ts';
 
 /** What a command line asks of the benchmarks. */

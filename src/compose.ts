@@ -16,13 +16,13 @@ import { createEngine } from './inference/create-engine.ts';
 import type { Engine } from './inference/engine.ts';
 import { createExpireHandler } from './jobs/expire.ts';
 import { createGenerateHandler } from './jobs/generate.ts';
-import { createGenerateQueue } from './jobs/generate-queue.ts';
-import { openQueueBackend } from './jobs/open-queue-backend.ts';
 import { createWorkers } from './jobs/workers.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { SHIPPED_BUNDLE } from './models/shipped.ts';
 import { createLogger, type Logger } from './observability/logger.ts';
 import { createMetrics } from './observability/metrics.ts';
+import { createGenerateQueue } from './queue/generate-queue.ts';
+import { openQueueBackend } from './queue/open-queue-backend.ts';
 import { openLocalStore } from './store/local.ts';
 import type { AdapterStore } from './store/store.ts';
 

@@ -13,11 +13,11 @@ import { MAX_DATA_BYTES, parseRows, type Row, type Split, splitRows } from '../e
 import type { RowScore } from '../evaluation/statistics.ts';
 import { availableThreads } from '../inference/available-threads.ts';
 import type { Engine } from '../inference/engine.ts';
-import { drawPrompts } from '../jobs/draw.ts';
 import { adapterFraction, inferAdapter } from '../jobs/make-adapter.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
+import { drawPrompts } from '../prompts/draw-prompts.ts';
 import { cliErrors } from './errors.ts';
 import { evaluationReport, printReport } from './evaluation-report.ts';
 import { interruptible } from './interrupt.ts';

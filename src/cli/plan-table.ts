@@ -1,5 +1,5 @@
 /** How the ways to compute a decoder's convolutions are shown. */
-import type { Tuning } from '../models/import/tune.ts';
+import type { Tuning } from '../models/import/dnd/tune.ts';
 import type { BundleManifest, ConvolutionForm, PlannedConvolution } from '../models/manifest.ts';
 import { formatBytes, formatTable } from './output.ts';
 

@@ -1,7 +1,7 @@
 /** A file of prompts. */
 import { readFile, stat } from 'node:fs/promises';
 import type { Config } from '../config/schema.ts';
-import { decodeUtf8, parsePrompts, promptFormatOf } from '../jobs/prompts.ts';
+import { decodeUtf8, parsePrompts, promptFormatOf } from '../prompts/parse-prompts.ts';
 import { cliErrors } from './errors.ts';
 import { formatBytes } from './output.ts';
 

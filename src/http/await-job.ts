@@ -1,6 +1,6 @@
 /** Waiting for a job on behalf of a request. */
 import type { FastifyReply } from 'fastify';
-import type { GenerateQueue, JobRecord } from '../jobs/queue.ts';
+import type { GenerateQueue, JobRecord } from '../queue/queue.ts';
 
 /** Aborts when the reply's connection is gone, or when `closing` does. */
 export function connectionSignal(reply: FastifyReply, closing: AbortSignal): AbortSignal {

@@ -1,6 +1,6 @@
 /** Server-sent events of a job (WHATWG HTML §9.2): progress until a final event, resumable by event id. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { isFinal, type JobRecord } from '../jobs/queue.ts';
+import { isFinal, type JobRecord } from '../queue/queue.ts';
 import { presentProgress } from './present-job.ts';
 import type { Job } from './schemas.ts';
 

@@ -1,7 +1,7 @@
 /** A job's record → what clients see of it. */
 import { sha256 } from '../base/digest.ts';
-import type { JobRecord, JobTimings } from '../jobs/queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
+import type { JobRecord, JobTimings } from '../queue/queue.ts';
 import { adapterUrl, jobEventsUrl, jobUrl } from './links.ts';
 import { problemOf } from './problem.ts';
 import type { Job, JobProgressView } from './schemas.ts';

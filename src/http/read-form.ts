@@ -3,7 +3,13 @@ import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import type { TSchema } from 'typebox';
 import { LoradropError } from '../base/errors.ts';
-import { decodeUtf8, type PromptFormat, parsePrompts, promptFormatOf, tooMany } from '../jobs/prompts.ts';
+import {
+  decodeUtf8,
+  type PromptFormat,
+  parsePrompts,
+  promptFormatOf,
+  tooMany,
+} from '../prompts/parse-prompts.ts';
 import { httpErrors } from './errors.ts';
 import { JSON_LINES_TYPES } from './plugins/bodies.ts';
 import { valuesFromText } from './plugins/validation.ts';

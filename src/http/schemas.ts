@@ -5,8 +5,8 @@ import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
-import { JOB_STAGES, JOB_STATUSES } from '../jobs/queue.ts';
 import { Evaluation } from '../models/evaluation.ts';
+import { JOB_STAGES, JOB_STATUSES } from '../queue/queue.ts';
 import { PROBLEMS } from './problem.ts';
 import type { HttpLimits } from './services.ts';
 

@@ -3,11 +3,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
-import type { PromptLimits } from '../jobs/prompts.ts';
-import type { GenerateQueue } from '../jobs/queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import type { PromptLimits } from '../prompts/parse-prompts.ts';
+import type { GenerateQueue } from '../queue/queue.ts';
 import type { AdapterStore } from '../store/store.ts';
 
 /** Bounds on requests; each has a problem code of its own. */

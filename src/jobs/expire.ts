@@ -1,6 +1,6 @@
 import type { Logger } from '../observability/logger.ts';
+import type { GenerateQueue } from '../queue/queue.ts';
 import type { AdapterStore } from '../store/store.ts';
-import type { GenerateQueue } from './queue.ts';
 import type { JobHandler } from './workers.ts';
 
 /** What clean-up works with. */

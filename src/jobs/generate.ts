@@ -5,6 +5,7 @@ import type { Engine } from '../inference/engine.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import type { JobAdapter, JobResult, JobTimings } from '../queue/queue.ts';
 import { storeErrors } from '../store/errors.ts';
 import type { AdapterStore, StoredAdapter } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
@@ -18,7 +19,6 @@ import {
   makeAdapter,
   promptDigests,
 } from './make-adapter.ts';
-import type { JobAdapter, JobResult, JobTimings } from './queue.ts';
 import type { JobContext, JobHandler } from './workers.ts';
 
 /** What the pipeline works with. */

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../observability/logger.ts';
-import type { BullQueue, StoredBullJob } from './backend.ts';
+import type { BullQueue, StoredBullJob } from '../queue/backend.ts';
+import { canceledFailure } from '../queue/job-record.ts';
+import { createProgressWriter } from '../queue/progress-writer.ts';
+import type { JobProgress } from '../queue/queue.ts';
+import { fromQueueId } from '../queue/stored-job.ts';
 import { jobErrors } from './errors.ts';
-import { canceledFailure } from './job-record.ts';
-import { createProgressWriter } from './progress-writer.ts';
-import type { JobProgress } from './queue.ts';
-import { fromQueueId } from './stored-job.ts';
 
 /** Abort reason: this worker stops, and the job goes back to the queue unless it ends in time. */
 export const HAND_BACK = new Error('The worker stops; the job goes back to the queue.');

@@ -3,13 +3,14 @@ import { UnrecoverableError, WaitingError } from 'bullmq';
 import { toLoradropError } from '../base/errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
-import type { BullQueue, BullWorker, QueueBackend, StoredBullJob } from './backend.ts';
+import type { BullQueue, BullWorker, QueueBackend, StoredBullJob } from '../queue/backend.ts';
+import { queueErrors } from '../queue/errors.ts';
+import { canceledFailure, encodeFailure } from '../queue/job-record.ts';
+import type { JobResult } from '../queue/queue.ts';
+import { fromQueueId, readPayload, storeJob } from '../queue/stored-job.ts';
 import { JOB_CATALOG, type JobName, type JobPayload, type JobTiming } from './catalog.ts';
 import { jobErrors } from './errors.ts';
-import { canceledFailure, encodeFailure } from './job-record.ts';
-import type { JobResult } from './queue.ts';
 import { HAND_BACK, LOST, type RunContext, runJob } from './run-job.ts';
-import { fromQueueId, readPayload, storeJob } from './stored-job.ts';
 
 /** What the clean-up job did. */
 export type ExpireResult = { readonly adapters: number; readonly records: number };
@@ -231,7 +232,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
     await Promise.all(names.map(start));
   } catch (error) {
     await close({ drainMs: 0 });
-    throw jobErrors.unavailable('The workers could not start.', { cause: error });
+    throw queueErrors.unavailable('The workers could not start.', { cause: error });
   }
   return { close };
 }

@@ -16,8 +16,8 @@ import { availableThreads } from '../../src/inference/available-threads.ts';
 import { createConditionMaker } from '../../src/inference/conditions.ts';
 import { openEncoder } from '../../src/inference/encoder.ts';
 import { openTokenizer } from '../../src/inference/tokenizer.ts';
-import { decodeUtf8, parsePrompts, promptFormatOf } from '../../src/jobs/prompts.ts';
 import { openBundle } from '../../src/models/open.ts';
+import { decodeUtf8, parsePrompts, promptFormatOf } from '../../src/prompts/parse-prompts.ts';
 
 const LIMITS = { maxPrompts: 100_000, maxPromptChars: 1_000_000 };
 const TOKEN_BUDGET = 8192;

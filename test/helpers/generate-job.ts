@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { newId } from '../../src/base/ids.ts';
 import type { GeneratePayload } from '../../src/jobs/catalog.ts';
-import type { GenerateQueue, JobRecord, JobResult } from '../../src/jobs/queue.ts';
 import { createLogger } from '../../src/observability/logger.ts';
+import type { GenerateQueue, JobRecord, JobResult } from '../../src/queue/queue.ts';
 
 /** Says nothing. */
 export const logger = createLogger({ level: 'silent' });

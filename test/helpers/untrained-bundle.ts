@@ -1,8 +1,8 @@
 /** A bundle with random weights of real sizes, for tests and benchmarks. */
 import type { Bundle } from '../../src/models/bundle.ts';
+import { openSynthetic } from '../../src/models/import/dnd/open-synthetic.ts';
+import { SMALL_PRESET } from '../../src/models/import/dnd/presets.ts';
 import { importCheckpoint } from '../../src/models/import/import-checkpoint.ts';
-import { openSynthetic } from '../../src/models/import/open-synthetic.ts';
-import { SMALL_PRESET } from '../../src/models/import/presets.ts';
 
 /** What clients name in `model`. */
 const UNTRAINED_BUNDLE_ID = 'smollm2-135m-untrained';

@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import { eventIdOf, jobEvents, parseLastEventId } from '../../src/http/job-events.ts';
 import type { Job } from '../../src/http/schemas.ts';
-import type { JobRecord } from '../../src/jobs/queue.ts';
+import type { JobRecord } from '../../src/queue/queue.ts';
 
 /** A record as the events see it. */
 function record(

@@ -5,12 +5,12 @@ import { sha256 } from '../../src/base/digest.ts';
 import { ownEnvironment } from '../../src/config/load.ts';
 import { createEngine } from '../../src/inference/create-engine.ts';
 import type { JobPayload } from '../../src/jobs/catalog.ts';
-import { drawPrompts } from '../../src/jobs/draw.ts';
 import { createGenerateHandler } from '../../src/jobs/generate.ts';
-import type { JobProgress } from '../../src/jobs/queue.ts';
 import type { JobContext } from '../../src/jobs/workers.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
+import { drawPrompts } from '../../src/prompts/draw-prompts.ts';
+import type { JobProgress } from '../../src/queue/queue.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { writeSafetensors } from '../../src/adapter/safetensors.ts';
 import type { Dtype } from '../../src/base/dtype.ts';
 import { fillUniform, seededRandom } from '../../src/base/random.ts';
-import { writeBertEncoder } from '../../src/models/import/bert-graph.ts';
+import { writeBertEncoder } from '../../src/models/import/encoder/bert-graph.ts';
 import {
   type BaseLayout,
   type ImportOptions,

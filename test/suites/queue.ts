@@ -1,14 +1,15 @@
 /** What every queue backend must do. Called once a backend, against a real one. */
 import { type Test, test } from 'tap';
 import { newId } from '../../src/base/ids.ts';
-import type { QueueBackend } from '../../src/jobs/backend.ts';
 import type { GeneratePayload } from '../../src/jobs/catalog.ts';
 import { jobErrors } from '../../src/jobs/errors.ts';
 import { createExpireHandler } from '../../src/jobs/expire.ts';
-import { createGenerateQueue, type GenerateQueueOptions } from '../../src/jobs/generate-queue.ts';
-import type { GenerateQueue, JobRecord } from '../../src/jobs/queue.ts';
-import { toQueueId } from '../../src/jobs/stored-job.ts';
 import { createWorkers, type JobHandler, type WorkersOptions } from '../../src/jobs/workers.ts';
+import type { QueueBackend } from '../../src/queue/backend.ts';
+import { queueErrors } from '../../src/queue/errors.ts';
+import { createGenerateQueue, type GenerateQueueOptions } from '../../src/queue/generate-queue.ts';
+import type { GenerateQueue, JobRecord } from '../../src/queue/queue.ts';
+import { toQueueId } from '../../src/queue/stored-job.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import { logger, QUICK, somePayload, someResult, watchUntil } from '../helpers/generate-job.ts';
 import { until } from '../helpers/loradrop-process.ts';
@@ -284,7 +285,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
         attempts[id] = [...(attempts[id] ?? []), attempt];
         if (id === 'final') throw jobErrors.bundleChanged('It is another one.', { fields: [] });
         if (id === 'foreign') throw new Error('ENOENT /secret/path');
-        if (attempt < 3) throw jobErrors.unavailable('Not now.');
+        if (attempt < 3) throw queueErrors.unavailable('Not now.');
         return someResult(id);
       });
       await queue.submit('passing', somePayload());
@@ -342,7 +343,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
         for (let step = 1; step <= 1000; step++) {
           report({ stage: 'decoding', fraction: step / 1000, adapter: 0 });
         }
-        if (attempt === 1) throw jobErrors.unavailable('Once.');
+        if (attempt === 1) throw queueErrors.unavailable('Once.');
         return someResult(id);
       });
       await Promise.all(following);

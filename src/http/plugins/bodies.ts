@@ -1,7 +1,7 @@
 /** Which bodies are taken, and how bytes become text and JSON: strict UTF-8, strict JSON, no charset but UTF-8. */
 import multipart from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
-import { decodeUtf8 } from '../../jobs/prompts.ts';
+import { decodeUtf8 } from '../../prompts/parse-prompts.ts';
 import { httpErrors } from '../errors.ts';
 import type { App, HttpLimits } from '../services.ts';
 

@@ -1,7 +1,7 @@
 /** `/jobs`: listing, following and canceling. */
 import { Type } from 'typebox';
-import { jobErrors } from '../../jobs/errors.ts';
-import { isFinal } from '../../jobs/queue.ts';
+import { queueErrors } from '../../queue/errors.ts';
+import { isFinal } from '../../queue/queue.ts';
 import { eventIdOf, parseLastEventId } from '../job-events.ts';
 import { presentJob } from '../present-job.ts';
 import { problemResponses, QUEUE_FAILURES } from '../problem-responses.ts';
@@ -18,7 +18,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
   const { queue, models } = services;
   const find = async (id: string) => {
     const record = await queue.find(id);
-    if (!record) throw jobErrors.notFound('No job has this id.');
+    if (!record) throw queueErrors.notFound('No job has this id.');
     return record;
   };
 

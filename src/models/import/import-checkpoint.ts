@@ -13,6 +13,8 @@ import { type BundleManifest, MANIFEST_VERSION } from '../manifest.ts';
 import { openBundle } from '../open.ts';
 import { publishDirectory, refuseOccupied, removeStale } from '../publish-directory.ts';
 import { writeManifest } from '../write-manifest.ts';
+import { openStateDict } from './checkpoint/open-state-dict.ts';
+import type { StateDict } from './checkpoint/state-dict.ts';
 import {
   type DecoderArchitecture,
   decoderWeights,
@@ -21,17 +23,15 @@ import {
   layerParameters,
   projectionMultiplyAdds,
   projectionParameters,
-} from './architecture.ts';
-import type { DecoderPlan, Precision } from './candidates.ts';
-import { decoderGraph, decoderStageGraph } from './decoder-graph.ts';
-import { copyEncoder, inspectEncoder } from './encoder.ts';
-import { checkAttention, type FullyMaskedAttention } from './fully-masked.ts';
-import { decoderMemory, encoderMemory } from './graph-memory.ts';
-import { openStateDict } from './open-state-dict.ts';
-import { directPlan, planDecoder } from './plan.ts';
-import type { StateDict } from './state-dict.ts';
-import { storeDecoderWeights } from './store-decoder.ts';
-import { type TuneOptions, type Tuning, tuneDecoder } from './tune.ts';
+} from './dnd/architecture.ts';
+import { decoderGraph, decoderStageGraph } from './dnd/decoder-graph.ts';
+import { decoderMemory, encoderMemory } from './dnd/graph-memory.ts';
+import { directPlan, planDecoder } from './dnd/plan.ts';
+import { storeDecoderWeights } from './dnd/store-decoder.ts';
+import { type TuneOptions, type Tuning, tuneDecoder } from './dnd/tune.ts';
+import { copyEncoder, inspectEncoder } from './encoder/encoder.ts';
+import { checkAttention, type FullyMaskedAttention } from './encoder/fully-masked.ts';
+import type { DecoderPlan, Precision } from './spectral/candidates.ts';
 
 /** A base model and its weight-token layout, for bases that are not among the known ones. */
 export type BaseLayout = BundleManifest['base'] & { readonly layout: LoraLayout };

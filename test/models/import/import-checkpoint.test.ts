@@ -18,9 +18,9 @@ import {
   writeCheckpoint,
   writeEncoder,
 } from '../small-bundle.ts';
-import { zipEntries } from './torch/zip-entries.ts';
+import { zipEntries } from './checkpoint/torch/zip-entries.ts';
 
-const fixtures = join(import.meta.dirname, 'fixtures');
+const fixtures = join(import.meta.dirname, 'checkpoint', 'fixtures');
 
 /** What a failure must match. */
 type Failure = { code: string; message?: RegExp; fields?: { pointer: string }[] } | { name: string };

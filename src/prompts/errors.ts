@@ -1,0 +1,19 @@
+import { defineErrors } from '../base/errors.ts';
+
+/** Failures of the prompts of a request or file. */
+export const promptErrors = defineErrors({
+  empty: { code: 'prompts-empty', title: 'A prompt is missing or blank.', retryable: false },
+  tooMany: {
+    code: 'too-many-prompts',
+    title: 'There are more prompts than are taken at once.',
+    retryable: false,
+  },
+  tooFew: {
+    code: 'too-few-prompts',
+    title: 'There are fewer prompts than the model takes.',
+    retryable: false,
+  },
+  tooLong: { code: 'prompt-too-long', title: 'A prompt is longer than is taken.', retryable: false },
+  invalid: { code: 'prompts-invalid', title: 'The prompts cannot be read.', retryable: false },
+  notUtf8: { code: 'text-not-utf8', title: 'The text is not valid UTF-8.', retryable: false },
+});

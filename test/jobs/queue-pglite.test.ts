@@ -1,9 +1,0 @@
-import { openQueueBackend } from '../../src/jobs/open-queue-backend.ts';
-import { logger } from '../helpers/generate-job.ts';
-import { queueSuite } from '../suites/queue.ts';
-
-queueSuite('PGlite', async (t) => {
-  const backend = await openQueueBackend({ dataDirectory: t.testdir({}), logger });
-  t.teardown(() => backend.close());
-  return { connect: async () => backend };
-});
