@@ -4,13 +4,14 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createAuthenticate } from '../src/access/authenticate.ts';
 import { httpLimits } from '../src/compose.ts';
 import { loadConfig } from '../src/config/load.ts';
 import { buildApp } from '../src/http/app.ts';
+import { openGenerateQueue } from '../src/jobs/generate-queue.ts';
 import { openModelRegistry } from '../src/models/registry.ts';
 import { createLogger } from '../src/observability/logger.ts';
 import { createMetrics } from '../src/observability/metrics.ts';
-import { createGenerateQueue } from '../src/queue/generate-queue.ts';
 import { openQueueBackend } from '../src/queue/open-queue-backend.ts';
 import { openLocalStore } from '../src/store/local.ts';
 import { startPostgres } from '../test/helpers/postgres.ts';
@@ -55,8 +56,10 @@ async function measure(name: string, url?: string): Promise<string[]> {
     dataDirectory: directory,
     logger,
   });
-  const queue = await createGenerateQueue({ backend, maxWaiting: MAX_JOBS, logger });
+  const queue = await openGenerateQueue({ backend, maxWaiting: MAX_JOBS, logger });
   const app = await buildApp({
+    authenticate: createAuthenticate({ limits: {} }),
+    rates: backend.rates,
     queue,
     models,
     store,

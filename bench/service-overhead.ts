@@ -1,5 +1,5 @@
 /** What does the service add to the engine's own time, from acceptance to the published adapter? */
-import type { JobTimings } from '../src/queue/queue.ts';
+import type { JobTimings } from '../src/jobs/generate-queue.ts';
 import { startRedis } from '../test/helpers/redis.ts';
 import { type Benchmark, median, spread } from './report.ts';
 import { generate, withService } from './service.ts';

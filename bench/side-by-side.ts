@@ -9,7 +9,7 @@ import { availableMemory } from '../src/inference/available-memory.ts';
 import { bundleMemory, PROCESS_BYTES } from '../src/inference/bundle-memory.ts';
 import { createEngine } from '../src/inference/create-engine.ts';
 import type { Engine } from '../src/inference/engine.ts';
-import { makeAdapter } from '../src/jobs/make-adapter.ts';
+import { writeAdapter } from '../src/jobs/make-adapter.ts';
 import { loraTensors } from '../src/lora/tensors.ts';
 import type { BundleManifest } from '../src/models/manifest.ts';
 import { createLogger } from '../src/observability/logger.ts';
@@ -140,7 +140,7 @@ async function alternate(openers: readonly (() => Promise<Side>)[], runs: number
   }
 }
 
-/** Loradrop's real path: the engine and its process, {@link makeAdapter}, a file. */
+/** Loradrop's real path: the engine and its process, {@link writeAdapter}, a file. */
 async function openLoradrop(model: MeasuredModel, options: BenchOptions): Promise<Side> {
   const { bundle, prompts, directory } = model;
   const { condition } = bundle.manifest;
@@ -168,7 +168,7 @@ async function openLoradrop(model: MeasuredModel, options: BenchOptions): Promis
     name: 'Loradrop',
     async run() {
       const startedAt = performance.now();
-      const { inference } = await makeAdapter(
+      const { inference } = await writeAdapter(
         recording,
         { bundle, prompts, dtype: 'bf16' },
         async (name, content) => {

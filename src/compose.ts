@@ -5,7 +5,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Limits } from './access/caller.ts';
+import type { KeyRing } from './access/key-ring.ts';
+import { type Access, openAccess } from './access/open-access.ts';
 import { toLoradropError } from './base/errors.ts';
+import { isLoopback } from './base/loopback.ts';
 import { redactConfig } from './config/docs.ts';
 import { configErrors } from './config/errors.ts';
 import { ownEnvironment } from './config/load.ts';
@@ -16,12 +20,13 @@ import { createEngine } from './inference/create-engine.ts';
 import type { Engine } from './inference/engine.ts';
 import { createExpireHandler } from './jobs/expire.ts';
 import { createGenerateHandler } from './jobs/generate.ts';
+import { openGenerateQueue } from './jobs/generate-queue.ts';
 import { createWorkers } from './jobs/workers.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { SHIPPED_BUNDLE } from './models/shipped.ts';
 import { createLogger, type Logger } from './observability/logger.ts';
 import { createMetrics } from './observability/metrics.ts';
-import { createGenerateQueue } from './queue/generate-queue.ts';
+
 import { openQueueBackend } from './queue/open-queue-backend.ts';
 import { openLocalStore } from './store/local.ts';
 import type { AdapterStore } from './store/store.ts';
@@ -87,18 +92,29 @@ export async function startService(
     closers.push(() => store.close());
     const models = await openModels(config, logger, signal);
     signal?.throwIfAborted();
-    const queue = await createGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
+    const queue = await openGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
     closers.push(() => queue.close());
+    const access = await openServiceAccess(config, role, logger);
+    closers.push(() => access.close());
     const engine = role === 'api' ? undefined : await startEngine(config, logger);
     if (engine) closers.push(() => engine.close());
     const metrics = createMetrics({
       queue: () => queue.counts(),
       ...(engine && { engine: () => engine.status() }),
+      ...(access.keys && { keys: () => keysView(access.keys!) }),
     });
 
     const draining = new AbortController();
-    const readiness = () => checkReadiness({ queue, store, models, engine });
-    const services = { readiness, metrics, logger, draining: draining.signal };
+    const readiness = () => checkReadiness({ queue, store, models, engine, keys: access.keys });
+    const services = {
+      readiness,
+      metrics,
+      metricsAccess: config.metricsNeedKey ? ('admin' as const) : ('public' as const),
+      authenticate: access.authenticate,
+      rates: backend.rates,
+      logger,
+      draining: draining.signal,
+    };
     const app =
       role === 'worker'
         ? await buildProbeApp(services)
@@ -185,6 +201,40 @@ async function openModels(
   return models;
 }
 
+/** Opens the door as the settings say. A worker serves probes alone, so it needs no key to be reached. */
+function openServiceAccess(config: Config, role: Role, logger: Logger): Promise<Access> {
+  const { auth, apiKeysFile, dataDir, host } = config;
+  if (auth === 'off') logger.warn('AUTH=off: everybody who can reach the service may do everything');
+  return openAccess({
+    mode: auth,
+    keysFile: resolve(apiKeysFile ?? join(dataDir, 'keys.json')),
+    fileNamed: apiKeysFile !== undefined,
+    loopback: role === 'worker' || isLoopback(host),
+    limits: accessLimits(config),
+    onChange: ({ size, damage }) =>
+      damage
+        ? logger.error({ err: damage }, 'the keys file cannot be used; the last good keys hold')
+        : logger.info({ keys: size }, 'keys read anew'),
+  });
+}
+
+/** The bounds that hold for keys without their own. */
+export function accessLimits(config: Config): Limits {
+  const bounds = {
+    requestsPerSecond: config.keyRequestsPerSecond,
+    requestBurst: config.keyRequestBurst,
+    waitingJobs: config.tenantWaitingJobs,
+    runningJobs: config.tenantRunningJobs,
+    adapters: config.tenantAdapters,
+    storedBytes: config.tenantStoredBytes,
+  };
+  return Object.fromEntries(Object.entries(bounds).filter(([, bound]) => bound > 0));
+}
+
+function keysView({ size, damage }: KeyRing) {
+  return { size, damaged: damage !== undefined };
+}
+
 function startEngine(config: Config, logger: Logger): Promise<Engine> {
   const { device, threads, encodeTokenBudget, batchWaitMs, promptCacheBytes } = config;
   const { memoryLimitBytes, cancelGraceMs } = config;
@@ -222,9 +272,10 @@ type Parts = {
   readonly store: Pick<AdapterStore, 'ready'>;
   readonly models: ModelRegistry;
   readonly engine: Engine | undefined;
+  readonly keys: KeyRing | undefined;
 };
 
-async function checkReadiness({ queue, store, models, engine }: Parts): Promise<Readiness> {
+async function checkReadiness({ queue, store, models, engine, keys }: Parts): Promise<Readiness> {
   const answers = (promise: Promise<void>): Promise<ReadinessPart> =>
     promise.then(
       () => ({ ready: true }),
@@ -234,6 +285,8 @@ async function checkReadiness({ queue, store, models, engine }: Parts): Promise<
     queue: await answers(queue.ready()),
     store: await answers(store.ready()),
     models: { ready: models.list().length > 0 },
+    // The last good keys hold, so this is to be seen and no reason to stop sending requests.
+    ...(keys?.damage && { keys: { ready: true, detail: `${keys.damage.title} ${keys.damage.message}` } }),
   };
   if (engine) {
     const { state, bundles, unloadable, error } = engine.status();

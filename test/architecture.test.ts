@@ -22,16 +22,20 @@ const ALLOWED: Record<string, readonly string[]> = {
   inference: ['base', 'observability', 'models'],
   store: ['base'],
   evaluation: ['base'],
-  queue: ['base', 'observability', 'jobs/catalog'],
+  access: ['base'],
+  queue: ['base', 'observability'],
   jobs: ['base', 'observability', 'lora', 'adapter', 'models', 'inference', 'store', 'queue'],
   http: [
     'base',
     'observability',
     'prompts',
+    'access',
     'jobs/adapter-info',
     'jobs/catalog',
+    'jobs/generate-queue',
     'queue/queue',
     'queue/errors',
+    'queue/request-rates',
     'models',
     'store',
     'adapter',
@@ -39,6 +43,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   cli: [
     'base',
     'config',
+    'access',
     'compose',
     'observability',
     'http',
@@ -53,6 +58,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   compose: [
     'base',
     'config',
+    'access',
     'observability',
     'lora',
     'adapter',
@@ -68,7 +74,8 @@ const ALLOWED: Record<string, readonly string[]> = {
 
 /** Packages that only one room may know, so that each can be replaced in one place. */
 const OWNERS: Record<string, readonly string[]> = {
-  bullmq: ['queue', 'jobs'],
+  bullmq: ['queue'],
+  'rate-limiter-flexible': ['queue'],
   ioredis: ['queue'],
   pg: ['queue'],
   '@electric-sql/pglite': ['queue'],

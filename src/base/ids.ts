@@ -18,3 +18,22 @@ export function isId(value: string): boolean {
 export function newId(prefix: string, random: (bytes: number) => Uint8Array = randomBytes): string {
   return `${prefix}_${Buffer.from(random(10)).toString('hex')}`;
 }
+
+/**
+ * The form of a tenant's name: 1–40 of `a–z 0–9 -`, beginning and ending with a letter or digit. It is a segment of
+ * directories, object keys and repository names, so it is the same in any letter case.
+ */
+export const TENANT_PATTERN = '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$';
+
+const tenantRegExp = new RegExp(TENANT_PATTERN);
+
+/** Whose everything is while there are no keys, and whose everything from before there were tenants stays. */
+export const DEFAULT_TENANT = 'default';
+
+/** True for a string of the form of {@link TENANT_PATTERN}. */
+export function isTenant(value: string): boolean {
+  return tenantRegExp.test(value);
+}
+
+/** What belongs to a tenant, by name: two tenants may use one id, so an id alone names nothing. */
+export type TenantId = { readonly tenant: string; readonly id: string };

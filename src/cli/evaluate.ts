@@ -13,7 +13,7 @@ import { MAX_DATA_BYTES, parseRows, type Row, type Split, splitRows } from '../e
 import type { RowScore } from '../evaluation/statistics.ts';
 import { availableThreads } from '../inference/available-threads.ts';
 import type { Engine } from '../inference/engine.ts';
-import { adapterFraction, inferAdapter } from '../jobs/make-adapter.ts';
+import { adapterFraction, generateMatrices } from '../jobs/make-adapter.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
@@ -244,7 +244,7 @@ async function writeAdapters({
     const paths: string[] = [];
     for (const [index, prompts] of conditions.entries()) {
       const path = join(directory, `${index}.gguf`);
-      const { tensors, matrices, inference } = await inferAdapter(
+      const { tensors, matrices, inference } = await generateMatrices(
         engine,
         { bundle, prompts },
         {

@@ -8,7 +8,7 @@ import { DTYPES, type Dtype } from '../base/dtype.ts';
 import { newId } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
 import type { Config } from '../config/schema.ts';
-import { adapterFraction, adapterSize, makeAdapter } from '../jobs/make-adapter.ts';
+import { adapterFraction, adapterSize, writeAdapter } from '../jobs/make-adapter.ts';
 import { type Bundle, UNTRAINED } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
@@ -101,7 +101,7 @@ async function generate(
       const directory = options.count === 1 ? building : join(building, String(index));
       await mkdir(directory, { recursive: true });
       const prompts = places.map((place) => draw.prompts[place]!);
-      await makeAdapter(
+      await writeAdapter(
         engine,
         { bundle, prompts, dtype: options.dtype },
         (name, content) => writeFile(join(directory, name), content, signal),

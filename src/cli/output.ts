@@ -7,6 +7,8 @@ export type ProgressBar = { update(fraction: number, label: string): void; stop(
 /** Where a command writes. Tests pass collectors. */
 export type Output = {
   line(text?: string): void;
+  /** A remark on standard error, so that what a program reads stays clean. */
+  note(text: string): void;
   progress(title: string): ProgressBar;
 };
 
@@ -17,6 +19,7 @@ export function createOutput(
 ): Output {
   return {
     line: (text = '') => void out.write(`${text}\n`),
+    note: (text) => void err.write(`${text}\n`),
     progress(title) {
       const bar = new SingleBar(
         {

@@ -9,6 +9,7 @@ import { registerEvaluate } from './evaluate.ts';
 import { registerGenerate } from './generate.ts';
 import { registerImport } from './import.ts';
 import { registerInspect } from './inspect.ts';
+import { registerKeys } from './keys.ts';
 import { registerModels } from './models.ts';
 import { createOutput, type Output } from './output.ts';
 import type { Registration } from './registration.ts';
@@ -21,6 +22,7 @@ const REGISTRATIONS: readonly Registration[] = [
   registerEvaluate,
   registerImport,
   registerModels,
+  registerKeys,
   registerInspect,
   registerConfig,
   registerDocs,

@@ -20,13 +20,20 @@ const whole = (about: About, bounds: { default: number; minimum: number; maximum
   Type.Integer({ ...bounds, ...about });
 const flag = (about: About, fallback: boolean) => Type.Boolean({ default: fallback, ...about });
 
+/** A bound that a key of its own may replace; 0 stands for none. */
+const limit = (description: string, maximum: number) =>
+  whole(
+    { description: `${description} 0: no bound. A key may have its own.` },
+    { default: 0, minimum: 0, maximum },
+  );
+
 /** The settings by group, in the order people read them. */
 export const SETTINGS = {
   'Where things are': {
     host: text(
       {
         description:
-          'Address to listen on. Loopback by default, since the API has no authentication of its own.',
+          'Address to listen on. Loopback by default; any other one needs API keys, or `AUTH=off`.',
       },
       { default: '127.0.0.1' },
     ),
@@ -61,6 +68,35 @@ export const SETTINGS = {
         description:
           'Directory (or `file://` URL) of finished adapters. Default: `store` in the data directory.',
       }),
+    ),
+  },
+  'Who may ask': {
+    auth: Type.Enum(['auto', 'off'], {
+      default: 'auto',
+      description:
+        '`auto`: every request needs an API key once there is one; without any, the service runs on loopback addresses alone. `off`: everybody who can reach it may do everything.',
+    }),
+    apiKeysFile: Type.Optional(
+      text({
+        description:
+          'File of API keys, as `loradrop keys` writes it; read again when it changes, so a mounted Secret will do. Default: `keys.json` in the data directory.',
+      }),
+    ),
+    metricsNeedKey: flag(
+      {
+        description:
+          '`/metrics` needs a key with the scope `admin`. Off, since scrapers reach it by a network of their own as a rule.',
+      },
+      false,
+    ),
+    keyRequestsPerSecond: limit('Requests a second from one key, on average.', 100_000),
+    keyRequestBurst: limit('Requests from one key at once. 0 takes those of one second.', 1_000_000),
+    tenantWaitingJobs: limit('Jobs of one tenant that may wait; beyond it new ones get 429.', 1_000_000),
+    tenantRunningJobs: limit('Jobs of one tenant that run at once; further ones wait.', 100_000),
+    tenantAdapters: limit('Adapters of one tenant in the store; beyond it new jobs get 429.', 100_000_000),
+    tenantStoredBytes: limit(
+      'Bytes of one tenant in the store; beyond it new jobs get 429.',
+      Number.MAX_SAFE_INTEGER,
     ),
   },
   'Models from a Hub': {

@@ -2,6 +2,7 @@
 
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { installAccess } from './plugins/access.ts';
 import { installBodies } from './plugins/bodies.ts';
 import { installClosing } from './plugins/closing.ts';
 import { installHeaders, requestIdOf } from './plugins/headers.ts';
@@ -18,7 +19,9 @@ import { registerModels } from './routes/models.ts';
 import { registerOpenapi } from './routes/openapi.ts';
 import { registerProbes } from './routes/probes.ts';
 import { registerProblems } from './routes/problems.ts';
+import { registerUsage } from './routes/usage.ts';
 import type { App, HttpServices, ProbeServices } from './services.ts';
+import { createStoredUsage } from './stored-usage.ts';
 
 /** A request has to arrive within this: long for the largest body over a slow line, short for one that stalls on purpose. */
 const RECEIVE_TIMEOUT_MS = 120_000;
@@ -28,13 +31,16 @@ const PROBE_BODY_BYTES = 1024;
 /** The whole API. Closing the application ends event streams and waits; the services stay the caller's to close. */
 export async function buildApp(services: HttpServices): Promise<FastifyInstance> {
   const { app, closing } = createApp(services, services.limits.maxBodyBytes, services.random);
+  const stored = createStoredUsage(services.store, services.now);
+  installAccess(app, services);
   await installBodies(app, services.limits);
   await installOpenapi(app);
   const refuseOtherMethods = collectMethods(app);
-  registerGenerate(app, services, closing);
+  registerGenerate(app, services, { stored, closing });
   registerJobs(app, services, closing);
   registerAdapters(app, services);
   registerModels(app, services);
+  registerUsage(app, services, stored);
   registerProbes(app, services);
   registerProblems(app);
   registerOpenapi(app);
@@ -47,6 +53,8 @@ export async function buildApp(services: HttpServices): Promise<FastifyInstance>
 /** Probes and metrics alone, for a process that is only a worker. */
 export async function buildProbeApp(services: ProbeServices): Promise<FastifyInstance> {
   const { app } = createApp(services, PROBE_BODY_BYTES);
+  const { authenticate, rates } = services;
+  if (authenticate && rates) installAccess(app, { authenticate, rates });
   await installOpenapi(app);
   const refuseOtherMethods = collectMethods(app);
   registerProbes(app, services);

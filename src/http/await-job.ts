@@ -1,6 +1,6 @@
 /** Waiting for a job on behalf of a request. */
 import type { FastifyReply } from 'fastify';
-import type { GenerateQueue, JobRecord } from '../queue/queue.ts';
+import type { GenerateRecord, TenantGenerateQueue } from '../jobs/generate-queue.ts';
 
 /** Aborts when the reply's connection is gone, or when `closing` does. */
 export function connectionSignal(reply: FastifyReply, closing: AbortSignal): AbortSignal {
@@ -14,10 +14,10 @@ export function connectionSignal(reply: FastifyReply, closing: AbortSignal): Abo
  * The record once it is final, or as it last stood when the wait or the signal ended. Errors: those of `queue.watch`.
  */
 export async function awaitJob(
-  queue: Pick<GenerateQueue, 'watch'>,
-  record: JobRecord,
+  queue: Pick<TenantGenerateQueue, 'watch'>,
+  record: GenerateRecord,
   { waitSeconds, signal }: { waitSeconds: number; signal: AbortSignal },
-): Promise<JobRecord> {
+): Promise<GenerateRecord> {
   const stop = AbortSignal.any([signal, AbortSignal.timeout(waitSeconds * 1000)]);
   let last = record;
   try {

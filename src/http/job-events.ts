@@ -1,6 +1,7 @@
 /** Server-sent events of a job (WHATWG HTML §9.2): progress until a final event, resumable by event id. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { isFinal, type JobRecord } from '../queue/queue.ts';
+import type { GenerateRecord } from '../jobs/generate-queue.ts';
+import { isFinal } from '../queue/queue.ts';
 import { presentProgress } from './present-job.ts';
 import type { Job } from './schemas.ts';
 
@@ -13,7 +14,7 @@ const HEARTBEAT_MS = 15_000;
  * The event id of a record: rises with every report of progress and with every change of status at the same report. It
  * depends on the record alone, so a stream can be resumed at another process.
  */
-export function eventIdOf({ status, progress }: Pick<JobRecord, 'status' | 'progress'>): number {
+export function eventIdOf({ status, progress }: Pick<GenerateRecord, 'status' | 'progress'>): number {
   const rank = status === 'queued' ? 0 : status === 'processing' ? 1 : 2;
   return progress.sequence * 3 + rank;
 }
@@ -30,9 +31,9 @@ export function parseLastEventId(header: string | readonly string[] | undefined)
  * with it too. Errors of `records` pass through.
  */
 export async function* jobEvents(
-  records: AsyncIterable<JobRecord>,
+  records: AsyncIterable<GenerateRecord>,
   options: {
-    present: (record: JobRecord) => Job;
+    present: (record: GenerateRecord) => Job;
     signal: AbortSignal;
     lastEventId?: number | undefined;
     heartbeatMs?: number | undefined;

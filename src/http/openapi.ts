@@ -27,9 +27,11 @@ function unused(): never {
 /** `openapi/openapi.json` as it should be: the document of an application with the default limits. */
 export async function renderOpenapi(): Promise<string> {
   const app = await buildApp({
-    queue: { submit: unused, find: unused, list: unused, cancel: unused, watch: unused },
+    authenticate: unused,
+    rates: { take: unused },
+    queue: { of: unused },
     models: { list: unused, get: unused, default: unused, problems: [] },
-    store: { find: unused, read: unused, remove: unused, location: unused },
+    store: { of: unused },
     readiness: unused,
     metrics: createMetrics(),
     logger: createLogger({ level: 'silent' }),

@@ -1,7 +1,7 @@
 /** A job's record → what clients see of it. */
 import { sha256 } from '../base/digest.ts';
+import type { GenerateRecord, JobTimings } from '../jobs/generate-queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
-import type { JobRecord, JobTimings } from '../queue/queue.ts';
 import { adapterUrl, jobEventsUrl, jobUrl } from './links.ts';
 import { problemOf } from './problem.ts';
 import type { Job, JobProgressView } from './schemas.ts';
@@ -16,7 +16,7 @@ function inWholeMs(timings: JobTimings): JobTimings {
 }
 
 /** The adapters of a job: the promised ids, and what is known of those that were made. */
-function presentAdapters({ payload, result }: JobRecord, digests: boolean): Job['adapters'] {
+function presentAdapters({ payload, result }: GenerateRecord, digests: boolean): Job['adapters'] {
   const digestOf = digests ? payload.prompts.map((prompt) => sha256(prompt)) : [];
   return payload.adapterIds.map((id, adapter) => {
     const made = result?.adapters[adapter];
@@ -37,7 +37,7 @@ function presentAdapters({ payload, result }: JobRecord, digests: boolean): Job[
 
 /** The job as clients see it. `digests: false` leaves the prompts' digests out, for listings. */
 export function presentJob(
-  record: JobRecord,
+  record: GenerateRecord,
   { models, digests = true }: { models: ModelRegistry; digests?: boolean },
 ): Job {
   const { id, payload, progress, result, failure } = record;
@@ -82,7 +82,7 @@ export function presentJob(
 }
 
 /** The short form for progress events. */
-export function presentProgress(record: JobRecord): JobProgressView {
+export function presentProgress(record: GenerateRecord): JobProgressView {
   return {
     id: record.id,
     status: record.status,

@@ -13,6 +13,14 @@ const COMMON: readonly ProblemCode[] = [
   'headers-too-large',
   'internal',
 ];
+/** Failures of a route that needs a key. */
+export const ACCESS_FAILURES: readonly ProblemCode[] = [
+  'key-missing',
+  'key-invalid',
+  'key-expired',
+  'scope-missing',
+  'rate-limit-exceeded',
+];
 /** Failures of a route that changes something. */
 export const UNSAFE_FAILURES: readonly ProblemCode[] = [
   'cross-site-refused',

@@ -66,10 +66,45 @@ export const PROBLEMS = {
   },
   'url-invalid': { status: 400, meaning: 'The address has a broken percent-encoding.' },
   'request-malformed': { status: 400, meaning: 'The bytes are not a well-formed HTTP/1.1 request.' },
+  'key-missing': {
+    status: 401,
+    meaning:
+      'Send an API key as `Authorization: Bearer ld_…`. The operator has made it with `loradrop keys create`.',
+  },
+  'key-invalid': {
+    status: 401,
+    meaning: 'The key was never made here, or it was revoked. Ask the operator for one.',
+  },
+  'key-expired': { status: 401, meaning: 'The key’s time is over. Ask the operator for a new one.' },
+  'scope-missing': {
+    status: 403,
+    meaning: 'The key is for other operations. Use one with the scope that `detail` names.',
+  },
+  'rate-limit-exceeded': {
+    status: 429,
+    meaning: 'Send fewer requests. The `RateLimit` header of every answer tells how many are left.',
+    retryAfterSeconds: 1,
+  },
+  'quota-waiting-exceeded': {
+    status: 429,
+    meaning:
+      'Nothing was accepted. Wait until some of your jobs have ended; `GET /usage` tells how many wait.',
+    retryAfterSeconds: 5,
+  },
+  'quota-adapters-exceeded': {
+    status: 429,
+    meaning: 'Nothing was accepted. Delete adapters you no longer need, or ask for shorter retentions.',
+    retryAfterSeconds: 60,
+  },
+  'quota-stored-bytes-exceeded': {
+    status: 429,
+    meaning: 'Nothing was accepted. Delete adapters you no longer need, or ask for shorter retentions.',
+    retryAfterSeconds: 60,
+  },
   'cross-site-refused': {
     status: 403,
     meaning:
-      'A browser sent the request for a page of another site. The service has no authentication, so it refuses.',
+      'A browser sent the request for a page of another site. Send it from a program, or from a page of this service.',
   },
   'route-not-found': { status: 404, meaning: 'See `/docs` for the addresses there are.' },
   'method-not-allowed': { status: 405, meaning: 'The `Allow` header lists the methods of this address.' },
@@ -206,6 +241,10 @@ export const PROBLEMS = {
     status: 500,
     meaning: 'A defect. Tell the operator the `instance`: the log has the cause under it.',
   },
+  'access-undecided': { status: 500, meaning: 'The operator has to make a key, or to say `AUTH=off`.' },
+  'keys-file-invalid': { status: 500, meaning: 'The operator has to repair `API_KEYS_FILE`.' },
+  'key-name-taken': { status: 500, meaning: 'The operator has to choose another name for the key.' },
+  'key-name-unknown': { status: 500, meaning: 'The operator has to name a key that there is.' },
   'settings-invalid': { status: 500, meaning: 'The operator has to correct the settings.' },
   'queue-address-invalid': { status: 500, meaning: 'The operator has to correct `QUEUE_URL`.' },
   'job-handler-missing': { status: 500, meaning: 'A defect that stops the worker from starting.' },

@@ -1,8 +1,9 @@
 /** The shapes the API speaks, as schemas and their derived types. `$id`s become the components of the OpenAPI document. */
 import { type Static, type TSchema, Type } from 'typebox';
+import { SCOPES } from '../access/caller.ts';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { DTYPES } from '../base/dtype.ts';
-import { ID_PATTERN } from '../base/ids.ts';
+import { ID_PATTERN, TENANT_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
 import { Evaluation } from '../models/evaluation.ts';
@@ -453,6 +454,34 @@ export const ReadinessView = Type.Object(readinessFields, {
   description: 'Requests can be sent here.',
 });
 
+const used = (description: string) =>
+  Type.Object(
+    { used: Type.Integer(), limit: Type.Optional(Type.Integer({ description: 'Absent: no bound.' })) },
+    { description },
+  );
+
+/** The answer of `/usage`. */
+export const Usage = Type.Object(
+  {
+    tenant: Type.String({ pattern: TENANT_PATTERN }),
+    key: Type.Optional(Type.String({ description: 'Name of the key; absent where none is needed.' })),
+    scopes: Type.Array(Type.Enum([...SCOPES])),
+    expiresAt: Type.Optional(Type.String({ format: 'date-time', description: 'When the key expires.' })),
+    requests: Type.Object(
+      {
+        perSecond: Type.Optional(Type.Number({ description: 'On average.' })),
+        burst: Type.Optional(Type.Integer({ description: 'At once.' })),
+      },
+      { description: 'What the key may send. The `RateLimit` header of every answer tells what is left.' },
+    ),
+    waitingJobs: used('Jobs of the tenant that wait. Beyond the limit new ones get 429.'),
+    runningJobs: used('Jobs of the tenant that run. Beyond the limit they wait.'),
+    adapters: used('Adapters in the store.'),
+    storedBytes: used('Bytes of their files.'),
+  },
+  { $id: 'Usage', description: 'What a tenant uses of what it may.' },
+);
+
 /** The answer of `/readyz` when it is not: a problem with the same members besides. */
 export const UnreadinessDocument = Type.Object(
   { ...problemFields, instance: Type.String(), ...readinessFields },
@@ -475,4 +504,5 @@ export const COMPONENTS: readonly TSchema[] = [
   Liveness,
   ReadinessView,
   UnreadinessDocument,
+  Usage,
 ];

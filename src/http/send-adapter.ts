@@ -3,12 +3,12 @@ import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { adapterArchive } from '../adapter/archive.ts';
 import { storeErrors } from '../store/errors.ts';
-import type { AdapterStore, StoredAdapter, StoredFile } from '../store/store.ts';
+import type { StoredAdapter, StoredFile, TenantStore } from '../store/store.ts';
 import { parseByteRange } from './byte-range.ts';
 import { httpErrors } from './errors.ts';
 import { SERVED_FILES, type ServedFile } from './present-adapter.ts';
 
-type Reader = Pick<AdapterStore, 'read'>;
+type Reader = Pick<TenantStore, 'read'>;
 
 /** Media type of an archive. */
 export const ARCHIVE_TYPE = 'application/x-tar';

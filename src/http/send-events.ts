@@ -1,10 +1,16 @@
 /** Sending a job's events. */
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
+import type { TenantGenerateQueue } from '../jobs/generate-queue.ts';
 import { connectionSignal } from './await-job.ts';
 import { jobEvents } from './job-events.ts';
 import { presentJob } from './present-job.ts';
 import type { HttpServices } from './services.ts';
+
+/** Where events come from: the caller’s own jobs. */
+type EventSources = Pick<HttpServices, 'models' | 'heartbeatMs'> & {
+  readonly queue: Pick<TenantGenerateQueue, 'watch'>;
+};
 
 /** Media type of server-sent events. */
 export const EVENT_STREAM = 'text/event-stream';
@@ -14,7 +20,7 @@ export const EVENT_STREAM = 'text/event-stream';
  * the stream back; states it misses meanwhile are skipped, the final one never.
  */
 export function sendEvents(
-  { queue, models, heartbeatMs }: Pick<HttpServices, 'queue' | 'models' | 'heartbeatMs'>,
+  { queue, models, heartbeatMs }: EventSources,
   reply: FastifyReply,
   { id, lastEventId, closing }: { id: string; lastEventId?: number | undefined; closing: AbortSignal },
 ): FastifyReply {

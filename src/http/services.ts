@@ -3,12 +3,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
+import type { Authenticate } from '../access/authenticate.ts';
+import type { Scope } from '../access/caller.ts';
+import type { TenantGenerateQueue } from '../jobs/generate-queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { PromptLimits } from '../prompts/parse-prompts.ts';
-import type { GenerateQueue } from '../queue/queue.ts';
-import type { AdapterStore } from '../store/store.ts';
+import type { RequestRates } from '../queue/request-rates.ts';
+import type { TenantStore } from '../store/store.ts';
 
 /** Bounds on requests; each has a problem code of its own. */
 export type HttpLimits = PromptLimits & {
@@ -40,6 +43,11 @@ export type ProbeServices = {
   /** Never rejects: what does not answer is a part that is not ready. */
   readonly readiness: () => Promise<Readiness>;
   readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest'>;
+  /** Scope that `/metrics` needs; `public` by default. */
+  readonly metricsAccess?: Scope | 'public';
+  /** Who sends a request, and how often it may; absent where nothing needs a key. */
+  readonly authenticate?: Authenticate;
+  readonly rates?: RequestRates;
   readonly logger: Logger;
   /** Aborted when the process begins to stop: `/readyz` says 503 and new jobs are refused, all else goes on. */
   readonly draining?: AbortSignal;
@@ -47,9 +55,13 @@ export type ProbeServices = {
 
 /** Everything the API needs. */
 export type HttpServices = ProbeServices & {
-  readonly queue: Pick<GenerateQueue, 'submit' | 'find' | 'list' | 'cancel' | 'watch'>;
+  readonly authenticate: Authenticate;
+  readonly rates: RequestRates;
+  readonly queue: { of(tenant: string): TenantGenerateQueue };
   readonly models: ModelRegistry;
-  readonly store: Pick<AdapterStore, 'find' | 'read' | 'remove' | 'location'>;
+  readonly store: {
+    of(tenant: string): Pick<TenantStore, 'find' | 'read' | 'remove' | 'location' | 'usage'>;
+  };
   readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest' | 'accepted'>;
   readonly limits: HttpLimits;
   /** Bundles that the engine of this process does not load or run, with reasons that are safe to show. Absent without one. */

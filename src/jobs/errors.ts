@@ -12,6 +12,11 @@ export const jobErrors = defineErrors({
     title: 'The bundle is no longer the one the job was accepted for.',
     retryable: false,
   },
+  badPayload: {
+    code: 'job-payload-invalid',
+    title: 'The job does not have the form this version understands.',
+    retryable: false,
+  },
   noHandler: {
     code: 'job-handler-missing',
     title: 'A job of the catalogue has no handler.',

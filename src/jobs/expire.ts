@@ -1,12 +1,12 @@
 import type { Logger } from '../observability/logger.ts';
-import type { GenerateQueue } from '../queue/queue.ts';
 import type { AdapterStore } from '../store/store.ts';
+import type { GenerateQueue } from './generate-queue.ts';
 import type { JobHandler } from './workers.ts';
 
 /** What clean-up works with. */
 export type ExpireServices = {
   readonly queue: Pick<GenerateQueue, 'removeExpired'>;
-  readonly store: Pick<AdapterStore, 'expired' | 'remove'>;
+  readonly store: Pick<AdapterStore, 'expired' | 'of'>;
   readonly logger: Logger;
   readonly now?: () => number;
 };
@@ -23,9 +23,9 @@ export function createExpireHandler(services: ExpireServices): JobHandler<'expir
   const { queue, store, logger, now = Date.now } = services;
 
   const removeAdapters: Step = async () => {
-    const ids = await store.expired(now(), BATCH);
-    const removed = await Promise.all(ids.map((id) => store.remove(id)));
-    return { removed: removed.filter(Boolean).length, more: ids.length === BATCH };
+    const names = await store.expired(now(), BATCH);
+    const removed = await Promise.all(names.map(({ tenant, id }) => store.of(tenant).remove(id)));
+    return { removed: removed.filter(Boolean).length, more: names.length === BATCH };
   };
   const removeRecords: Step = () => queue.removeExpired(now(), BATCH);
 

@@ -5,19 +5,19 @@ import type { Engine } from '../inference/engine.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
-import type { JobAdapter, JobResult, JobTimings } from '../queue/queue.ts';
 import { storeErrors } from '../store/errors.ts';
-import type { AdapterStore, StoredAdapter } from '../store/store.ts';
+import type { AdapterFacts, AdapterStore, StoredAdapter, TenantStore } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
 import { jobErrors } from './errors.ts';
+import type { GenerateResult, JobAdapter, JobTimings } from './generate-queue.ts';
 import {
   type AdapterRequest,
   type AdapterStage,
   adapterFraction,
   adapterSize,
   contentKey,
-  makeAdapter,
   promptDigests,
+  writeAdapter,
 } from './make-adapter.ts';
 import type { JobContext, JobHandler } from './workers.ts';
 
@@ -25,7 +25,7 @@ import type { JobContext, JobHandler } from './workers.ts';
 export type GenerateServices = {
   readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
   readonly models: { get(id: string): Bundle };
-  readonly store: AdapterStore;
+  readonly store: Pick<AdapterStore, 'of'>;
   readonly metrics: Pick<Metrics, 'adapters' | 'adapterBytes' | 'prompts' | 'stageSeconds'>;
   readonly logger: Logger;
   /** Writes prompt text to the log, at debug level. */
@@ -73,7 +73,7 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
     const adapters: JobAdapter[] = [];
     for (let index = 0; index < payload.draws.length; index++) {
       context.signal.throwIfAborted();
-      adapters.push(await provideAdapter(services, context, bundle, index, tally));
+      adapters.push(await findOrCreateAdapter(services, context, bundle, index, tally));
     }
     timings.totalMs = now() - payload.acceptedAt;
 
@@ -84,20 +84,21 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
         ms / 1000,
       );
     }
-    return { adapters, device, ...tally } satisfies JobResult;
+    return { adapters, device, ...tally } satisfies GenerateResult;
   };
 }
 
 /** Publishes adapter `index` of the job: kept from an earlier run, copied from an equal one, or made. */
-async function provideAdapter(
+async function findOrCreateAdapter(
   services: GenerateServices,
   context: JobContext<'generate'>,
   bundle: Bundle,
   index: number,
   tally: Tally,
 ): Promise<JobAdapter> {
-  const { engine, store, metrics, logger, logPrompts, now = Date.now } = services;
-  const { payload, signal, id: jobId } = context;
+  const { engine, metrics, logger, logPrompts, now = Date.now } = services;
+  const { payload, signal, id: jobId, tenant } = context;
+  const store = services.store.of(tenant);
   const id = payload.adapterIds[index]!;
   const request: AdapterRequest = {
     bundle,
@@ -141,7 +142,7 @@ async function provideAdapter(
 
   const draft = await store.draft(id);
   try {
-    const { inference, writingMs } = await makeAdapter(
+    const { inference, writingMs } = await writeAdapter(
       engine,
       request,
       (name, content) => draft.write(name, content, { signal }),
@@ -173,9 +174,9 @@ async function provideAdapter(
 
 /** Publishes `id` as a copy of an adapter with the same content, if the store has one. */
 async function copyEqual(
-  store: AdapterStore,
+  store: TenantStore,
   id: string,
-  record: Omit<StoredAdapter, 'id' | 'files'>,
+  record: AdapterFacts,
 ): Promise<StoredAdapter | undefined> {
   const equal = await store.findByContent(record.contentKey);
   if (!equal) return undefined;

@@ -80,7 +80,7 @@ export function contentKey(
   });
 }
 
-/** What {@link inferAdapter} reports. */
+/** What {@link generateMatrices} reports. */
 type AdapterProgress = InferenceProgress | { stage: 'writing'; fraction: number };
 
 /** An adapter whose tensors can be read once, in the order of the PEFT file. */
@@ -95,7 +95,7 @@ export type InferredAdapter = {
  * Runs the engine and turns weight tokens into tensors one by one, so that memory stays bounded by the largest matrix. Who
  * may fail before the first one calls `inference.release()`. Errors: those of the engine.
  */
-export async function inferAdapter(
+export async function generateMatrices(
   engine: Pick<Engine, 'infer'>,
   { bundle, prompts }: Pick<AdapterRequest, 'bundle' | 'prompts'>,
   options: { signal?: AbortSignal; onProgress?: (progress: AdapterProgress) => void } = {},
@@ -121,7 +121,7 @@ export async function inferAdapter(
  * Runs the engine and writes the adapter tensor by tensor, in the order of the file, so that memory stays bounded by the
  * largest matrix. Errors: those of the engine, `adapter-not-finite`, those of the writer.
  */
-export async function makeAdapter<File>(
+export async function writeAdapter<File>(
   engine: Pick<Engine, 'infer'>,
   request: AdapterRequest,
   write: FileWriter<File>,
@@ -130,7 +130,7 @@ export async function makeAdapter<File>(
   const { bundle, dtype } = request;
   const { layout, base } = bundle.manifest;
   const { signal } = options;
-  const { tensors, matrices, inference } = await inferAdapter(engine, request, options);
+  const { tensors, matrices, inference } = await generateMatrices(engine, request, options);
   const startedAt = performance.now();
   try {
     const weights = await write(

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { TenantId } from '../base/ids.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { BullQueue, StoredBullJob } from '../queue/backend.ts';
 import { canceledFailure } from '../queue/job-record.ts';
@@ -8,13 +9,12 @@ import { fromQueueId } from '../queue/stored-job.ts';
 import { jobErrors } from './errors.ts';
 
 /** Abort reason: this worker stops, and the job goes back to the queue unless it ends in time. */
-export const HAND_BACK = new Error('The worker stops; the job goes back to the queue.');
+export const WORKER_STOPPING = new Error('The worker stops; the job goes back to the queue.');
 /** Abort reason: this worker no longer holds the job, so whatever it does is for nothing. */
-export const LOST = new Error('The job was given to another worker.');
+export const LOCK_LOST = new Error('The job was given to another worker.');
 
 /** What a handler knows of the run it carries out. */
-export type RunContext<P> = {
-  readonly id: string;
+export type RunContext<P> = TenantId & {
   readonly payload: P;
   /** 1 for the first run of the job. */
   readonly attempt: number;
@@ -29,7 +29,7 @@ export type RunJobOptions<P, R> = {
   readonly job: StoredBullJob;
   readonly payload: P;
   readonly handler: (context: RunContext<P>) => Promise<R>;
-  /** Ends the run from outside, with {@link HAND_BACK} or {@link LOST}. */
+  /** Ends the run from outside, with {@link WORKER_STOPPING} or {@link LOCK_LOST}. */
   readonly run: AbortController;
   /** Where the job's record is read to see whether it was canceled. */
   readonly queue: Pick<BullQueue, 'getJob'>;
@@ -71,7 +71,7 @@ export async function runJob<P, R>(options: RunJobOptions<P, R>): Promise<R> {
     for (;;) {
       await delay(pollCancelMs, undefined, { signal: ended.signal });
       const record = await queue.getJob(queueId).catch(() => 'unreadable' as const);
-      if (record === undefined) run.abort(LOST);
+      if (record === undefined) run.abort(LOCK_LOST);
       else if (record !== 'unreadable' && record.data.canceled) run.abort(canceledFailure());
     }
   };
@@ -79,9 +79,9 @@ export async function runJob<P, R>(options: RunJobOptions<P, R>): Promise<R> {
 
   try {
     progress.report({ stage: 'loading', fraction: 0, adapter: 0 });
-    const context = { id: fromQueueId(queueId), payload, attempt: job.attemptsStarted, signal };
+    const context = { ...fromQueueId(queueId), payload, attempt: job.attemptsStarted, signal };
     const output = await Promise.race([handler({ ...context, report: progress.report }), stuck]);
-    if (signal.aborted && signal.reason !== HAND_BACK) throw signal.reason;
+    if (signal.aborted && signal.reason !== WORKER_STOPPING) throw signal.reason;
     return output;
   } catch (error) {
     throw signal.aborted ? signal.reason : error;

@@ -1,22 +1,24 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { UnrecoverableError, WaitingError } from 'bullmq';
 import { toLoradropError } from '../base/errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { BullQueue, BullWorker, QueueBackend, StoredBullJob } from '../queue/backend.ts';
 import { queueErrors } from '../queue/errors.ts';
 import { canceledFailure, encodeFailure } from '../queue/job-record.ts';
-import type { JobResult } from '../queue/queue.ts';
-import { fromQueueId, readPayload, storeJob } from '../queue/stored-job.ts';
+import { finalFailure, letGo, putOff } from '../queue/run-outcomes.ts';
+import { fromQueueId, storeJob } from '../queue/stored-job.ts';
+import { createTurns, type Turns } from '../queue/turns.ts';
 import { JOB_CATALOG, type JobName, type JobPayload, type JobTiming } from './catalog.ts';
 import { jobErrors } from './errors.ts';
-import { HAND_BACK, LOST, type RunContext, runJob } from './run-job.ts';
+import type { GenerateResult } from './generate-queue.ts';
+import { readPayload } from './read-payload.ts';
+import { LOCK_LOST, type RunContext, runJob, WORKER_STOPPING } from './run-job.ts';
 
 /** What the clean-up job did. */
 export type ExpireResult = { readonly adapters: number; readonly records: number };
 
 /** What a job's handler hands back, by name. */
-export type JobOutput<N extends JobName> = { generate: JobResult; expire: ExpireResult }[N];
+export type JobOutput<N extends JobName> = { generate: GenerateResult; expire: ExpireResult }[N];
 
 /** What a handler knows of the run it carries out, by the job's name. */
 export type JobContext<N extends JobName> = RunContext<JobPayload<N>>;
@@ -68,11 +70,22 @@ const LET_GO_MS = 10_000;
  * seen ten of them end is most likely the cause.
  */
 const MAX_STALLED = 10;
+/** How long a job waits whose tenant runs as many as it may, unless one of them ends before. */
+const HELD_MS = 15_000;
 /** Failed runs of clean-up that are kept to look at. */
 const MAX_FAILED_BY_CLOCK = 10;
 
+/** A job as logs name it. */
+function named(queueId: string) {
+  const { tenant, id } = fromQueueId(queueId);
+  return { tenant, jobId: id };
+}
+
 /** How a run ended, for logs and metrics. */
-type Outcome = 'succeeded' | 'failed' | 'retried' | 'canceled' | 'handed-back' | 'lost';
+type Outcome = 'succeeded' | 'failed' | 'retried' | 'canceled' | 'handed-back' | 'lost' | 'held';
+
+/** The queue that a job comes from, and its turns where tenants share it. */
+type Line = { readonly queue: BullQueue; readonly turns: Turns | undefined };
 
 /**
  * Starts workers for every job of the catalogue, and the clock of those that run by themselves. Errors:
@@ -93,19 +106,15 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   let closing = false;
   let closed: Promise<void> | undefined;
 
-  async function run<N extends JobName>(
-    name: N,
-    queue: BullQueue,
-    job: StoredBullJob,
-  ): Promise<JobOutput<N>> {
+  async function run<N extends JobName>(name: N, { queue }: Line, job: StoredBullJob): Promise<JobOutput<N>> {
     if (job.data.canceled) throw canceledFailure();
     const controller = new AbortController();
     const queueId = job.id ?? '';
     runs.set(queueId, controller);
     try {
       // BullMQ may still hand a job over after it was told to close.
-      if (closing) throw HAND_BACK;
-      const payload = readPayload(name, job.data);
+      if (closing) throw WORKER_STOPPING;
+      const payload = readPayload(name, job.data.payload);
       const handler = handlers[name] as JobHandler<N>;
       const limits = { pollCancelMs, letGoMs, now };
       return await runJob({
@@ -123,11 +132,13 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   }
 
   const logOf = (name: JobName, job: StoredBullJob) =>
-    logger.child({ job: name, jobId: fromQueueId(job.id ?? ''), run: job.attemptsStarted });
+    logger.child({ job: name, ...named(job.id ?? ''), run: job.attemptsStarted });
 
   function note(name: JobName, job: StoredBullJob, outcome: Outcome, error?: unknown): void {
     const code =
-      error === undefined || error === HAND_BACK || error === LOST ? '' : toLoradropError(error).code;
+      error === undefined || error === WORKER_STOPPING || error === LOCK_LOST
+        ? ''
+        : toLoradropError(error).code;
     const log = logOf(name, job);
     if (outcome === 'failed' || outcome === 'retried') log.warn({ outcome, code, err: error }, 'run failed');
     else log.info({ outcome }, 'run ended');
@@ -138,35 +149,43 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   }
 
   /** What BullMQ is told of a run: its output, or an error that says whether to try again. */
-  async function process(
-    name: JobName,
-    queue: BullQueue,
-    job: StoredBullJob,
-    token?: string,
-  ): Promise<unknown> {
+  async function process(name: JobName, line: Line, job: StoredBullJob, token?: string): Promise<unknown> {
+    const { turns } = line;
+    const log = logOf(name, job);
+    const inTurn = (step: Promise<void> | undefined) =>
+      step?.catch((cause) => log.warn({ err: cause }, 'turns between tenants not kept'));
+    if (turns && !(await turns.mayRun(job))) {
+      await job.moveToDelayed(now() + HELD_MS, token);
+      note(name, job, 'held');
+      throw putOff();
+    }
+    const started = inTurn(turns?.started(job));
+    let again = false;
     try {
-      const output = await run(name, queue, job);
+      const output = await run(name, line, job);
       note(name, job, 'succeeded');
       return output;
     } catch (error) {
-      if (error === HAND_BACK) {
+      again = error === WORKER_STOPPING;
+      if (error === WORKER_STOPPING) {
         // If this fails the hold runs out and another worker takes the job a little later.
-        await job
-          .moveToWait(token)
-          .catch((cause) => logOf(name, job).warn({ err: cause }, 'not handed back'));
+        await job.moveToWait(token).catch((cause) => log.warn({ err: cause }, 'not handed back'));
         note(name, job, 'handed-back', error);
-        throw new WaitingError();
+        throw letGo();
       }
-      if (error === LOST) {
+      if (error === LOCK_LOST) {
         note(name, job, 'lost', error);
-        throw new WaitingError();
+        throw letGo();
       }
       const failure = toLoradropError(error);
-      const again = failure.retryable && job.attemptsMade + 1 < (job.opts.attempts ?? 1);
+      again = failure.retryable && job.attemptsMade + 1 < (job.opts.attempts ?? 1);
       const outcome = failure.code === canceledFailure().code ? 'canceled' : again ? 'retried' : 'failed';
       note(name, job, outcome, failure);
       const reason = encodeFailure(failure);
-      throw again ? new Error(reason) : new UnrecoverableError(reason);
+      throw again ? new Error(reason) : finalFailure(reason);
+    } finally {
+      await started;
+      await inTurn(turns?.ended(job, { again }));
     }
   }
 
@@ -174,7 +193,10 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
     const { everyMs, attempts }: JobTiming = JOB_CATALOG[name].timing;
     const queue = backend.queue(name);
     queues.push(queue);
-    const worker = backend.worker(name, (job, token) => process(name, queue, job, token), {
+    // Jobs of the clock belong to no tenant.
+    const turns = everyMs === undefined ? createTurns(queue, backend.index(name), now) : undefined;
+    const line: Line = { queue, turns };
+    const worker = backend.worker(name, (job, token) => process(name, line, job, token), {
       concurrency: everyMs === undefined ? concurrency : 1,
       lockMs,
       stalledMs,
@@ -182,10 +204,10 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
     });
     workers.push(worker);
     worker.on('stalled', (queueId) => {
-      logger.warn({ job: name, jobId: fromQueueId(queueId) }, 'a job lost its worker and waits again');
+      logger.warn({ job: name, ...named(queueId) }, 'a job lost its worker and waits again');
     });
     worker.on('lockRenewalFailed', (queueIds) => {
-      for (const queueId of queueIds) runs.get(queueId)?.abort(LOST);
+      for (const queueId of queueIds) runs.get(queueId)?.abort(LOCK_LOST);
     });
     await worker.waitUntilReady();
     if (everyMs !== undefined) {
@@ -194,7 +216,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
         { every: everyMs },
         {
           name,
-          data: storeJob<JobName>({} as JobPayload<JobName>),
+          data: storeJob({}),
           opts: { attempts, removeOnComplete: true, removeOnFail: MAX_FAILED_BY_CLOCK, stackTraceLimit: 0 },
         },
       );
@@ -204,7 +226,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   async function stop(drainMs: number): Promise<void> {
     closing = true;
     const handBack = () => {
-      for (const controller of runs.values()) controller.abort(HAND_BACK);
+      for (const controller of runs.values()) controller.abort(WORKER_STOPPING);
     };
     // BullMQ's orderly end waits for a connection that is down, so there it is not tried: the holds run out by themselves.
     const reachable = await backend.ready().then(

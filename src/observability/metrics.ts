@@ -13,10 +13,14 @@ type EngineView = {
 /** What the queue shows of itself. */
 type QueueView = { readonly waiting: number; readonly active: number; readonly delayed: number };
 
+/** What the API keys show of themselves. */
+type KeysView = { readonly size: number; readonly damaged: boolean };
+
 /** Where gauges read their values when they are scraped; absent where a process has no such part. */
 export type MetricSources = {
   readonly engine?: () => EngineView;
   readonly queue?: () => Promise<QueueView>;
+  readonly keys?: () => KeysView;
 };
 
 /** The process's metrics. */
@@ -77,7 +81,7 @@ export function createMetrics(sources: MetricSources = {}) {
     registers,
   });
 
-  const { engine, queue } = sources;
+  const { engine, queue, keys } = sources;
   if (engine) {
     new Gauge({
       name: 'loradrop_engine_state',
@@ -134,6 +138,25 @@ export function createMetrics(sources: MetricSources = {}) {
         const counts = await queue().catch(() => undefined);
         this.reset();
         for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
+      },
+    });
+  }
+
+  if (keys) {
+    new Gauge({
+      name: 'loradrop_api_keys',
+      help: 'API keys that hold, expired ones included.',
+      registers,
+      collect() {
+        this.set(keys().size);
+      },
+    });
+    new Gauge({
+      name: 'loradrop_api_keys_file_damaged',
+      help: '1 while the file of API keys cannot be used and the last good keys hold.',
+      registers,
+      collect() {
+        this.set(keys().damaged ? 1 : 0);
       },
     });
   }

@@ -2,13 +2,15 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { createPostgresBackend, DEFAULT_SCHEMA, runMigrations } from 'bullmq';
+import { RateLimiterMemory } from 'rate-limiter-flexible';
 import type { Logger } from '../observability/logger.ts';
-import { answering } from './answering.ts';
 import type { QueueBackend } from './backend.ts';
 import { type BullFactory, bullObjects } from './bull-objects.ts';
 import { lockDirectory } from './directory-lock.ts';
 import { createJobIndexTables, type SqlQueries, sqlJobIndex } from './job-index-sql.ts';
 import { pglitePool } from './pglite-pool.ts';
+import { createRequestRates } from './request-rates.ts';
+import { withQueueTimeout } from './with-queue-timeout.ts';
 
 /** In one process nothing can be unreachable; a call only waits for those before it and for other work of the process. */
 const ANSWER_TIMEOUT_MS = 30_000;
@@ -50,9 +52,14 @@ export async function openPgliteBackend(options: {
       kind: 'embedded',
       answerTimeoutMs: ANSWER_TIMEOUT_MS,
       ...bullObjects({ producers: factory, consumers: factory, eventWaitMs: EVENT_WAIT_MS, logger }),
+      // One process has the directory, so its memory is where all requests are counted.
+      rates: createRequestRates(
+        ({ burst, windowSeconds }) => new RateLimiterMemory({ points: burst, duration: windowSeconds }),
+        logger,
+      ),
       index: (name) => sqlJobIndex(pool, name),
       ready: async () => {
-        await answering(pool.query('SELECT 1'), ANSWER_TIMEOUT_MS);
+        await withQueueTimeout(pool.query('SELECT 1'), ANSWER_TIMEOUT_MS);
       },
       close: () => (closed ??= closeAll()),
     };

@@ -1,10 +1,12 @@
 import { createPostgresBackend, DEFAULT_SCHEMA, type PgPool, runMigrations } from 'bullmq';
 import { Pool } from 'pg';
+import { RateLimiterPostgres } from 'rate-limiter-flexible';
 import type { Logger } from '../observability/logger.ts';
-import { answering } from './answering.ts';
 import type { QueueBackend } from './backend.ts';
 import { type BullFactory, bullObjects } from './bull-objects.ts';
 import { createJobIndexTables, sqlJobIndex } from './job-index-sql.ts';
+import { createRequestRates } from './request-rates.ts';
+import { withQueueTimeout } from './with-queue-timeout.ts';
 
 /** A healthy server answers in milliseconds; a client of the API should hear of a dead one before it gives up itself. */
 const ANSWER_TIMEOUT_MS = 2000;
@@ -44,7 +46,7 @@ export async function openPostgresBackend(options: { url: string; logger: Logger
     }
   };
   try {
-    await answering(migrate(), MIGRATION_TIMEOUT_MS);
+    await withQueueTimeout(migrate(), MIGRATION_TIMEOUT_MS);
   } catch (error) {
     await pool.end();
     throw error;
@@ -57,9 +59,22 @@ export async function openPostgresBackend(options: { url: string; logger: Logger
     kind: 'postgres',
     answerTimeoutMs: ANSWER_TIMEOUT_MS,
     ...bullObjects({ producers: factory, consumers: factory, eventWaitMs: EVENT_WAIT_MS, logger }),
+    rates: createRequestRates(
+      ({ burst, windowSeconds }) =>
+        new RateLimiterPostgres({
+          storeClient: pool,
+          storeType: 'pool',
+          schemaName: 'loradrop',
+          tableName: 'request_rates',
+          tableCreated: true,
+          points: burst,
+          duration: windowSeconds,
+        }),
+      logger,
+    ),
     index: (name) => sqlJobIndex(pool, name),
     ready: async () => {
-      await answering(pool.query('SELECT 1'), ANSWER_TIMEOUT_MS);
+      await withQueueTimeout(pool.query('SELECT 1'), ANSWER_TIMEOUT_MS);
     },
     close: () => (closed ??= pool.end()),
   };

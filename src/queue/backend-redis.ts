@@ -1,11 +1,13 @@
 import { createRedisBackend } from 'bullmq';
 import { Cluster, Redis } from 'ioredis';
+import { RateLimiterRedis } from 'rate-limiter-flexible';
 import type { Logger } from '../observability/logger.ts';
-import { answering } from './answering.ts';
 import type { QueueBackend } from './backend.ts';
 import { bullObjects, KEY_PREFIX } from './bull-objects.ts';
 import { redisJobIndex } from './job-index-redis.ts';
 import { parseRedisAddress, type RedisAddress } from './redis-address.ts';
+import { createRequestRates } from './request-rates.ts';
+import { withQueueTimeout } from './with-queue-timeout.ts';
 
 /** A healthy Redis answers in milliseconds; a client of the API should hear of a dead one before it gives up itself. */
 const ANSWER_TIMEOUT_MS = 2000;
@@ -41,7 +43,8 @@ async function connected(redis: Redis | Cluster): Promise<void> {
 
 /** Ends a connection in order where there is one, else at once. */
 async function end(redis: Redis | Cluster): Promise<void> {
-  if (redis.status === 'ready') await answering(redis.quit(), ANSWER_TIMEOUT_MS).catch(() => undefined);
+  if (redis.status === 'ready')
+    await withQueueTimeout(redis.quit(), ANSWER_TIMEOUT_MS).catch(() => undefined);
   redis.disconnect();
 }
 
@@ -76,7 +79,7 @@ export async function openRedisBackend(options: { url: string; logger: Logger })
     return closed;
   };
   try {
-    await answering(
+    await withQueueTimeout(
       Promise.all([connected(producer), connected(consumer)]).then(() => warnOfEviction(producer, logger)),
       ANSWER_TIMEOUT_MS,
     );
@@ -93,9 +96,19 @@ export async function openRedisBackend(options: { url: string; logger: Logger })
       eventWaitMs: EVENT_WAIT_MS,
       logger,
     }),
+    rates: createRequestRates(
+      ({ burst, windowSeconds }) =>
+        new RateLimiterRedis({
+          storeClient: producer,
+          keyPrefix: `${KEY_PREFIX}:rate`,
+          points: burst,
+          duration: windowSeconds,
+        }),
+      logger,
+    ),
     index: (name) => redisJobIndex(producer, `${KEY_PREFIX}:index:${name}`),
     ready: async () => {
-      await answering(producer.ping(), ANSWER_TIMEOUT_MS);
+      await withQueueTimeout(producer.ping(), ANSWER_TIMEOUT_MS);
     },
     close,
   };

@@ -1,6 +1,6 @@
 import type { IQueueBackend, Job, JobProgress, Processor, Queue, QueueEvents, Worker } from 'bullmq';
-import type { JobName } from '../jobs/catalog.ts';
 import type { JobIndex } from './job-index.ts';
+import type { RequestRates } from './request-rates.ts';
 import type { StoredJob } from './stored-job.ts';
 
 /** A BullMQ job of ours, on any backend. */
@@ -32,12 +32,14 @@ export type QueueBackend = {
   readonly kind: 'embedded' | 'redis' | 'postgres';
   /** Longest a call may take before the queue counts as down. */
   readonly answerTimeoutMs: number;
-  /** For producers: fails at once while the connection is down. */
-  queue(name: JobName): BullQueue;
+  /** By the catalogue's name of a job. For producers: fails at once while the connection is down. */
+  queue(name: string): BullQueue;
   /** For consumers: waits for the connection to come back. */
-  worker(name: JobName, processor: Processor<StoredJob>, options: BullWorkerOptions): BullWorker;
-  events(name: JobName): BullEvents;
-  index(name: JobName): JobIndex;
+  worker(name: string, processor: Processor<StoredJob>, options: BullWorkerOptions): BullWorker;
+  events(name: string): BullEvents;
+  index(name: string): JobIndex;
+  /** Counts requests for all processes that share the backend. */
+  readonly rates: RequestRates;
   /** Rejects with `queue-unavailable` when the backend does not answer. */
   ready(): Promise<void>;
   close(): Promise<void>;

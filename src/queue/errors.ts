@@ -10,14 +10,14 @@ export const queueErrors = defineErrors({
   },
   finished: { code: 'job-finished', title: 'The job has already ended.', retryable: false },
   full: { code: 'queue-full', title: 'Too many jobs are waiting.', retryable: true },
+  tenantFull: {
+    code: 'quota-waiting-exceeded',
+    title: 'As many of your jobs are waiting as may.',
+    retryable: true,
+  },
   unavailable: { code: 'queue-unavailable', title: 'The queue does not answer.', retryable: true },
   badAddress: { code: 'queue-address-invalid', title: 'The queue address is not usable.', retryable: false },
   badCursor: { code: 'cursor-invalid', title: 'The cursor is not one of this list.', retryable: false },
-  badPayload: {
-    code: 'job-payload-invalid',
-    title: 'The job does not have the form this version understands.',
-    retryable: false,
-  },
   workersLost: {
     code: 'workers-lost',
     title: 'Every worker that took the job ended before it was done.',

@@ -1,9 +1,8 @@
 import { baseErrors, type LoradropError, toLoradropError } from '../base/errors.ts';
-import type { GeneratePayload } from '../jobs/catalog.ts';
 import type { StoredBullJob } from './backend.ts';
 import { queueErrors } from './errors.ts';
-import type { JobFailure, JobProgress, JobRecord, JobResult, JobStatus } from './queue.ts';
-import { fromQueueId } from './stored-job.ts';
+import type { JobFailure, JobProgress, JobRecord, JobStatus } from './queue.ts';
+import { envelopeOf, fromQueueId } from './stored-job.ts';
 
 /** What BullMQ stores as the reason when a job lost its worker more often than is allowed. */
 const STALLED_TOO_OFTEN = 'job stalled more than allowable limit';
@@ -63,15 +62,15 @@ export function toJobRecord(
   const startedAt = canceled ? canceled.startedAt : status === 'queued' ? undefined : job.processedOn;
   const finishedAt = canceled ? canceled.at : job.finishedOn;
   return {
-    id: fromQueueId(job.id ?? ''),
+    ...fromQueueId(job.id ?? ''),
     status,
-    payload: JSON.parse(job.data.payload) as GeneratePayload,
+    payload: envelopeOf(job.data),
     progress: progressOf(job, status),
     attempts: canceled ? canceled.attempts : job.attemptsStarted,
     ...(status === 'queued' && position !== undefined && { position }),
     ...(startedAt !== undefined && { startedAt }),
     ...(finishedAt !== undefined && { finishedAt }),
-    ...(status === 'succeeded' && { result: job.returnvalue as JobResult }),
+    ...(status === 'succeeded' && { result: job.returnvalue }),
     ...(status === 'failed' && { failure: decodeFailure(job.failedReason) }),
   };
 }

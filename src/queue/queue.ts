@@ -1,6 +1,6 @@
-/** The generation queue as the HTTP edge and the workers see it, and the record of a job that clients read. */
+/** The queue as the HTTP edge and the workers see it, and the record of a job that clients read. */
 import type { FieldError } from '../base/errors.ts';
-import type { GeneratePayload } from '../jobs/catalog.ts';
+import type { TenantId } from '../base/ids.ts';
 
 /** Where a job stands. `canceled` holds from the moment of cancellation, even while a worker still lets go. */
 export const JOB_STATUSES = ['queued', 'processing', 'succeeded', 'failed', 'canceled'] as const;
@@ -25,39 +25,6 @@ export type JobProgress = {
   readonly adapter: number;
 };
 
-/** Milliseconds by stage, summed over the adapters of the job. `queuedMs` counts from acceptance to the last start. */
-export type JobTimings = {
-  readonly queuedMs: number;
-  readonly loadingMs: number;
-  readonly batchingMs: number;
-  readonly embeddingMs: number;
-  readonly decodingMs: number;
-  readonly writingMs: number;
-  readonly totalMs: number;
-};
-
-/** A finished adapter of a job. */
-export type JobAdapter = {
-  readonly id: string;
-  readonly bytes: number;
-  readonly sha256: string;
-  readonly tensors: number;
-  readonly parameters: number;
-  /** SHA-256 of each chosen prompt, in condition order. */
-  readonly promptDigests: readonly string[];
-  /** True when an equal adapter was in the store and the decoder did not run. */
-  readonly fromStore: boolean;
-};
-
-/** What a worker hands back when a job is done. */
-export type JobResult = {
-  readonly adapters: readonly JobAdapter[];
-  readonly timings: JobTimings;
-  readonly device: string;
-  readonly promptsEncoded: number;
-  readonly promptsCached: number;
-};
-
 /** Why a job failed, as a client may see it. */
 export type JobFailure = {
   readonly code: string;
@@ -66,12 +33,25 @@ export type JobFailure = {
   readonly fields?: readonly FieldError[];
 };
 
-/** A job as it stands at one moment. */
-export type JobRecord = {
-  readonly id: string;
+/** What the queue itself reads in a payload; the rest is the handler's alone. */
+export type JobEnvelope = {
+  /** Milliseconds since the epoch. */
+  readonly acceptedAt: number;
+  /** How long the record is kept after the job's end. */
+  readonly retentionSeconds: number;
+  /** 0 (background) … 9 (urgent), among the jobs of one tenant. */
+  readonly priority: number;
+  /** Digest of the request as the client sent it, so that one id or key cannot stand for two requests. */
+  readonly fingerprint: string;
+  /** The bundle's id, by which lists are filtered. */
+  readonly model: string;
+};
+
+/** A job as it stands at one moment; `P` is its payload, `R` what its handler hands back. */
+export type JobRecord<P extends JobEnvelope = JobEnvelope, R = unknown> = TenantId & {
   readonly status: JobStatus;
-  readonly payload: GeneratePayload;
-  /** Jobs that will start before it; only while queued. */
+  readonly payload: P;
+  /** Jobs of the same tenant that will start before it; only while queued. */
   readonly position?: number;
   readonly progress: JobProgress;
   /** Runs begun so far. */
@@ -79,7 +59,7 @@ export type JobRecord = {
   /** Milliseconds since the epoch. */
   readonly startedAt?: number;
   readonly finishedAt?: number;
-  readonly result?: JobResult;
+  readonly result?: R;
   readonly failure?: JobFailure;
 };
 
@@ -95,38 +75,57 @@ export type JobQuery = {
   readonly limit: number;
 };
 
-/** What the caller of submit knows of the id. */
+/** What a tenant may take of the queue; absent: as much as there is. */
+export type JobQuota = {
+  /** Jobs that may wait. Calls that overlap can exceed it by as many as they are. */
+  readonly maxWaiting?: number;
+  /** Jobs that may run at once; further ones wait. */
+  readonly maxRunning?: number;
+};
+
+/** What the caller of submit knows of the id and of the tenant. */
 export type SubmitOptions = {
   /** The id is new for certain (the service has just drawn it), so nobody needs to look whether it exists. */
   readonly fresh?: boolean;
+  readonly quota?: JobQuota;
 };
 
-/** Accepts, shows and cancels generation jobs, the same over every backend. */
-export type GenerateQueue = {
+/** What a tenant has in the queue now. */
+export type QueueUsage = { readonly waiting: number; readonly running: number };
+
+/** Accepts, shows and cancels the jobs of one tenant; those of others do not exist here. */
+export type TenantQueue<P extends JobEnvelope = JobEnvelope, R = unknown> = {
   /**
    * Accepts a job durably. With an id that exists, nothing is added: the existing record comes back with
-   * `created: false` when its fingerprint is the same, else `job-conflict`. Errors: `queue-full`, `queue-unavailable`;
-   * after the latter the job may have been accepted all the same, which submitting the same id again tells.
+   * `created: false` when its fingerprint is the same, else `job-conflict`. Errors: `queue-full`, `quota-waiting-exceeded`,
+   * `queue-unavailable`; after the last one the job may have been accepted all the same, which submitting the same id again
+   * tells.
    */
   submit(
     id: string,
-    payload: GeneratePayload,
+    payload: P,
     options?: SubmitOptions,
-  ): Promise<{ readonly record: JobRecord; readonly created: boolean }>;
-  find(id: string): Promise<JobRecord | undefined>;
+  ): Promise<{ readonly record: JobRecord<P, R>; readonly created: boolean }>;
+  find(id: string): Promise<JobRecord<P, R> | undefined>;
   /**
    * Newest first. A page may be short, even empty, and still have a `nextCursor`: the work of one call is bounded.
    * Errors: `cursor-invalid`.
    */
-  list(query: JobQuery): Promise<{ readonly jobs: readonly JobRecord[]; readonly nextCursor?: string }>;
+  list(query: JobQuery): Promise<{ readonly jobs: readonly JobRecord<P, R>[]; readonly nextCursor?: string }>;
   /** Cancels queued or running work on any process. Errors: `job-not-found`, `job-finished`. */
-  cancel(id: string): Promise<JobRecord>;
+  cancel(id: string): Promise<JobRecord<P, R>>;
   /**
    * The record now, then each time it changes, ending after a final status. Intermediate states may be skipped,
    * the last never. Errors: `job-not-found`; `queue-unavailable` when it cannot be read at first or the queue is closed,
    * while a later outage is waited out; the signal's reason when it aborts.
    */
-  watch(id: string, options?: { signal?: AbortSignal }): AsyncIterable<JobRecord>;
+  watch(id: string, options?: { signal?: AbortSignal }): AsyncIterable<JobRecord<P, R>>;
+  usage(): Promise<QueueUsage>;
+};
+
+/** One catalogue job's queue, the same over every backend. */
+export type JobQueue<P extends JobEnvelope = JobEnvelope, R = unknown> = {
+  of(tenant: string): TenantQueue<P, R>;
   counts(): Promise<QueueCounts>;
   /**
    * Removes records whose time is over (`finishedAt` + `retentionSeconds`), looking at no more than `limit`. `more` tells

@@ -1,8 +1,7 @@
 /** How a job of ours lies in a BullMQ record. */
 import { randomUUID } from 'node:crypto';
-import { Compile } from 'typebox/compile';
-import { JOB_CATALOG, type JobName, type JobPayload } from '../jobs/catalog.ts';
-import { queueErrors } from './errors.ts';
+import { DEFAULT_TENANT, type TenantId } from '../base/ids.ts';
+import type { JobEnvelope } from './queue.ts';
 
 /** What cancellation notes: the job as it stood then, so that the record no longer moves. Times in milliseconds since the epoch. */
 export type Cancellation = {
@@ -20,42 +19,39 @@ export type StoredJob = {
    * both of which a prompt may hold.
    */
   readonly payload: string;
+  /** Jobs of its tenant that may run at once, as it was when the job was accepted; absent: any number. */
+  readonly maxRunning?: number;
   readonly canceled?: Cancellation;
 };
 
 // BullMQ keeps its own Redis keys (`meta`, `wait`, `events` …) beside those of the jobs, so a bare id could name one.
-const ID_PREFIX = 'j.';
+const DEFAULT_PREFIX = 'j.';
+const TENANT_PREFIX = 't.';
 
-/** BullMQ's id for a job of ours. */
-export function toQueueId(id: string): string {
-  return ID_PREFIX + id;
+/** BullMQ's id for a job of ours. Ids and tenants hold no dot. Jobs of the default tenant look as before there were tenants. */
+export function toQueueId({ tenant, id }: TenantId): string {
+  return tenant === DEFAULT_TENANT ? DEFAULT_PREFIX + id : `${TENANT_PREFIX}${tenant}.${id}`;
 }
 
-/** Our id from BullMQ's. A job that a scheduler made has an id of another form and keeps it. */
-export function fromQueueId(queueId: string): string {
-  return queueId.startsWith(ID_PREFIX) ? queueId.slice(ID_PREFIX.length) : queueId;
+/** Our name of a job from BullMQ's id. A job that a scheduler made has an id of another form and keeps it. */
+export function fromQueueId(queueId: string): TenantId {
+  if (queueId.startsWith(DEFAULT_PREFIX)) {
+    return { tenant: DEFAULT_TENANT, id: queueId.slice(DEFAULT_PREFIX.length) };
+  }
+  const parts = /^t\.([^.]+)\.([^.]+)$/.exec(queueId);
+  return parts ? { tenant: parts[1]!, id: parts[2]! } : { tenant: DEFAULT_TENANT, id: queueId };
 }
 
 /** The stored form of a payload. */
-export function storeJob<N extends JobName>(payload: JobPayload<N>): StoredJob {
-  return { nonce: randomUUID(), payload: JSON.stringify(payload) };
+export function storeJob(payload: unknown, { maxRunning }: { maxRunning?: number } = {}): StoredJob {
+  return {
+    nonce: randomUUID(),
+    payload: JSON.stringify(payload),
+    ...(maxRunning !== undefined && { maxRunning }),
+  };
 }
 
-const checks = new Map(Object.entries(JOB_CATALOG).map(([name, { payload }]) => [name, Compile(payload)]));
-
-/**
- * The payload of a stored job, checked against the catalogue. Errors: `job-payload-invalid`, for instance for a job that
- * a newer version accepted.
- */
-export function readPayload<N extends JobName>(name: N, stored: StoredJob): JobPayload<N> {
-  const payload: unknown = JSON.parse(stored.payload);
-  const check = checks.get(name);
-  if (!check?.Check(payload)) {
-    const fields = [...(check?.Errors(payload) ?? [])].map(({ instancePath, message }) => ({
-      pointer: instancePath,
-      message,
-    }));
-    throw queueErrors.badPayload('A worker of another version may have to run it.', { fields });
-  }
-  return payload as JobPayload<N>;
+/** What the queue reads of a stored payload, unchecked: the queue wrote it. */
+export function envelopeOf({ payload }: StoredJob): JobEnvelope {
+  return JSON.parse(payload) as JobEnvelope;
 }

@@ -6,30 +6,30 @@ import { queueErrors } from './errors.ts';
 import { isFinal, type JobRecord } from './queue.ts';
 
 /** Options of {@link createJobWatch}. */
-export type JobWatchOptions = {
+export type JobWatchOptions<T> = {
   /** The record now; undefined when there is none. */
-  readonly read: (id: string) => Promise<JobRecord | undefined>;
+  readonly read: (queueId: string) => Promise<T | undefined>;
   /** Longest a change may go unseen when no hint of it arrived. */
   readonly pollMs: number;
   readonly logger: Logger;
 };
 
 /** Follows jobs, however many readers a job has, with one read for each change. */
-export type JobWatch = {
-  /** As `GenerateQueue.watch`. */
-  follow(id: string, options?: { signal?: AbortSignal }): AsyncGenerator<JobRecord, void, void>;
+export type JobWatch<T> = {
+  /** As `TenantQueue.watch`, by BullMQ's id. */
+  follow(queueId: string, options?: { signal?: AbortSignal }): AsyncGenerator<T, void, void>;
   /** Reads a job again if somebody follows it: it may have changed. */
-  hint(id: string): void;
+  hint(queueId: string): void;
   /** Ends every reader. Idempotent. */
   close(): void;
 };
 
 /** One followed job. */
-type Followed = {
+type Followed<T> = {
   readers: number;
   /** Rises with each change of `latest`. */
   version: number;
-  latest: JobRecord | undefined;
+  latest: T | undefined;
   failure: LoradropError | undefined;
   readonly changes: EventEmitter<{ change: [] }>;
   hint(): void;
@@ -37,15 +37,19 @@ type Followed = {
 };
 
 /** Makes a {@link JobWatch}. */
-export function createJobWatch({ read, pollMs, logger }: JobWatchOptions): JobWatch {
-  const followed = new Map<string, Followed>();
+export function createJobWatch<T extends JobRecord>({
+  read,
+  pollMs,
+  logger,
+}: JobWatchOptions<T>): JobWatch<T> {
+  const followed = new Map<string, Followed<T>>();
   const closing = new AbortController();
 
-  function start(id: string): Followed {
+  function start(id: string): Followed<T> {
     let reading = false;
     let again = false;
     let timer: NodeJS.Timeout | undefined;
-    const job: Followed = {
+    const job: Followed<T> = {
       readers: 0,
       version: 0,
       latest: undefined,

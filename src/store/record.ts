@@ -3,7 +3,7 @@
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { SHA256_PATTERN } from '../base/digest.ts';
-import { ID_PATTERN } from '../base/ids.ts';
+import { DEFAULT_TENANT, ID_PATTERN, TENANT_PATTERN } from '../base/ids.ts';
 import type { StoredAdapter } from './store.ts';
 
 /** Name of the record beside an adapter's files; no file of an adapter may have it. */
@@ -17,6 +17,8 @@ const closed = { additionalProperties: false } as const;
 const StoredAdapterSchema = Compile(
   Type.Object(
     {
+      /** Absent in records from before there were tenants. */
+      tenant: Type.Optional(Type.String({ pattern: TENANT_PATTERN })),
       id: Type.String({ pattern: ID_PATTERN }),
       files: Type.Array(
         Type.Object(
@@ -56,7 +58,9 @@ export function decodeRecord(bytes: Uint8Array): StoredAdapter | undefined {
   if (bytes.length > MAX_RECORD_BYTES) return undefined;
   try {
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    return StoredAdapterSchema.Check(value) ? value : undefined;
+    return StoredAdapterSchema.Check(value)
+      ? { ...value, tenant: value.tenant ?? DEFAULT_TENANT }
+      : undefined;
   } catch {
     return undefined;
   }

@@ -9,6 +9,7 @@ test('the demo makes an adapter with the shipped bundle, verifies it, and tells 
   const lines: string[] = [];
   const output = {
     line: (text = '') => void lines.push(text),
+    note: () => {},
     progress: () => ({ update() {}, stop() {} }),
   };
   const dataDir = t.testdir({});

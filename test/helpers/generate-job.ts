@@ -1,9 +1,15 @@
 /** Jobs for tests of the queue. Imports no test runner, so that processes of a test can use it. */
 import { randomBytes } from 'node:crypto';
-import { newId } from '../../src/base/ids.ts';
+import { DEFAULT_TENANT, newId } from '../../src/base/ids.ts';
 import type { GeneratePayload } from '../../src/jobs/catalog.ts';
+import {
+  type GenerateQueue,
+  type GenerateRecord,
+  type GenerateResult,
+  openGenerateQueue,
+  type TenantGenerateQueue,
+} from '../../src/jobs/generate-queue.ts';
 import { createLogger } from '../../src/observability/logger.ts';
-import type { GenerateQueue, JobRecord, JobResult } from '../../src/queue/queue.ts';
 
 /** Says nothing. */
 export const logger = createLogger({ level: 'silent' });
@@ -31,7 +37,7 @@ export function somePayload(changes: Partial<GeneratePayload> = {}): GeneratePay
 }
 
 /** A result that says which job it belongs to. */
-export function someResult(id: string): JobResult {
+export function someResult(id: string): GenerateResult {
   return {
     adapters: [{ id, bytes: 1, sha256: 'a', tensors: 1, parameters: 1, promptDigests: [], fromStore: false }],
     timings: {
@@ -49,12 +55,23 @@ export function someResult(id: string): JobResult {
   };
 }
 
+/** A queue of all tenants that is at the same time the default tenant's, which most tests are about. */
+export type DefaultQueue = GenerateQueue & TenantGenerateQueue;
+
+/** Opens a {@link DefaultQueue}. */
+export async function openDefaultQueue(
+  options: Parameters<typeof openGenerateQueue>[0],
+): Promise<DefaultQueue> {
+  const queue = await openGenerateQueue(options);
+  return { ...queue.of(DEFAULT_TENANT), ...queue };
+}
+
 /** The first record of a job that satisfies the condition, as a watcher sees it. */
 export async function watchUntil(
-  queue: GenerateQueue,
+  queue: Pick<TenantGenerateQueue, 'watch'>,
   id: string,
-  condition: (record: JobRecord) => boolean,
-): Promise<JobRecord> {
+  condition: (record: GenerateRecord) => boolean,
+): Promise<GenerateRecord> {
   for await (const record of queue.watch(id, { signal: AbortSignal.timeout(30_000) })) {
     if (condition(record)) return record;
   }

@@ -166,6 +166,7 @@ test('adapters: description, bytes, ranges, validators, removal', async (t) => {
 
 test('where shared storage has an adapter is shown, where this machine has it is not', async (t) => {
   const stored: StoredAdapter = {
+    tenant: 'default',
     id: 'a',
     files: [],
     createdAt: 0,

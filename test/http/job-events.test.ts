@@ -1,27 +1,28 @@
 import { test } from 'tap';
 import { eventIdOf, jobEvents, parseLastEventId } from '../../src/http/job-events.ts';
 import type { Job } from '../../src/http/schemas.ts';
-import type { JobRecord } from '../../src/queue/queue.ts';
+import type { GenerateRecord } from '../../src/jobs/generate-queue.ts';
 
 /** A record as the events see it. */
 function record(
-  status: JobRecord['status'],
+  status: GenerateRecord['status'],
   sequence: number,
   more: { position?: number; fraction?: number } = {},
-): JobRecord {
+): GenerateRecord {
   const { position, fraction = 0 } = more;
   return {
+    tenant: 'default',
     id: 'j',
     status,
-    payload: {} as JobRecord['payload'],
+    payload: {} as GenerateRecord['payload'],
     attempts: 1,
     progress: { sequence, stage: 'decoding', fraction, adapter: 0 },
     ...(position !== undefined && { position }),
   };
 }
-const present = ({ status }: JobRecord) => ({ status }) as Job;
+const present = ({ status }: GenerateRecord) => ({ status }) as Job;
 
-async function eventsOf(records: AsyncIterable<JobRecord>, lastEventId?: number) {
+async function eventsOf(records: AsyncIterable<GenerateRecord>, lastEventId?: number) {
   const found: { id: number; event: string; status: string; position?: number }[] = [];
   const { signal } = new AbortController();
   for await (const text of jobEvents(records, { present, signal, lastEventId })) {
@@ -30,7 +31,7 @@ async function eventsOf(records: AsyncIterable<JobRecord>, lastEventId?: number)
   }
   return found;
 }
-async function* from(...records: JobRecord[]) {
+async function* from(...records: GenerateRecord[]) {
   yield* records;
 }
 

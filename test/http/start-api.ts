@@ -7,6 +7,7 @@ import { Writable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import type { Test } from 'tap';
+import { createAuthenticate } from '../../src/access/authenticate.ts';
 import { peftConfig } from '../../src/adapter/peft-config.ts';
 import { writeSafetensors } from '../../src/adapter/safetensors.ts';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../../src/adapter/verify.ts';
@@ -15,16 +16,17 @@ import { buildApp } from '../../src/http/app.ts';
 import { DOCUMENTED_LIMITS } from '../../src/http/openapi.ts';
 import type { HttpLimits, HttpServices, Readiness } from '../../src/http/services.ts';
 import { createExpireHandler } from '../../src/jobs/expire.ts';
+import type { GenerateResult } from '../../src/jobs/generate-queue.ts';
 import { createWorkers, type JobContext } from '../../src/jobs/workers.ts';
 import { loraErrors } from '../../src/lora/errors.ts';
 import { openModelRegistry } from '../../src/models/registry.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
-import { createGenerateQueue } from '../../src/queue/generate-queue.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
-import type { GenerateQueue, JobResult } from '../../src/queue/queue.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import type { AdapterStore } from '../../src/store/store.ts';
+import { type DefaultQueue, openDefaultQueue } from '../helpers/generate-job.ts';
 import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
+import { type DefaultStore, defaultStore } from '../suites/store-samples.ts';
 
 /** What a test gets. */
 export type TestApi = {
@@ -33,8 +35,8 @@ export type TestApi = {
   listen(): Promise<string>;
   /** Where the store (`store/`) and the queue (`data/`) lie. */
   readonly directory: string;
-  readonly queue: GenerateQueue;
-  readonly store: AdapterStore;
+  readonly queue: DefaultQueue;
+  readonly store: DefaultStore;
   /** Everything that was logged, as text. */
   logged(): string;
   /** Lets the job named `held` go on (jobs with this name stop in the middle of decoding). */
@@ -73,17 +75,19 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
   const bundles = join(directory, 'bundles');
   await buildUntrainedBundle({ out: join(bundles, 'untrained'), seed: 0 });
   const models = await openModelRegistry({ directory: bundles });
-  const store = await openLocalStore({ directory: join(directory, 'store') });
+  const store = defaultStore(await openLocalStore({ directory: join(directory, 'store') }));
   const backend = await openQueueBackend({ dataDirectory: join(directory, 'data'), logger });
-  const queue = await createGenerateQueue({ backend, maxWaiting, logger });
+  const queue = await openDefaultQueue({ backend, maxWaiting, logger });
   const metrics = createMetrics({ queue: () => queue.counts() });
   const draining = new AbortController();
   const gate = Promise.withResolvers<void>();
   const api = { readiness: { ready: true, parts: { queue: { ready: true } } } as Readiness };
   const app = await buildApp({
+    authenticate: createAuthenticate({ limits: {} }),
+    rates: backend.rates,
     queue,
     models,
-    store,
+    store: store.all,
     metrics,
     logger,
     readiness: async () => api.readiness,
@@ -96,8 +100,8 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     ? await createWorkers({
         backend,
         handlers: {
-          generate: (context) => makeSmallAdapters(context, { store, gate: gate.promise }),
-          expire: createExpireHandler({ queue, store, logger }),
+          generate: (context) => makeSmallAdapters(context, { store: store.all, gate: gate.promise }),
+          expire: createExpireHandler({ queue, store: store.all, logger }),
         },
         concurrency: 4,
         logger,
@@ -133,9 +137,9 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
 
 /** Does a generation's work with two tiny tensors in place of a decode; everything around them is the real thing. */
 async function makeSmallAdapters(
-  { id: jobId, payload, report, signal }: JobContext<'generate'>,
+  { tenant, id: jobId, payload, report, signal }: JobContext<'generate'>,
   { store, gate }: { store: AdapterStore; gate: Promise<void> },
-): Promise<JobResult> {
+): Promise<GenerateResult> {
   const layout = {
     rank: 2,
     alpha: 4,
@@ -147,7 +151,7 @@ async function makeSmallAdapters(
   const names = ['A', 'B'].map(
     (side) => `base_model.model.model.layers.0.self_attn.q_proj.lora_${side}.weight`,
   );
-  const adapters: JobResult['adapters'][number][] = [];
+  const adapters: GenerateResult['adapters'][number][] = [];
   for (const [index, id] of payload.adapterIds.entries()) {
     report({ stage: 'embedding', fraction: 0.1, adapter: index });
     if (payload.name === 'fails') throw loraErrors.notFinite('A tensor of the adapter has a NaN.');
@@ -161,7 +165,7 @@ async function makeSmallAdapters(
     const prompts = payload.draws[index]!.map((place) => payload.prompts[place]!);
     const promptDigests = prompts.map((prompt) => sha256(prompt));
     const seed = Number.parseInt(sha256Json(promptDigests).slice(0, 6), 16);
-    const draft = await store.draft(id);
+    const draft = await store.of(tenant).draft(id);
     const tensors = names.map((name, side) => ({ name, shape: side === 0 ? [2, 4] : [4, 2] }));
     const values = tensors.map(() => Float32Array.from({ length: 8 }, (_, place) => (seed % 97) + place));
     const weights = await draft.write(

@@ -13,6 +13,7 @@ import { drawPrompts } from '../../src/prompts/draw-prompts.ts';
 import type { JobProgress } from '../../src/queue/queue.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
+import { defaultStore } from '../suites/store-samples.ts';
 
 const PROMPTS = Array.from({ length: 30 }, (_, index) => `Name ${index + 2} rivers.`);
 const logger = createLogger({ level: 'silent' });
@@ -31,10 +32,17 @@ async function setUp(t: Test) {
     logger,
   });
   t.teardown(() => engine.close());
-  const store = await openLocalStore({ directory: join(root, 'store') });
+  const store = defaultStore(await openLocalStore({ directory: join(root, 'store') }));
   const metrics = createMetrics();
   const models = { get: () => bundle };
-  const handler = createGenerateHandler({ engine, models, store, metrics, logger, logPrompts: false });
+  const handler = createGenerateHandler({
+    engine,
+    models,
+    store: store.all,
+    metrics,
+    logger,
+    logPrompts: false,
+  });
 
   const payload = (count: number, seed: number, adapterIds: string[]): JobPayload<'generate'> => ({
     model,
@@ -50,6 +58,7 @@ async function setUp(t: Test) {
   });
   const run = (body: JobPayload<'generate'>, more: Partial<JobContext<'generate'>> = {}) =>
     handler({
+      tenant: 'default',
       id: 'job',
       payload: body,
       attempt: 1,
@@ -57,7 +66,7 @@ async function setUp(t: Test) {
       report: () => {},
       ...more,
     });
-  const weights = (id: string) => readFile(join(root, 'store', 'adapters', id, 'adapter_model.safetensors'));
+  const weights = (id: string) => readFile(join(store.location(id), 'adapter_model.safetensors'));
   return { run, payload, store, weights, metrics, bundle };
 }
 

@@ -30,7 +30,7 @@ test('generate takes the shipped bundle where none is named', async (t) => {
   const { manifest } = await openBundle(SHIPPED_BUNDLE);
   const prompts = join(import.meta.dirname, '..', '..', 'examples', 'yes-no-prompts.jsonl');
   const out = join(t.testdir({}), 'adapter');
-  const output = { line() {}, progress: () => ({ update() {}, stop() {} }) };
+  const output = { line() {}, note() {}, progress: () => ({ update() {}, stop() {} }) };
   const argv = ['generate', '--prompts', prompts, '--out', out, '--seed', '1'];
   t.equal(await runCli([process.execPath, 'loradrop', ...argv], output), 0);
   const { tensors } = await verifyAdapter(out, manifest.layout, { finite: true });

@@ -4,9 +4,15 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { type Test, test } from 'tap';
 import { createWorkers } from '../../src/jobs/workers.ts';
-import { createGenerateQueue } from '../../src/queue/generate-queue.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
-import { logger, QUICK, somePayload, someResult, watchUntil } from '../helpers/generate-job.ts';
+import {
+  logger,
+  openDefaultQueue,
+  QUICK,
+  somePayload,
+  someResult,
+  watchUntil,
+} from '../helpers/generate-job.ts';
 import { until } from '../helpers/loradrop-process.ts';
 import { launchRedis } from '../helpers/redis.ts';
 import { requireProgram, serverPort, startForTest } from '../helpers/services.ts';
@@ -14,7 +20,7 @@ import { requireProgram, serverPort, startForTest } from '../helpers/services.ts
 /** Opens a queue and a worker at the address and runs one job through them. */
 async function runOneJob(t: Test, url: string) {
   const backend = await openQueueBackend({ url, dataDirectory: '', logger });
-  const queue = await createGenerateQueue({ backend, maxWaiting: 10, logger });
+  const queue = await openDefaultQueue({ backend, maxWaiting: 10, logger });
   const workers = await createWorkers({
     backend,
     handlers: {

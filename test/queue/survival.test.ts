@@ -1,8 +1,14 @@
 import { type Test, test } from 'tap';
 import { createWorkers } from '../../src/jobs/workers.ts';
-import { createGenerateQueue } from '../../src/queue/generate-queue.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
-import { logger, QUICK, somePayload, someResult, watchUntil } from '../helpers/generate-job.ts';
+import {
+  logger,
+  openDefaultQueue,
+  QUICK,
+  somePayload,
+  someResult,
+  watchUntil,
+} from '../helpers/generate-job.ts';
 import { until } from '../helpers/loradrop-process.ts';
 import { startPostgres } from '../helpers/postgres.ts';
 import { startRedis } from '../helpers/redis.ts';
@@ -11,7 +17,7 @@ import { startQueueProcess } from './fixtures/start-queue-process.ts';
 /** The queue of a test on a server, closed at its end. */
 async function connect(t: Test, url: string) {
   const backend = await openQueueBackend({ url, dataDirectory: '', logger });
-  const queue = await createGenerateQueue({ backend, maxWaiting: 1000, logger });
+  const queue = await openDefaultQueue({ backend, maxWaiting: 1000, logger });
   t.teardown(async () => {
     await queue.close();
     await backend.close();

@@ -9,6 +9,7 @@ import { until } from '../helpers/loradrop-process.ts';
 function source() {
   const payload = somePayload();
   let record: JobRecord | undefined = {
+    tenant: 'default',
     id: 'job',
     status: 'queued',
     payload,

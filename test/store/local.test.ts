@@ -18,7 +18,7 @@ import { type Test, test } from 'tap';
 import { sha256 } from '../../src/base/digest.ts';
 import { FOREIGN_DRAFT_MAX_AGE_MS, openLocalStore } from '../../src/store/local.ts';
 import { end, nextReport, publish, startChild, storeSuite } from '../suites/store.ts';
-import { patternBytes, sampleRecord } from '../suites/store-samples.ts';
+import { defaultStore, patternBytes, sampleRecord } from '../suites/store-samples.ts';
 
 const opener = (directory: string) => ({
   module: join(import.meta.dirname, '..', '..', 'src', 'store', 'local.ts'),
@@ -29,7 +29,11 @@ const opener = (directory: string) => ({
 async function makePlace(t: Test) {
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-store-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
-  return { directory, open: () => openLocalStore({ directory }), opener: opener(directory) };
+  return {
+    directory,
+    open: () => openLocalStore({ directory }).then(defaultStore),
+    opener: opener(directory),
+  };
 }
 
 storeSuite('local', makePlace);
@@ -41,7 +45,7 @@ test('an adapter lies in a directory of its own, ready to be opened', async (t) 
   const store = await open();
   t.teardown(() => store.close());
   const record = await publish(store, 'one');
-  t.equal(store.location('one'), join(directory, 'adapters', 'one'));
+  t.equal(store.location('one'), join(directory, 'adapters', 'default', 'one'));
   t.same((await readdir(store.location('one'))).sort(), ['adapter.json', 'weights.bin']);
   t.same(JSON.parse(await readFile(join(store.location('one'), 'adapter.json'), 'utf8')), record);
   t.same(await drafts(directory), []);
@@ -50,8 +54,9 @@ test('an adapter lies in a directory of its own, ready to be opened', async (t) 
   t.equal(await inode(copy.id), await inode('one'), 'a copy takes no room');
   await store.remove('one');
   await store.remove('two');
-  t.same(await readdir(join(directory, '.content')), [], 'indexes do not grow for ever');
-  t.same(await readdir(join(directory, '.expiry')), []);
+  t.same(await readdir(join(directory, '.content', 'default')), [], 'indexes do not grow for ever');
+  await store.expired(record.expiresAt + 2 * 86_400_000, 10);
+  t.same(await readdir(join(directory, '.expiry')), [], 'days go when they are over');
 });
 
 test('drafts of dead processes go, those of live ones stay', async (t) => {
@@ -103,7 +108,7 @@ test('drafts of other machines are left in peace until they are old', async (t) 
   const fresh = `${'a'.repeat(16)}-1-1-${'b'.repeat(16)}`;
   await make(fresh, FOREIGN_DRAFT_MAX_AGE_MS - 60_000);
   await make(`${'a'.repeat(16)}-1-1-${'c'.repeat(16)}`, FOREIGN_DRAFT_MAX_AGE_MS + 60_000);
-  const store = await openLocalStore({ directory, now: () => now });
+  const store = defaultStore(await openLocalStore({ directory, now: () => now }));
   t.teardown(() => store.close());
   t.same(await drafts(directory), [fresh]);
 });
@@ -114,9 +119,9 @@ test('an index that is out of date misleads nobody', async (t) => {
   t.teardown(() => store.close());
   const contentKey = sha256('a');
   const { expiresAt } = await publish(store, 'one', { contentKey });
-  const hint = join(directory, '.content', contentKey, 'ghost');
+  const hint = join(directory, '.content', 'default', contentKey, 'ghost');
   await writeFile(hint, '');
-  await rm(join(directory, '.content', contentKey, 'one'));
+  await rm(join(directory, '.content', 'default', contentKey, 'one'));
   t.equal(await store.findByContent(contentKey), undefined, 'a lost hint means no more than a new decode');
   await t.rejects(stat(hint), { code: 'ENOENT' }, 'a hint that leads nowhere is dropped');
 
@@ -168,9 +173,10 @@ test('what the file system refuses is told without its paths', async (t) => {
     t.notOk(error?.message.includes(directory), `${label}: no path in “${error?.message}”`);
     t.ok(error?.cause, `${label}: the cause is kept for the log`);
   };
-  await writeFile(join(directory, 'adapters', 'file'), 'not an adapter');
+  await mkdir(join(directory, 'adapters', 'default'), { recursive: true });
+  await writeFile(join(directory, 'adapters', 'default', 'file'), 'not an adapter');
   await refused('a file in place of an adapter', 'store-unavailable', () => publish(store, 'file'));
-  await mkdir(join(directory, 'adapters', 'odd', 'something'), { recursive: true });
+  await mkdir(join(directory, 'adapters', 'default', 'odd', 'something'), { recursive: true });
   await t.rejects(publish(store, 'odd'), { code: 'store-unavailable' }, 'a directory that is no adapter');
   await rm(join(directory, '.drafts'), { recursive: true });
   await refused('no place for drafts', 'store-unavailable', () => store.draft('two'));
@@ -192,7 +198,7 @@ test('a full file system is told as such, and can be used again', async (t) => {
     return;
   }
   t.teardown(() => run('umount', [directory]));
-  const store = await openLocalStore({ directory });
+  const store = defaultStore(await openLocalStore({ directory }));
   t.teardown(() => store.close());
   await publish(store, 'small', {}, patternBytes(100_000));
   const draft = await store.draft('large');
@@ -232,4 +238,38 @@ test('a reader that stops, or never starts, leaves no file open', async (t) => {
   await unread.return?.();
   t.equal(await openFiles(), 0, 'after a return before the first chunk');
   t.same(await unread.next(), { done: true, value: undefined });
+});
+
+test('what was stored before there were tenants is the default tenant’s', async (t) => {
+  const { directory, open } = await makePlace(t);
+  const old = { contentKey: sha256('old'), createdAt: 1_000, expiresAt: 90_000_000 };
+  const write = async (id: string) => {
+    await mkdir(join(directory, 'adapters', id), { recursive: true });
+    await writeFile(join(directory, 'adapters', id, 'weights.bin'), patternBytes(10));
+    const files = [{ name: 'weights.bin', bytes: 10, sha256: sha256(patternBytes(10)) }];
+    await writeFile(
+      join(directory, 'adapters', id, 'adapter.json'),
+      JSON.stringify({ id, files, ...old, info: {} }),
+    );
+    await mkdir(join(directory, '.content', old.contentKey), { recursive: true });
+    await writeFile(join(directory, '.content', old.contentKey, id), '');
+    await mkdir(join(directory, '.expiry'), { recursive: true });
+    await writeFile(join(directory, '.expiry', `000000090000000.${id}`), '');
+  };
+  for (const id of ['one', 'default', 'team-a']) await write(id);
+  const store = await open();
+  t.teardown(() => store.close());
+  for (const id of ['one', 'default', 'team-a']) {
+    t.match(await store.find(id), { tenant: 'default', id, ...old });
+    t.equal(await store.all.of('team-a').find(id), undefined, 'and nobody else’s');
+  }
+  t.match(await store.findByContent(old.contentKey), { contentKey: old.contentKey });
+  t.same((await store.expired(90_000_000, 10)).sort(), ['default', 'one', 'team-a']);
+  t.same(await readdir(join(directory, 'adapters')), ['default']);
+
+  // A process of the version before may still be publishing.
+  await write('late');
+  t.equal(await store.find('late'), undefined);
+  await store.expired(0, 1);
+  t.match(await store.find('late'), { id: 'late' }, 'seen after the next clean-up');
 });

@@ -1,17 +1,24 @@
 /** What every queue backend must do. Called once a backend, against a real one. */
 import { type Test, test } from 'tap';
-import { newId } from '../../src/base/ids.ts';
+import { DEFAULT_TENANT, newId } from '../../src/base/ids.ts';
 import type { GeneratePayload } from '../../src/jobs/catalog.ts';
 import { jobErrors } from '../../src/jobs/errors.ts';
 import { createExpireHandler } from '../../src/jobs/expire.ts';
+import type { GenerateRecord } from '../../src/jobs/generate-queue.ts';
 import { createWorkers, type JobHandler, type WorkersOptions } from '../../src/jobs/workers.ts';
 import type { QueueBackend } from '../../src/queue/backend.ts';
 import { queueErrors } from '../../src/queue/errors.ts';
-import { createGenerateQueue, type GenerateQueueOptions } from '../../src/queue/generate-queue.ts';
-import type { GenerateQueue, JobRecord } from '../../src/queue/queue.ts';
 import { toQueueId } from '../../src/queue/stored-job.ts';
 import { openLocalStore } from '../../src/store/local.ts';
-import { logger, QUICK, somePayload, someResult, watchUntil } from '../helpers/generate-job.ts';
+import {
+  type DefaultQueue,
+  logger,
+  openDefaultQueue,
+  QUICK,
+  somePayload,
+  someResult,
+  watchUntil,
+} from '../helpers/generate-job.ts';
 import { until } from '../helpers/loradrop-process.ts';
 
 /** A backend under test. */
@@ -20,7 +27,7 @@ export type QueueSuiteBackend = {
   connect(): Promise<QueueBackend>;
 };
 
-const ended = (queue: GenerateQueue, id: string) =>
+const ended = (queue: DefaultQueue, id: string) =>
   watchUntil(queue, id, ({ status }) => status !== 'queued' && status !== 'processing');
 
 /** A handler that stays in the job until it is told to go on, and lets go when its signal aborts. */
@@ -58,11 +65,14 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
     async function clear(): Promise<void> {
       const [bull, index] = [main.queue('generate'), main.index('generate')];
       await bull.obliterate({ force: true });
-      for (const entry of await index.newest({ limit: 10_000 })) await index.remove(entry);
+      for (const entry of await index.due(Number.MAX_SAFE_INTEGER, 10_000)) await index.remove(entry);
       await bull.close();
     }
-    async function openQueue(t: Test, options: Partial<GenerateQueueOptions> = {}): Promise<GenerateQueue> {
-      const queue = await createGenerateQueue({ backend: main, maxWaiting: 1000, logger, ...options });
+    async function openQueue(
+      t: Test,
+      options: Partial<Parameters<typeof openDefaultQueue>[0]> = {},
+    ): Promise<DefaultQueue> {
+      const queue = await openDefaultQueue({ backend: main, maxWaiting: 1000, logger, ...options });
       t.teardown(() => queue.close());
       return queue;
     }
@@ -79,7 +89,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
       return workers;
     }
     /** A subtest on an empty queue. */
-    async function on(title: string, body: (t: Test, queue: GenerateQueue) => Promise<void>): Promise<void> {
+    async function on(title: string, body: (t: Test, queue: DefaultQueue) => Promise<void>): Promise<void> {
       await t.test(title, async (t) => {
         await clear();
         await body(t, await openQueue(t));
@@ -334,7 +344,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
     await on('progress rises for every watcher, over retries too', async (t, queue) => {
       const elsewhere = await openQueue(t, { backend: await suite.connect() });
       await queue.submit('watched', somePayload());
-      const seen: JobRecord[][] = [[], [], []];
+      const seen: GenerateRecord[][] = [[], [], []];
       const following = [queue, queue, elsewhere].map(async (watching, reader) => {
         for await (const record of watching.watch('watched')) seen[reader]!.push(record);
       });
@@ -378,7 +388,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
         { message: 'gone' },
       );
       t.strictSame(seen, ['queued']);
-      const closing = await createGenerateQueue({ backend: main, maxWaiting: 1, logger });
+      const closing = await openDefaultQueue({ backend: main, maxWaiting: 1, logger });
       const watching = closing.watch('waiting')[Symbol.asyncIterator]();
       await watching.next();
       const next = watching.next();
@@ -395,7 +405,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
       await work(t, second.handler, { backend: await suite.connect() });
       await stopping.close({ drainMs: 100 });
       await until(async () => second.starts.length === 1);
-      const job = await main.queue('generate').getJob(toQueueId('handed'));
+      const job = await main.queue('generate').getJob(toQueueId({ tenant: DEFAULT_TENANT, id: 'handed' }));
       t.equal(job?.attemptsMade, 0, 'no attempt was used up');
       second.open();
       t.match(await ended(queue, 'handed'), { status: 'succeeded', attempts: 2 });
@@ -427,8 +437,9 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
       await work(t, handler);
       await until(async () => starts.includes('held'));
 
-      const store = await openLocalStore({ directory: t.testdir({}) });
-      t.teardown(() => store.close());
+      const all = await openLocalStore({ directory: t.testdir({}) });
+      t.teardown(() => all.close());
+      const store = all.of(DEFAULT_TENANT);
       for (const [id, expiresAt] of [
         ['gone-1', Date.now() - 20_000],
         ['gone-2', Date.now() - 20_000],
@@ -441,10 +452,11 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
       const expire = (now: number) =>
         createExpireHandler({
           queue,
-          store,
+          store: all,
           logger,
           now: () => now,
         })({
+          tenant: DEFAULT_TENANT,
           id: 'x',
           payload: {},
           attempt: 1,
@@ -466,6 +478,149 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
       t.match(await queue.submit('short', somePayload()), { created: true });
       open();
       t.match(await ended(queue, 'held'), { status: 'succeeded' });
+    });
+
+    await on('tenants do not see each other', async (t, queue) => {
+      const other = queue.of('team-b');
+      const payload = somePayload();
+      await queue.submit('same', payload);
+      t.equal(await other.find('same'), undefined);
+      await t.rejects(other.cancel('same'), { code: 'job-not-found' });
+      await t.rejects(other.watch('same')[Symbol.asyncIterator]().next(), { code: 'job-not-found' });
+      t.strictSame(await other.list({ limit: 10 }), { jobs: [] });
+      t.match(await other.submit('same', somePayload()), { created: true, record: { tenant: 'team-b' } });
+      t.match(
+        await other.submit('only', somePayload()),
+        { record: { position: 1 } },
+        'others are not counted',
+      );
+      t.strictSame(
+        (await other.list({ limit: 10 })).jobs.map(({ tenant, id }) => `${tenant}/${id}`).toSorted(),
+        ['team-b/only', 'team-b/same'],
+      );
+      t.strictSame(
+        (await queue.list({ limit: 10 })).jobs.map(({ id }) => id),
+        ['same'],
+      );
+      t.strictSame(await queue.usage(), { waiting: 1, running: 0 });
+      t.strictSame(await other.usage(), { waiting: 2, running: 0 });
+      // A page of one tenant names a place that another can use, and still sees its own alone.
+      const { nextCursor } = await other.list({ limit: 1 });
+      t.strictSame(
+        (await queue.list({ limit: 10, cursor: nextCursor! })).jobs
+          .map(({ tenant }) => tenant)
+          .filter((each) => each !== 'default'),
+        [],
+      );
+
+      const seen: string[] = [];
+      await work(t, async ({ tenant, id }) => {
+        seen.push(`${tenant}/${id}`);
+        return someResult(`${tenant}/${id}`);
+      });
+      t.match(await watchUntil(other, 'same', ({ status }) => status === 'succeeded'), { tenant: 'team-b' });
+      t.strictSame((await ended(queue, 'same')).result, someResult('default/same'));
+      t.equal(seen.filter((each) => each === 'team-b/same').length, 1);
+      for (const bad of ['', 'A', 'a.b', 'a/b', 'a:b']) t.throws(() => queue.of(bad), TypeError);
+    });
+
+    await on('tenants take turns, with priorities inside a tenant', async (t, queue) => {
+      const [small, urgent] = [queue.of('small'), queue.of('urgent')];
+      const order: string[] = [];
+      for (let each = 0; each < 30; each++) await queue.submit(`job-${each}`, somePayload());
+      await small.submit('first', somePayload({ priority: 0 }));
+      await small.submit('second', somePayload({ priority: 0 }));
+      // The others' priorities are theirs: nine does not go before what has waited its turn.
+      for (let each = 0; each < 3; each++)
+        await urgent.submit(`${each}`.padStart(4, 'u'), somePayload({ priority: 9 }));
+      await queue.submit('mine-urgent', somePayload({ priority: 9 }));
+      await queue.submit('mine-background', somePayload({ priority: 0 }));
+      t.equal((await queue.find('mine-urgent'))?.position, 0);
+      t.equal((await small.find('second'))?.position, 1);
+      await work(t, async ({ tenant, id }) => {
+        order.push(`${tenant}/${id}`);
+        return someResult(id);
+      });
+      await ended(queue, 'mine-background');
+      const place = (name: string) => order.indexOf(name);
+      t.equal(order.length, 37);
+      t.ok(
+        place('small/first') <= 3,
+        `the small tenant's first job starts at once (${place('small/first')})`,
+      );
+      t.ok(place('small/second') <= 6, `and its second in the next round (${place('small/second')})`);
+      t.ok(place('urgent/uuu2') <= 9, `three tenants share alike (${place('urgent/uuu2')})`);
+      const mine = order.filter((name) => name.startsWith('default/')).map((name) => name.split('/')[1]!);
+      t.strictSame(
+        mine,
+        ['mine-urgent', ...Array.from({ length: 30 }, (_, each) => `job-${each}`), 'mine-background'],
+        'inside the tenant: by priority, then in turn',
+      );
+    });
+
+    await on('a tenant runs and waits no more than it may', async (t, queue) => {
+      const tenant = queue.of('bounded');
+      const quota = { maxWaiting: 4, maxRunning: 2 };
+      let [running, most] = [0, 0];
+      await work(
+        t,
+        async ({ tenant: whose, id }) => {
+          if (whose === 'bounded') {
+            running += 1;
+            most = Math.max(most, running);
+            await new Promise((resolve) => setTimeout(resolve, 50));
+            running -= 1;
+          }
+          return someResult(id);
+        },
+        { concurrency: 6 },
+      );
+      const ids: string[] = [];
+      for (let each = 0; each < 12; each++) {
+        const id = `job-${each}`;
+        await until(async () => (await tenant.usage()).waiting < quota.maxWaiting);
+        await tenant.submit(id, somePayload(), { quota });
+        ids.push(id);
+      }
+      await queue.submit('other', somePayload());
+      t.match(await ended(queue, 'other'), { status: 'succeeded' });
+      for (const id of ids) {
+        t.match(await watchUntil(tenant, id, ({ status }) => status === 'succeeded'), { attempts: Number });
+      }
+      t.equal(most, 2, 'two at a time');
+    });
+
+    await on('a tenant whose line is full is refused, others are not', async (t, queue) => {
+      const tenant = queue.of('bounded');
+      const quota = { maxWaiting: 2 };
+      await tenant.submit('one', somePayload(), { quota });
+      await tenant.submit('two', somePayload(), { quota });
+      await t.rejects(tenant.submit('three', somePayload(), { quota }), {
+        code: 'quota-waiting-exceeded',
+        retryAfterSeconds: Number,
+      });
+      t.match(await queue.submit('three', somePayload(), { quota }), { created: true });
+      await tenant.cancel('one');
+      t.match(await tenant.submit('three', somePayload(), { quota }), { created: true });
+    });
+
+    await on('requests are counted for all that share the backend', async (t) => {
+      const elsewhere = await suite.connect();
+      const policy = { burst: 3, windowSeconds: 60 };
+      const states = [];
+      for (const { rates } of [main, elsewhere, main]) states.push(await rates.take('a', policy));
+      t.strictSame(
+        states.map(({ allowed, remaining }) => [allowed, remaining]),
+        [
+          [true, 2],
+          [true, 1],
+          [true, 0],
+        ],
+      );
+      const refused = await main.rates.take('a', policy);
+      t.match(refused, { allowed: false, remaining: 0 });
+      t.ok(refused.resetMs > 0 && refused.resetMs <= 60_000);
+      t.match(await main.rates.take('b', policy), { allowed: true }, 'each has its own');
     });
 
     await on('clean-up runs by the clock, once for all workers', async (t) => {

@@ -5,11 +5,11 @@
  * - `fill PREFIX`: publishes PREFIX0, PREFIX1 … and reports each id once it is published.
  */
 import type { AdapterStore } from '../../src/store/store.ts';
-import { patternBytes, sampleRecord } from './store-samples.ts';
+import { defaultStore, patternBytes, sampleRecord } from './store-samples.ts';
 
 const [module, name, options, task, argument] = process.argv.slice(2);
 const opened = (await import(module!)) as Record<string, (options: unknown) => Promise<AdapterStore>>;
-const store = await opened[name!]!(JSON.parse(options!));
+const store = defaultStore(await opened[name!]!(JSON.parse(options!)));
 const report = (message: string) => new Promise((resolve) => process.send!(message, resolve));
 
 async function write(id: string) {

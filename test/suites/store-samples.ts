@@ -1,6 +1,26 @@
 /** Content and records for tests of stores; without the test library, so that child processes can use it. */
 import { sha256 } from '../../src/base/digest.ts';
-import type { StoredAdapter } from '../../src/store/store.ts';
+import { DEFAULT_TENANT } from '../../src/base/ids.ts';
+import type { AdapterFacts, AdapterStore, TenantStore } from '../../src/store/store.ts';
+
+/** The default tenant's part of a store, which most tests are about, with what is the whole store's. */
+export type DefaultStore = TenantStore &
+  Pick<AdapterStore, 'ready' | 'close'> & {
+    readonly all: AdapterStore;
+    /** Ids alone. */
+    expired(now: number, limit: number): Promise<string[]>;
+  };
+
+/** Makes a {@link DefaultStore}. */
+export function defaultStore(store: AdapterStore): DefaultStore {
+  return {
+    ...store.of(DEFAULT_TENANT),
+    all: store,
+    expired: async (now, limit) => (await store.expired(now, limit)).map(({ id }) => id),
+    ready: () => store.ready(),
+    close: () => store.close(),
+  };
+}
 
 /** `length` bytes with a pattern that `seed` shifts and no chunk size divides. */
 export function patternBytes(length: number, seed = 0): Uint8Array {
@@ -8,9 +28,7 @@ export function patternBytes(length: number, seed = 0): Uint8Array {
 }
 
 /** Fields of a record for an adapter whose content does not matter. */
-export function sampleRecord(
-  change: Partial<Omit<StoredAdapter, 'id' | 'files'>> = {},
-): Omit<StoredAdapter, 'id' | 'files'> {
+export function sampleRecord(change: Partial<AdapterFacts> = {}): AdapterFacts {
   return {
     createdAt: 1_000,
     expiresAt: 2_000,

@@ -4,13 +4,13 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { sha256 } from '../../src/base/digest.ts';
-import type { AdapterStore, ByteRange, StoredAdapter } from '../../src/store/store.ts';
-import { patternBytes, sampleRecord } from './store-samples.ts';
+import type { AdapterFacts, ByteRange, StoredAdapter, TenantStore } from '../../src/store/store.ts';
+import { type DefaultStore, patternBytes, sampleRecord } from './store-samples.ts';
 
 /** One empty place to store in. */
 export type StorePlace = {
   /** Opens a store there, as another process would. */
-  open(): Promise<AdapterStore>;
+  open(): Promise<DefaultStore>;
   /** How a child process opens it: a module, its function and the function's options. */
   readonly opener: { readonly module: string; readonly name: string; readonly options: unknown };
 };
@@ -24,9 +24,9 @@ export async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer
 
 /** Publishes an adapter of one file. */
 export async function publish(
-  store: AdapterStore,
+  store: Pick<TenantStore, 'draft'>,
   id: string,
-  change: Partial<Omit<StoredAdapter, 'id' | 'files'>> = {},
+  change: Partial<AdapterFacts> = {},
   content = patternBytes(1_000),
 ): Promise<StoredAdapter> {
   const draft = await store.draft(id);
@@ -63,7 +63,7 @@ export async function nextReport(child: ChildProcess): Promise<string> {
   });
 }
 
-async function checkWhole(t: Test, store: AdapterStore, { id, files }: StoredAdapter): Promise<void> {
+async function checkWhole(t: Test, store: DefaultStore, { id, files }: StoredAdapter): Promise<void> {
   for (const { name, bytes, sha256: digest } of files) {
     const content = await collect(await store.read(id, name));
     t.equal(content.length, bytes, `${id}/${name} has its size`);
@@ -75,7 +75,7 @@ async function checkWhole(t: Test, store: AdapterStore, { id, files }: StoredAda
 export function storeSuite(kind: string, makePlace: (t: Test) => Promise<StorePlace>): void {
   const storeTest = (
     title: string,
-    body: (t: Test, store: AdapterStore, place: StorePlace) => Promise<void>,
+    body: (t: Test, store: DefaultStore, place: StorePlace) => Promise<void>,
   ) =>
     test(`${kind}: ${title}`, async (t) => {
       const place = await makePlace(t);
@@ -258,7 +258,7 @@ export function storeSuite(kind: string, makePlace: (t: Test) => Promise<StorePl
     const source = await publish(store, 'source', { info: { of: 'source' } }, patternBytes(100_000));
     const record = sampleRecord({ createdAt: 5_000, expiresAt: 9_000, info: { of: 'copy' } });
     const copy = await store.copy(source, 'copy', record);
-    t.same(copy, { ...record, id: 'copy', files: source.files });
+    t.same(copy, { ...record, tenant: 'default', id: 'copy', files: source.files });
     t.same(await store.find('copy'), copy);
     await store.remove('source');
     await checkWhole(t, store, copy);
@@ -386,4 +386,38 @@ export function storeSuite(kind: string, makePlace: (t: Test) => Promise<StorePl
       }
     },
   );
+
+  storeTest('tenants do not see each other', async (t, store) => {
+    const other = store.all.of('team-b');
+    const contentKey = sha256('shared');
+    const mine = await publish(store, 'same', { contentKey }, patternBytes(100, 1));
+    t.equal(await other.find('same'), undefined);
+    t.equal(await other.findByContent(contentKey), undefined, 'equal content is not taken from others');
+    await t.rejects(other.read('same', 'weights.bin'), { code: 'adapter-not-found' });
+    t.equal(await other.remove('same'), false);
+    await t.rejects(other.copy(mine, 'copy', sampleRecord()), TypeError);
+
+    const theirs = await publish(other, 'same', { contentKey, expiresAt: 1_500 }, patternBytes(100, 2));
+    t.equal(theirs.tenant, 'team-b');
+    t.same(await store.find('same'), mine, 'two tenants may use one id');
+    t.not(store.location('same'), other.location('same'));
+    t.same(await collect(await other.read('same', 'weights.bin')), Buffer.from(patternBytes(100, 2)));
+    t.same(await store.all.expired(1_600, 10), [{ tenant: 'team-b', id: 'same' }]);
+    t.equal(await other.remove('same'), true);
+    t.equal((await store.findByContent(contentKey))?.id, 'same', 'mine is still there');
+    for (const bad of ['', '..', 'a/b', 'A', 'a.b', 'default/../x', '-a', 'x'.repeat(41)]) {
+      t.throws(() => store.all.of(bad), TypeError, JSON.stringify(bad));
+    }
+  });
+
+  storeTest('what a tenant has is counted', async (t, store) => {
+    t.same(await store.usage(), { adapters: 0, bytes: 0 });
+    await publish(store, 'one', {}, patternBytes(100));
+    await publish(store, 'two', {}, patternBytes(50));
+    await publish(store.all.of('team-b'), 'one', {}, patternBytes(7));
+    t.same(await store.usage(), { adapters: 2, bytes: 150 });
+    await store.remove('one');
+    t.same(await store.usage(), { adapters: 1, bytes: 50 });
+    t.same(await store.all.of('team-b').usage(), { adapters: 1, bytes: 7 });
+  });
 }

@@ -12,7 +12,11 @@ stream follow it, \`GET /adapters/{id}\` has what it made.
 
 Every failure is a problem document (RFC 9457); branch on its \`code\`, which \`GET /problems/{code}\` explains. Unknown
 fields and parameters are refused. Answers carry \`X-Request-Id\`, the client's own where it sent a well-formed one.
-429 and 503 come with \`Retry-After\`.`;
+429 and 503 come with \`Retry-After\`. Jobs, adapters and ids belong to the tenant of the key that a request comes with;
+those of other tenants do not exist for it.`;
+
+const KEY_DESCRIPTION =
+  'A key made with `loradrop keys create`. A service on a loopback address without keys is open and takes none.';
 
 /** Collects routes that are added after it into the document. */
 export async function installOpenapi(app: App): Promise<void> {
@@ -20,7 +24,23 @@ export async function installOpenapi(app: App): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'Loradrop', version: API_VERSION, description: DESCRIPTION },
+      info: {
+        title: 'Loradrop',
+        version: API_VERSION,
+        description: DESCRIPTION,
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      servers: [{ url: '/', description: 'This service.' }],
+      components: {
+        securitySchemes: {
+          apiKey: { type: 'http', scheme: 'bearer', description: KEY_DESCRIPTION },
+          apiKeyAsPassword: {
+            type: 'http',
+            scheme: 'basic',
+            description: 'The same key as the password of any user, for clients that can only do that.',
+          },
+        },
+      },
       tags: [
         { name: 'generate', description: 'Ask for adapters.' },
         { name: 'jobs', description: 'Follow and cancel the work.' },

@@ -1,14 +1,20 @@
 /** `/adapters`: what was made. */
 import { Type } from 'typebox';
+import type { Caller } from '../../access/caller.ts';
 import { storeErrors } from '../../store/errors.ts';
 import { presentAdapter, SERVED_FILES, type ServedFile } from '../present-adapter.ts';
 import type { ProblemCode } from '../problem.ts';
-import { problemResponses } from '../problem-responses.ts';
+import { ACCESS_FAILURES, problemResponses } from '../problem-responses.ts';
 import { Adapter, IdParams, refTo } from '../schemas.ts';
 import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapter.ts';
 import type { App, HttpServices } from '../services.ts';
 
-const FAILURES: readonly ProblemCode[] = ['id-invalid', 'adapter-not-found', 'store-unavailable'];
+const FAILURES: readonly ProblemCode[] = [
+  ...ACCESS_FAILURES,
+  'id-invalid',
+  'adapter-not-found',
+  'store-unavailable',
+];
 const binary = Type.String({ format: 'binary' });
 
 const FILE_SCHEMA: Readonly<Record<ServedFile, { readonly operationId: string; readonly summary: string }>> =
@@ -19,8 +25,8 @@ const FILE_SCHEMA: Readonly<Record<ServedFile, { readonly operationId: string; r
 
 /** Registers the routes. */
 export function registerAdapters(app: App, { store, now = Date.now }: HttpServices): void {
-  const find = async (id: string) => {
-    const adapter = await store.find(id);
+  const find = async (id: string, { tenant }: Caller) => {
+    const adapter = await store.of(tenant).find(id);
     // Removal comes a little after the end of the retention; clients should not see that.
     if (!adapter || adapter.expiresAt <= now()) throw storeErrors.notFound('No adapter has this id.');
     return adapter;
@@ -29,7 +35,7 @@ export function registerAdapters(app: App, { store, now = Date.now }: HttpServic
   app.get(
     '/adapters/:id',
     {
-      config: { produces: ['application/json'] },
+      config: { produces: ['application/json'], access: 'read' },
       schema: {
         tags: ['adapters'],
         operationId: 'getAdapter',
@@ -38,13 +44,14 @@ export function registerAdapters(app: App, { store, now = Date.now }: HttpServic
         response: { 200: refTo(Adapter), ...problemResponses(...FAILURES) },
       },
     },
-    async ({ params }) => presentAdapter(await find(params.id), store.location(params.id)),
+    async ({ params: { id }, caller }) =>
+      presentAdapter(await find(id, caller), store.of(caller.tenant).location(id)),
   );
 
   app.delete(
     '/adapters/:id',
     {
-      config: { produces: ['application/json'] },
+      config: { produces: ['application/json'], access: 'generate' },
       schema: {
         tags: ['adapters'],
         operationId: 'deleteAdapter',
@@ -56,8 +63,9 @@ export function registerAdapters(app: App, { store, now = Date.now }: HttpServic
         },
       },
     },
-    async ({ params, log }, reply) => {
-      if (!(await store.remove(params.id))) throw storeErrors.notFound('No adapter has this id.');
+    async ({ params, log, caller }, reply) => {
+      if (!(await store.of(caller.tenant).remove(params.id)))
+        throw storeErrors.notFound('No adapter has this id.');
       log.info({ adapter: params.id }, 'adapter deleted');
       return reply.code(204).send(null);
     },
@@ -71,7 +79,7 @@ export function registerAdapters(app: App, { store, now = Date.now }: HttpServic
         method,
         url: `/adapters/:id/${name}`,
         exposeHeadRoute: false,
-        config: { produces: [type], swagger: { exposeHeadRoute: true } },
+        config: { produces: [type], access: 'read', swagger: { exposeHeadRoute: true } },
         schema: {
           tags: ['adapters'],
           operationId: `${operationId}${suffix}`,
@@ -86,15 +94,18 @@ export function registerAdapters(app: App, { store, now = Date.now }: HttpServic
             ...problemResponses(...FAILURES, 'range-not-satisfiable'),
           },
         },
-        handler: async (request, reply) =>
-          sendAdapterFile(store, await find(request.params.id), name, { request, reply }),
+        handler: async (request, reply) => {
+          const { params, caller } = request;
+          const adapter = await find(params.id, caller);
+          return sendAdapterFile(store.of(caller.tenant), adapter, name, { request, reply });
+        },
       });
     }
     app.route({
       method,
       url: '/adapters/:id.tar',
       exposeHeadRoute: false,
-      config: { produces: [ARCHIVE_TYPE], swagger: { exposeHeadRoute: true } },
+      config: { produces: [ARCHIVE_TYPE], access: 'read', swagger: { exposeHeadRoute: true } },
       schema: {
         tags: ['adapters'],
         operationId: `getAdapterArchive${suffix}`,
@@ -105,8 +116,11 @@ export function registerAdapters(app: App, { store, now = Date.now }: HttpServic
           ...problemResponses(...FAILURES),
         },
       },
-      handler: async (request, reply) =>
-        sendAdapterArchive(store, await find(request.params.id), { request, reply }),
+      handler: async (request, reply) => {
+        const { params, caller } = request;
+        const adapter = await find(params.id, caller);
+        return sendAdapterArchive(store.of(caller.tenant), adapter, { request, reply });
+      },
     });
   }
 }

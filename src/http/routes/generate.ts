@@ -1,11 +1,13 @@
 /** `POST /generate` and `PUT /generate/{id}`: a request becomes a job, and the answer takes the form that is asked for. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import type { Caller } from '../../access/caller.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../../adapter/verify.ts';
 import { baseErrors, LoradropError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
+import type { GenerateRecord } from '../../jobs/generate-queue.ts';
 import { parsePrompts } from '../../prompts/parse-prompts.ts';
-import { isFinal, type JobRecord } from '../../queue/queue.ts';
+import { isFinal, type JobQuota } from '../../queue/queue.ts';
 import { storeErrors } from '../../store/errors.ts';
 import { awaitJob, connectionSignal } from '../await-job.ts';
 import { httpErrors } from '../errors.ts';
@@ -18,7 +20,7 @@ import { preferredWaitSeconds } from '../prefer.ts';
 import { SERVED_FILES } from '../present-adapter.ts';
 import { presentJob } from '../present-job.ts';
 import type { ProblemCode } from '../problem.ts';
-import { problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
+import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
 import { readForm } from '../read-form.ts';
 import {
   ClientIdParams,
@@ -33,6 +35,7 @@ import {
 import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapter.ts';
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
 import type { App, HttpServices } from '../services.ts';
+import type { StoredUsage } from '../stored-usage.ts';
 
 const JSON_TYPE = 'application/json';
 const WEIGHTS_TYPE = SERVED_FILES[ADAPTER_WEIGHTS_FILE];
@@ -41,6 +44,7 @@ const FORMS = [JSON_TYPE, EVENT_STREAM, ARCHIVE_TYPE, WEIGHTS_TYPE] as const;
 const FORM_TYPE = 'multipart/form-data';
 
 const FAILURES: readonly ProblemCode[] = [
+  ...ACCESS_FAILURES,
   ...UNSAFE_FAILURES,
   ...QUEUE_FAILURES,
   'field-unknown',
@@ -58,6 +62,9 @@ const FAILURES: readonly ProblemCode[] = [
   'model-not-found',
   'job-conflict',
   'queue-full',
+  'quota-waiting-exceeded',
+  'quota-adapters-exceeded',
+  'quota-stored-bytes-exceeded',
   'draining',
 ];
 /** Failures of the job itself, where the adapter is the answer. */
@@ -98,8 +105,12 @@ objects may be rows of a data set with further columns, and the prompt is taken 
 \`instruction\` with \`input\`.`;
 
 /** Registers the routes. `closing` ends streams and waits when the application closes. */
-export function registerGenerate(app: App, services: HttpServices, closing: AbortSignal): void {
-  const { queue, models, store, metrics, limits, draining, now, random } = services;
+export function registerGenerate(
+  app: App,
+  services: HttpServices,
+  { stored, closing }: { stored: StoredUsage; closing: AbortSignal },
+): void {
+  const { models, metrics, limits, draining, now, random } = services;
   const Query = generateQuery(limits);
   const Form = generateForm(limits);
 
@@ -141,7 +152,7 @@ export function registerGenerate(app: App, services: HttpServices, closing: Abor
     },
   };
   const route = {
-    config: { produces: FORMS },
+    config: { produces: FORMS, access: 'generate' as const },
     onRequest: async () => {
       if (draining?.aborted || closing.aborted) throw httpErrors.draining('New jobs go to another instance.');
     },
@@ -176,24 +187,34 @@ export function registerGenerate(app: App, services: HttpServices, closing: Abor
       ...(now && { now }),
       ...(random && { random }),
     };
-    const { record, created } = await queue.submit(id, makeGeneratePayload(wanted, context), { fresh });
+    const { caller } = request;
+    const queue = services.queue.of(caller.tenant);
+    const payload = makeGeneratePayload(wanted, context);
+    await stored.refuseWhenFull(caller);
+    const { record, created } = await queue.submit(id, payload, { fresh, quota: jobQuotaOf(caller) });
     if (created) {
       metrics.accepted.inc({ model: record.payload.model });
       request.log.info(
-        { job: id, model: record.payload.model, count: record.payload.adapterIds.length },
+        {
+          job: id,
+          tenant: caller.tenant,
+          model: record.payload.model,
+          count: record.payload.adapterIds.length,
+        },
         'job accepted',
       );
     }
     reply.header('location', jobUrl(id));
-    if (form === EVENT_STREAM) return sendEvents(services, reply, { id, closing });
+    if (form === EVENT_STREAM) return sendEvents({ ...services, queue }, reply, { id, closing });
     if (form === JSON_TYPE) return answerWithJob(record, request, reply);
     return answerWithAdapter(record, form, request, reply);
   };
 
-  const answerWithJob = async (record: JobRecord, request: FastifyRequest, reply: FastifyReply) => {
+  const answerWithJob = async (record: GenerateRecord, request: FastifyRequest, reply: FastifyReply) => {
     const waitSeconds = preferredWaitSeconds(request.headers.prefer, limits.maxWaitSeconds);
     let last = record;
     if (waitSeconds !== undefined) {
+      const queue = services.queue.of(request.caller.tenant);
       last = await awaitJob(queue, record, { waitSeconds, signal: connectionSignal(reply, closing) });
       reply.header('preference-applied', `wait=${waitSeconds}`);
     }
@@ -201,14 +222,19 @@ export function registerGenerate(app: App, services: HttpServices, closing: Abor
   };
 
   const answerWithAdapter = async (
-    record: JobRecord,
+    record: GenerateRecord,
     form: typeof ARCHIVE_TYPE | typeof WEIGHTS_TYPE,
     request: FastifyRequest,
     reply: FastifyReply,
   ) => {
     const waitSeconds =
       preferredWaitSeconds(request.headers.prefer, limits.maxWaitSeconds) ?? limits.maxWaitSeconds;
-    const last = await awaitJob(queue, record, { waitSeconds, signal: connectionSignal(reply, closing) });
+    const { tenant } = request.caller;
+    const store = services.store.of(tenant);
+    const last = await awaitJob(services.queue.of(tenant), record, {
+      waitSeconds,
+      signal: connectionSignal(reply, closing),
+    });
     if (last.status !== 'succeeded') throw unsuccessful(last);
     const id = last.payload.adapterIds[0]!;
     const adapter = await store.find(id);
@@ -297,8 +323,16 @@ export function registerGenerate(app: App, services: HttpServices, closing: Abor
   }
 }
 
+/** What the caller's limits are to the queue. */
+function jobQuotaOf({ limits: { waitingJobs, runningJobs } }: Caller): JobQuota {
+  return {
+    ...(waitingJobs !== undefined && { maxWaiting: waitingJobs }),
+    ...(runningJobs !== undefined && { maxRunning: runningJobs }),
+  };
+}
+
 /** Why there is no adapter to answer with. */
-function unsuccessful({ status, failure }: JobRecord): LoradropError {
+function unsuccessful({ status, failure }: GenerateRecord): LoradropError {
   if (status === 'canceled') return baseErrors.canceled('The job was canceled.');
   if (status !== 'failed' || !failure) {
     return httpErrors.jobUnfinished('The job has not ended yet, and goes on.');

@@ -1,10 +1,11 @@
 /** `/jobs`: listing, following and canceling. */
 import { Type } from 'typebox';
+import type { Caller } from '../../access/caller.ts';
 import { queueErrors } from '../../queue/errors.ts';
 import { isFinal } from '../../queue/queue.ts';
 import { eventIdOf, parseLastEventId } from '../job-events.ts';
 import { presentJob } from '../present-job.ts';
-import { problemResponses, QUEUE_FAILURES } from '../problem-responses.ts';
+import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES } from '../problem-responses.ts';
 import { IdParams, Job, JobList, JobListQuery, refTo } from '../schemas.ts';
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
 import type { App, HttpServices } from '../services.ts';
@@ -15,9 +16,10 @@ const JSON_ONLY = ['application/json'] as const;
 
 /** Registers the routes. `closing` ends streams when the application closes. */
 export function registerJobs(app: App, services: HttpServices, closing: AbortSignal): void {
-  const { queue, models } = services;
-  const find = async (id: string) => {
-    const record = await queue.find(id);
+  const { models } = services;
+  const queueOf = ({ tenant }: Caller) => services.queue.of(tenant);
+  const find = async (id: string, caller: Caller) => {
+    const record = await queueOf(caller).find(id);
     if (!record) throw queueErrors.notFound('No job has this id.');
     return record;
   };
@@ -25,7 +27,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
   app.get(
     '/jobs',
     {
-      config: { produces: JSON_ONLY },
+      config: { produces: JSON_ONLY, access: 'read' },
       schema: {
         tags: ['jobs'],
         operationId: 'listJobs',
@@ -33,12 +35,12 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
         querystring: JobListQuery,
         response: {
           200: refTo(JobList),
-          ...problemResponses(...QUEUE_FAILURES, 'field-unknown', 'cursor-invalid'),
+          ...problemResponses(...ACCESS_FAILURES, ...QUEUE_FAILURES, 'field-unknown', 'cursor-invalid'),
         },
       },
     },
-    async ({ query }) => {
-      const page = await queue.list({ ...query, limit: query.limit ?? DEFAULT_PAGE });
+    async ({ query, caller }) => {
+      const page = await queueOf(caller).list({ ...query, limit: query.limit ?? DEFAULT_PAGE });
       return {
         jobs: page.jobs.map((record) => presentJob(record, { models, digests: false })),
         ...(page.nextCursor !== undefined && { nextCursor: page.nextCursor }),
@@ -49,22 +51,25 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
   app.get(
     '/jobs/:id',
     {
-      config: { produces: JSON_ONLY },
+      config: { produces: JSON_ONLY, access: 'read' },
       schema: {
         tags: ['jobs'],
         operationId: 'getJob',
         summary: 'A job as it stands',
         params: IdParams,
-        response: { 200: refTo(Job), ...problemResponses(...QUEUE_FAILURES, 'id-invalid', 'job-not-found') },
+        response: {
+          200: refTo(Job),
+          ...problemResponses(...ACCESS_FAILURES, ...QUEUE_FAILURES, 'id-invalid', 'job-not-found'),
+        },
       },
     },
-    async ({ params }) => presentJob(await find(params.id), { models }),
+    async ({ params, caller }) => presentJob(await find(params.id, caller), { models }),
   );
 
   app.get(
     '/jobs/:id/events',
     {
-      config: { produces: [EVENT_STREAM] },
+      config: { produces: [EVENT_STREAM], access: 'read' },
       exposeHeadRoute: false,
       schema: {
         tags: ['jobs'],
@@ -79,24 +84,29 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
         response: {
           200: { description: 'The events.', content: { [EVENT_STREAM]: { schema: Type.String() } } },
           204: Type.Null({ description: 'The final event was seen already.' }),
-          ...problemResponses(...QUEUE_FAILURES, 'id-invalid', 'job-not-found'),
+          ...problemResponses(...ACCESS_FAILURES, ...QUEUE_FAILURES, 'id-invalid', 'job-not-found'),
         },
       },
     },
     async (request, reply) => {
-      const record = await find(request.params.id);
+      const { caller } = request;
+      const record = await find(request.params.id, caller);
       const lastEventId = parseLastEventId(request.headers['last-event-id']);
       if (isFinal(record) && lastEventId !== undefined && lastEventId >= eventIdOf(record)) {
         return reply.code(204).send(null);
       }
-      return sendEvents(services, reply, { id: record.id, lastEventId, closing });
+      return sendEvents({ ...services, queue: queueOf(caller) }, reply, {
+        id: record.id,
+        lastEventId,
+        closing,
+      });
     },
   );
 
   app.delete(
     '/jobs/:id',
     {
-      config: { produces: JSON_ONLY },
+      config: { produces: JSON_ONLY, access: 'generate' },
       schema: {
         tags: ['jobs'],
         operationId: 'cancelJob',
@@ -105,6 +115,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
         response: {
           200: refTo(Job, { description: 'The job, canceled.' }),
           ...problemResponses(
+            ...ACCESS_FAILURES,
             ...QUEUE_FAILURES,
             'id-invalid',
             'job-not-found',
@@ -114,8 +125,8 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
         },
       },
     },
-    async ({ params, log }) => {
-      const record = await queue.cancel(params.id);
+    async ({ params, log, caller }) => {
+      const record = await queueOf(caller).cancel(params.id);
       log.info({ job: params.id }, 'job canceled');
       return presentJob(record, { models });
     },

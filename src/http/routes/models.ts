@@ -1,6 +1,6 @@
 /** `/models`: the generators there are. */
 import { presentModel } from '../present-model.ts';
-import { problemResponses } from '../problem-responses.ts';
+import { ACCESS_FAILURES, problemResponses } from '../problem-responses.ts';
 import { Model, ModelList, ModelParams, refTo } from '../schemas.ts';
 import type { App, HttpServices } from '../services.ts';
 
@@ -10,12 +10,12 @@ export function registerModels(app: App, services: Pick<HttpServices, 'models' |
   app.get(
     '/models',
     {
-      config: { produces: ['application/json'] },
+      config: { produces: ['application/json'], access: 'read' },
       schema: {
         tags: ['models'],
         operationId: 'listModels',
         summary: 'List models',
-        response: { 200: refTo(ModelList), ...problemResponses() },
+        response: { 200: refTo(ModelList), ...problemResponses(...ACCESS_FAILURES) },
       },
     },
     async () => ({
@@ -27,13 +27,16 @@ export function registerModels(app: App, services: Pick<HttpServices, 'models' |
   app.get(
     '/models/:id',
     {
-      config: { produces: ['application/json'] },
+      config: { produces: ['application/json'], access: 'read' },
       schema: {
         tags: ['models'],
         operationId: 'getModel',
         summary: 'A model',
         params: ModelParams,
-        response: { 200: refTo(Model), ...problemResponses('id-invalid', 'model-not-found') },
+        response: {
+          200: refTo(Model),
+          ...problemResponses(...ACCESS_FAILURES, 'id-invalid', 'model-not-found'),
+        },
       },
     },
     async ({ params }) => presentModel(models.get(params.id), services),

@@ -8,7 +8,7 @@ export function registerOpenapi(app: App): void {
   app.get(
     '/openapi.json',
     {
-      config: { produces: ['application/json'] },
+      config: { produces: ['application/json'], access: 'public' },
       schema: {
         tags: ['service'],
         operationId: 'getOpenapi',

@@ -2,16 +2,17 @@
 import { Type } from 'typebox';
 import { httpErrors } from '../errors.ts';
 import { PROBLEM_MEDIA_TYPE, problemOfError } from '../problem.ts';
-import { problemResponses } from '../problem-responses.ts';
+import { ACCESS_FAILURES, problemResponses } from '../problem-responses.ts';
 import { Liveness, ReadinessView, refTo, UnreadinessDocument } from '../schemas.ts';
 import type { App, ProbeServices } from '../services.ts';
 
 /** Registers the routes. */
-export function registerProbes(app: App, { readiness, metrics, draining }: ProbeServices): void {
+export function registerProbes(app: App, services: ProbeServices): void {
+  const { readiness, metrics, metricsAccess = 'public', draining } = services;
   app.get(
     '/livez',
     {
-      config: { produces: ['application/json'] },
+      config: { produces: ['application/json'], access: 'public' },
       schema: {
         tags: ['service'],
         operationId: 'getLiveness',
@@ -25,7 +26,7 @@ export function registerProbes(app: App, { readiness, metrics, draining }: Probe
   app.get(
     '/readyz',
     {
-      config: { produces: ['application/json'] },
+      config: { produces: ['application/json'], access: 'public' },
       schema: {
         tags: ['service'],
         operationId: 'getReadiness',
@@ -65,14 +66,14 @@ export function registerProbes(app: App, { readiness, metrics, draining }: Probe
   app.get(
     '/metrics',
     {
-      config: { produces: ['text/plain'] },
+      config: { produces: ['text/plain'], access: metricsAccess },
       schema: {
         tags: ['service'],
         operationId: 'getMetrics',
         summary: 'Metrics in the Prometheus text format',
         response: {
           200: { description: 'The metrics.', content: { 'text/plain': { schema: Type.String() } } },
-          ...problemResponses(),
+          ...problemResponses(...(metricsAccess === 'public' ? [] : ACCESS_FAILURES)),
         },
       },
     },

@@ -18,7 +18,7 @@ export function registerProblems(app: App): void {
   app.get(
     '/problems',
     {
-      config: { produces: ['application/json'] },
+      config: { produces: ['application/json'], access: 'public' },
       schema: {
         tags: ['service'],
         operationId: 'listProblems',
@@ -35,7 +35,7 @@ export function registerProblems(app: App): void {
   app.get(
     '/problems/:code',
     {
-      config: { produces: ['application/json'] },
+      config: { produces: ['application/json'], access: 'public' },
       schema: {
         tags: ['service'],
         operationId: 'getProblem',

@@ -5,7 +5,7 @@ import { queueErrors } from './errors.ts';
  * The promise's value, or `queue-unavailable` when it fails with a foreign error or has not settled after `timeoutMs`:
  * a caller is never left hanging on a queue that is down. Failures of our own pass through.
  */
-export async function answering<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
+export async function withQueueTimeout<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const silence = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(

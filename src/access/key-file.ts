@@ -1,0 +1,129 @@
+/** The file of API keys: JSON with the digest of each key, its tenant, scopes, expiry and limits. */
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { type Static, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { SHA256_PATTERN } from '../base/digest.ts';
+import { TENANT_PATTERN } from '../base/ids.ts';
+import { SCOPES } from './caller.ts';
+import { accessErrors } from './errors.ts';
+
+/** Form of a key's name: people read it in logs and lists. */
+export const KEY_NAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$';
+/** Largest file: thirty thousand keys, and read in milliseconds. */
+const MAX_FILE_BYTES = 16 << 20;
+/** Only the service's own user reads who may come in. */
+const FILE_MODE = 0o600;
+
+const closed = { additionalProperties: false } as const;
+const Count = Type.Integer({ minimum: 0 });
+
+const LimitsSchema = Type.Object(
+  {
+    requestsPerSecond: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
+    requestBurst: Type.Optional(Type.Integer({ minimum: 1 })),
+    waitingJobs: Type.Optional(Count),
+    runningJobs: Type.Optional(Type.Integer({ minimum: 1 })),
+    adapters: Type.Optional(Count),
+    storedBytes: Type.Optional(Count),
+  },
+  closed,
+);
+
+const KeyEntrySchema = Type.Object(
+  {
+    name: Type.String({ pattern: KEY_NAME_PATTERN }),
+    tenant: Type.String({ pattern: TENANT_PATTERN }),
+    scopes: Type.Array(Type.Enum([...SCOPES]), { minItems: 1, uniqueItems: true }),
+    /** SHA-256 of the key. */
+    sha256: Type.String({ pattern: SHA256_PATTERN }),
+    createdAt: Type.String(),
+    expiresAt: Type.Optional(Type.String()),
+    limits: Type.Optional(LimitsSchema),
+  },
+  closed,
+);
+/** A key as the file has it; times are ISO 8601. */
+export type KeyEntry = Static<typeof KeyEntrySchema>;
+
+const checkFile = Compile(
+  Type.Object({ version: Type.Literal(1), keys: Type.Array(KeyEntrySchema) }, closed),
+);
+
+/**
+ * The keys in the file's text. Errors: `keys-file-invalid`, with where and why and never a digest.
+ */
+export function parseKeyFile(text: string): KeyEntry[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw accessErrors.keysFile('It is not JSON.', { cause });
+  }
+  if (!checkFile.Check(value)) {
+    const [first] = checkFile.Errors(value);
+    throw accessErrors.keysFile(
+      `At "${first?.instancePath ?? ''}" it ${first?.message ?? 'has another form'}.`,
+    );
+  }
+  const { keys } = value;
+  for (const [field, of] of [
+    ['name', (key: KeyEntry) => key.name],
+    ['sha256', (key: KeyEntry) => key.sha256],
+  ] as const) {
+    if (new Set(keys.map(of)).size < keys.length)
+      throw accessErrors.keysFile(`Two keys have the same ${field}.`);
+  }
+  for (const { name, createdAt, expiresAt } of keys) {
+    if ([createdAt, expiresAt].some((time) => time !== undefined && Number.isNaN(Date.parse(time)))) {
+      throw accessErrors.keysFile(`A time of the key ${name} is not ISO 8601.`);
+    }
+  }
+  return keys;
+}
+
+/** The file's text and what tells one state of it from another, or undefined when there is no file. */
+export async function readKeyFile(path: string): Promise<{ text: string; stamp: string } | undefined> {
+  try {
+    const stamp = await stampOfKeyFile(path);
+    const { size } = await stat(path);
+    if (size > MAX_FILE_BYTES) throw accessErrors.keysFile(`It has more than ${MAX_FILE_BYTES} bytes.`);
+    return { text: await readFile(path, 'utf8'), stamp };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Changes whenever the file does: it is replaced, never written in place, by us and by Kubernetes alike. */
+export async function stampOfKeyFile(path: string): Promise<string> {
+  const { ino, mtimeMs, size } = await stat(path);
+  return `${ino}.${mtimeMs}.${size}`;
+}
+
+/**
+ * Adds keys to the file or takes some away, in one step: readers see the state before or the one after. Two calls at
+ * once can undo each other, so one person keeps the file. Errors: `keys-file-invalid`, and the system's own.
+ */
+export async function changeKeyFile(
+  path: string,
+  change: (keys: readonly KeyEntry[]) => readonly KeyEntry[],
+): Promise<void> {
+  const file = await readKeyFile(path);
+  const keys = change(file ? parseKeyFile(file.text) : []);
+  await mkdir(dirname(path), { recursive: true });
+  const draft = join(dirname(path), `.${basename(path)}.${randomUUID()}`);
+  try {
+    const handle = await open(draft, 'wx', FILE_MODE);
+    try {
+      await handle.writeFile(`${JSON.stringify({ version: 1, keys }, null, 2)}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(draft, path);
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
