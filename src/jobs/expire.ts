@@ -5,7 +5,7 @@ import type { JobHandler } from './workers.ts';
 
 /** What clean-up works with. */
 export type ExpireServices = {
-  readonly queue: Pick<GenerateQueue, 'removeExpired'>;
+  readonly queue: Pick<GenerateQueue, 'removeExpired' | 'mendTurns'>;
   readonly store: Pick<AdapterStore, 'expired' | 'of'>;
   readonly logger: Logger;
   readonly now?: () => number;
@@ -43,6 +43,7 @@ export function createExpireHandler(services: ExpireServices): JobHandler<'expir
   return async ({ signal }) => {
     const adapters = await repeat(removeAdapters, signal);
     const records = await repeat(removeRecords, signal);
+    await queue.mendTurns();
     if (adapters + records > 0) logger.info({ adapters, records }, 'removed what has expired');
     return { adapters, records };
   };

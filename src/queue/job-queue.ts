@@ -228,6 +228,7 @@ export async function createJobQueue<P extends JobEnvelope, R>(
       return { waiting: prioritized ?? 0, active: active ?? 0, delayed: delayed ?? 0 };
     },
     removeExpired: (time, limit) => removeExpiredRecords({ queue, index, read, time, limit }),
+    mendTurns: () => turns.mend(),
     ready: () => backend.ready(),
     close,
   };

@@ -132,6 +132,8 @@ export type JobQueue<P extends JobEnvelope = JobEnvelope, R = unknown> = {
    * that there may be others.
    */
   removeExpired(now: number, limit: number): Promise<{ readonly removed: number; readonly more: boolean }>;
+  /** Gives every tenant its turn where a crash has prevented that. */
+  mendTurns(): Promise<void>;
   /** Rejects with `queue-unavailable` when the backend does not answer. */
   ready(): Promise<void>;
   close(): Promise<void>;

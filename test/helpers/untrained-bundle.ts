@@ -5,7 +5,7 @@ import { SMALL_PRESET } from '../../src/models/import/dnd/presets.ts';
 import { importCheckpoint } from '../../src/models/import/import-checkpoint.ts';
 
 /** What clients name in `model`. */
-const UNTRAINED_BUNDLE_ID = 'smollm2-135m-untrained';
+export const UNTRAINED_BUNDLE_ID = 'smollm2-135m-untrained';
 
 /**
  * Builds a small bundle with random weights for SmolLM2-135M-Instruct: real graphs, tokenizer and sizes, through the same
