@@ -9,7 +9,7 @@ export type LoadResult = {
   readonly p99Ms: number;
 };
 
-const [url, connections, durationMs] = process.argv.slice(2);
+const [url, connections, durationMs, key] = process.argv.slice(2);
 const until = performance.now() + Number(durationMs);
 const latencies: number[] = [];
 let refused = 0;
@@ -19,7 +19,7 @@ async function postUntilTheEnd(connection: number): Promise<void> {
     const startedAt = performance.now();
     const response = await fetch(`${url}/generate`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', ...(key && { authorization: `Bearer ${key}` }) },
       body: JSON.stringify({ prompts: PROMPTS, seed: connection * 1_000_000 + n }),
     });
     await response.text();

@@ -11,10 +11,12 @@ import { parseOptions } from './options.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { serviceOverhead } from './service-overhead.ts';
 import { startup } from './startup.ts';
+import { turns } from './turns.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'service-overhead': serviceOverhead,
   'accept-rate': acceptRate,
+  turns,
   'event-loop-gap': eventLoopGap,
   'adapter-writing': adapterWriting,
   decoder,
