@@ -3,6 +3,7 @@
 import type { Bundle } from '../models/bundle.ts';
 import type { Logger } from '../observability/logger.ts';
 import { availableThreads } from './available-threads.ts';
+import { createDecodeStream, type DecodeStream } from './decode-stream.ts';
 import { parseDevice, type WantedDevice } from './device.ts';
 import type {
   Device,
@@ -17,7 +18,6 @@ import { errorOf } from './failure.ts';
 import { InferenceProcess } from './inference-process.ts';
 import { nextBatch } from './micro-batch.ts';
 import type { Failure, FromChild } from './protocol.ts';
-import { createTokenReader, type TokenReader } from './token-reader.ts';
 
 /** Options of {@link createEngine}. */
 export type EngineOptions = {
@@ -118,7 +118,7 @@ class ChildEngine implements Engine {
   readonly #loaded = new Map<string, Bundle>();
   /** Why a bundle does not load or run, by digest. */
   readonly #unloadable = new Map<string, string>();
-  readonly #readers = new Map<number, TokenReader>();
+  readonly #readers = new Map<number, DecodeStream>();
   #batchTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
   #lastId = 0;
@@ -146,7 +146,7 @@ class ChildEngine implements Engine {
     this.#assertUsable();
     if (this.#loaded.has(bundle.digest)) return;
     const loading = this.#askFor(bundle);
-    this.#pump();
+    this.#dispatch();
     await unlessAborted(loading.promise, options.signal);
   }
 
@@ -172,7 +172,7 @@ class ChildEngine implements Engine {
       overdue: false,
     };
     this.#queue.push(pending);
-    this.#pump();
+    this.#dispatch();
     const abort = () => this.#cancel(pending, signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     try {
@@ -232,7 +232,7 @@ class ChildEngine implements Engine {
   }
 
   /** Gives the child its next task, if it is free and there is one. */
-  #pump(): void {
+  #dispatch(): void {
     clearTimeout(this.#batchTimer);
     if (this.#closed || this.#task || !this.#child) return;
     const [head, ...later] = this.#queue;
@@ -255,7 +255,7 @@ class ChildEngine implements Engine {
       nowMs: performance.now(),
     });
     if (dueInMs > 0) {
-      this.#batchTimer = setTimeout(() => this.#pump(), Math.ceil(dueInMs));
+      this.#batchTimer = setTimeout(() => this.#dispatch(), Math.ceil(dueInMs));
       return;
     }
     this.#queue = this.#queue.filter((pending) => !requests.includes(pending));
@@ -302,7 +302,7 @@ class ChildEngine implements Engine {
     const child = new InferenceProcess({
       logger,
       environment,
-      onMessage: (message) => this.#hear(message),
+      onMessage: (message) => this.#onMessage(message),
     });
     this.#child = child;
     this.#task = { kind: 'open' };
@@ -317,7 +317,7 @@ class ChildEngine implements Engine {
     void child.exited.then((how) => this.#childEnded(how));
   }
 
-  #hear(message: FromChild): void {
+  #onMessage(message: FromChild): void {
     const { logger } = this.#options;
     const task = this.#task;
     switch (message.type) {
@@ -367,7 +367,7 @@ class ChildEngine implements Engine {
         this.#promptCacheBytes = message.promptCacheBytes;
         this.#task = undefined;
         this.#first.resolve();
-        this.#pump();
+        this.#dispatch();
         break;
     }
   }
@@ -432,7 +432,7 @@ class ChildEngine implements Engine {
       return;
     }
     const [, height, width] = pending.bundle.manifest.decoder.features.at(-1)!;
-    const reader = createTokenReader({
+    const reader = createDecodeStream({
       blocks: pending.request.blocks,
       tokenFloats: height * width,
       pull: (chunks) => child.send({ type: 'pull', id, chunks }),
