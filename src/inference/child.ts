@@ -20,7 +20,8 @@ import { inferenceErrors } from './errors.ts';
 import { failureOf } from './failure.ts';
 import { env } from './onnx-runtime.ts';
 import { processMemory } from './process-memory.ts';
-import type { BatchRequest, Failure, FromChild, ToChild } from './protocol.ts';
+import type { BatchRequest, Failure, FromChild, ToChild, ToChildRecords } from './protocol.ts';
+import { type Handlers, handle } from './tagged.ts';
 import { createTokenOutbox } from './token-outbox.ts';
 import { openTokenizer } from './tokenizer.ts';
 
@@ -47,30 +48,19 @@ const bundles = new Map<string, Loaded>();
 const cancels = new Map<number, AbortController>();
 const outbox = createTokenOutbox({ send: (id, values) => send({ type: 'tokens', id, values }) });
 
-process.on('message', (message: ToChild) => void handle(message));
+const handlers: Handlers<ToChildRecords, void | Promise<void>> = {
+  open,
+  load: ({ bundle }) => load(bundle),
+  batch: ({ digest, requests }) => runBatch(digest, requests),
+  cancel: ({ id }) => cancels.get(id)?.abort(),
+  pull: ({ id, chunks }) => outbox.pull(id, chunks),
+  release: ({ id }) => outbox.release(id),
+};
+
+process.on('message', (message: ToChild) => void handle(handlers, message));
 process.on('disconnect', () => process.exit());
 // A terminal's Ctrl-C reaches the whole process group; when to end is the engine's decision.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {});
-
-async function handle(message: ToChild): Promise<void> {
-  switch (message.type) {
-    case 'open':
-      return open(message);
-    case 'load':
-      return load(message.bundle);
-    case 'batch':
-      return runBatch(message.digest, message.requests);
-    case 'cancel':
-      cancels.get(message.id)?.abort();
-      return;
-    case 'pull':
-      outbox.pull(message.id, message.chunks);
-      return;
-    case 'release':
-      outbox.release(message.id);
-      return;
-  }
-}
 
 /** Resolves when the channel has taken the message, which is what holds back a sender that is faster than its reader. */
 function send(message: FromChild): Promise<void> {
@@ -87,7 +77,7 @@ async function turn(): Promise<void> {
   await outbox.quiet();
 }
 
-async function open(options: Extract<ToChild, { type: 'open' }>): Promise<void> {
+async function open(options: ToChildRecords['open']): Promise<void> {
   try {
     const { device, fallback } = await proveDevice(options.device, { threads: options.threads });
     const { encodeTokenBudget, promptCacheBytes, memoryLimitBytes } = options;

@@ -3,6 +3,7 @@
 import type { Bundle } from '../models/bundle.ts';
 import type { Logger } from '../observability/logger.ts';
 import { availableThreads } from './available-threads.ts';
+import { createDecodeStream, type DecodeStream } from './decode-stream.ts';
 import { parseDevice, type WantedDevice } from './device.ts';
 import type {
   Device,
@@ -16,8 +17,8 @@ import { inferenceErrors } from './errors.ts';
 import { errorOf } from './failure.ts';
 import { InferenceProcess } from './inference-process.ts';
 import { nextBatch } from './micro-batch.ts';
-import type { Failure, FromChild } from './protocol.ts';
-import { createTokenReader, type TokenReader } from './token-reader.ts';
+import type { Failure, FromChildRecords } from './protocol.ts';
+import { type Handlers, handle } from './tagged.ts';
 
 /** Options of {@link createEngine}. */
 export type EngineOptions = {
@@ -103,6 +104,39 @@ class ChildEngine implements Engine {
     return engine;
   }
 
+  readonly #onMessage: Handlers<FromChildRecords> = {
+    opened: ({ device, fallback }) => {
+      const { logger } = this.#options;
+      if (fallback) {
+        const { reason, expected } = fallback;
+        logger[expected ? 'info' : 'warn']({ reason }, 'no CUDA device: running on the CPU');
+      }
+      logger.info({ device, childPid: this.#child?.pid }, 'inference process started');
+      this.#device = device;
+    },
+    refused: ({ failure }) => {
+      this.#options.logger.error({ reason: failure.detail }, 'the device cannot be used');
+      this.#first.reject(errorOf(failure));
+    },
+    loaded: (message) => this.#bundleLoaded(message),
+    unloadable: ({ digest, failure }) => this.#bundleUnloadable(digest, failure),
+    working: ({ on }) => {
+      if (this.#task?.kind === 'batch') this.#task.on = on;
+    },
+    progress: ({ of, progress }) => this.#reportProgress(of, progress),
+    decoded: (message) => this.#decoded(message),
+    stopped: ({ id }) => void this.#finish(id),
+    failed: ({ id, failure }) => this.#requestFailed(id, failure),
+    tokens: ({ id, values }) => this.#readers.get(id)?.push(values),
+    idle: ({ residentBytes, peakResidentBytes, promptCacheBytes }) => {
+      this.#residentBytes = residentBytes;
+      this.#peakResidentBytes = peakResidentBytes;
+      this.#promptCacheBytes = promptCacheBytes;
+      this.#task = undefined;
+      this.#first.resolve();
+      this.#dispatch();
+    },
+  };
   readonly #options: EngineOptions & { readonly threads: number };
   /** Settles when the first child is there, or cannot be. */
   readonly #first = Promise.withResolvers<void>();
@@ -118,7 +152,7 @@ class ChildEngine implements Engine {
   readonly #loaded = new Map<string, Bundle>();
   /** Why a bundle does not load or run, by digest. */
   readonly #unloadable = new Map<string, string>();
-  readonly #readers = new Map<number, TokenReader>();
+  readonly #readers = new Map<number, DecodeStream>();
   #batchTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
   #lastId = 0;
@@ -146,7 +180,7 @@ class ChildEngine implements Engine {
     this.#assertUsable();
     if (this.#loaded.has(bundle.digest)) return;
     const loading = this.#askFor(bundle);
-    this.#pump();
+    this.#dispatch();
     await unlessAborted(loading.promise, options.signal);
   }
 
@@ -172,7 +206,7 @@ class ChildEngine implements Engine {
       overdue: false,
     };
     this.#queue.push(pending);
-    this.#pump();
+    this.#dispatch();
     const abort = () => this.#cancel(pending, signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     try {
@@ -232,7 +266,7 @@ class ChildEngine implements Engine {
   }
 
   /** Gives the child its next task, if it is free and there is one. */
-  #pump(): void {
+  #dispatch(): void {
     clearTimeout(this.#batchTimer);
     if (this.#closed || this.#task || !this.#child) return;
     const [head, ...later] = this.#queue;
@@ -255,7 +289,7 @@ class ChildEngine implements Engine {
       nowMs: performance.now(),
     });
     if (dueInMs > 0) {
-      this.#batchTimer = setTimeout(() => this.#pump(), Math.ceil(dueInMs));
+      this.#batchTimer = setTimeout(() => this.#dispatch(), Math.ceil(dueInMs));
       return;
     }
     this.#queue = this.#queue.filter((pending) => !requests.includes(pending));
@@ -302,7 +336,7 @@ class ChildEngine implements Engine {
     const child = new InferenceProcess({
       logger,
       environment,
-      onMessage: (message) => this.#hear(message),
+      onMessage: (message) => handle(this.#onMessage, message),
     });
     this.#child = child;
     this.#task = { kind: 'open' };
@@ -317,58 +351,11 @@ class ChildEngine implements Engine {
     void child.exited.then((how) => this.#childEnded(how));
   }
 
-  #hear(message: FromChild): void {
-    const { logger } = this.#options;
-    const task = this.#task;
-    switch (message.type) {
-      case 'opened':
-        if (message.fallback) {
-          const { reason, expected } = message.fallback;
-          logger[expected ? 'info' : 'warn']({ reason }, 'no CUDA device: running on the CPU');
-        }
-        logger.info({ device: message.device, childPid: this.#child?.pid }, 'inference process started');
-        this.#device = message.device;
-        break;
-      case 'refused':
-        logger.error({ reason: message.failure.detail }, 'the device cannot be used');
-        this.#first.reject(errorOf(message.failure));
-        break;
-      case 'loaded':
-        this.#bundleLoaded(message);
-        break;
-      case 'unloadable':
-        this.#bundleUnloadable(message.digest, message.failure);
-        break;
-      case 'working':
-        if (task?.kind === 'batch') task.on = message.on;
-        break;
-      case 'progress':
-        if (task?.kind !== 'batch') break;
-        for (const pending of task.requests.values()) {
-          const meant = message.of === 'batch' || message.of === pending.id;
-          if (meant && !pending.canceled) pending.onProgress(message.progress);
-        }
-        break;
-      case 'decoded':
-        this.#decoded(message);
-        break;
-      case 'stopped':
-        this.#finish(message.id);
-        break;
-      case 'failed':
-        this.#requestFailed(message.id, message.failure);
-        break;
-      case 'tokens':
-        this.#readers.get(message.id)?.push(message.values);
-        break;
-      case 'idle':
-        this.#residentBytes = message.residentBytes;
-        this.#peakResidentBytes = message.peakResidentBytes;
-        this.#promptCacheBytes = message.promptCacheBytes;
-        this.#task = undefined;
-        this.#first.resolve();
-        this.#pump();
-        break;
+  #reportProgress(of: number | 'batch', progress: InferenceProgress): void {
+    if (this.#task?.kind !== 'batch') return;
+    for (const pending of this.#task.requests.values()) {
+      const meant = of === 'batch' || of === pending.id;
+      if (meant && !pending.canceled) pending.onProgress(progress);
     }
   }
 
@@ -391,7 +378,7 @@ class ChildEngine implements Engine {
     this.#finish(id)?.reject(errorOf(failure));
   }
 
-  #bundleLoaded(message: Extract<FromChild, { type: 'loaded' }>): void {
+  #bundleLoaded(message: FromChildRecords['loaded']): void {
     const { digest, loadMs, stages, fixedShape } = message;
     const loading = this.#loading.get(digest)!;
     this.#loading.delete(digest);
@@ -423,7 +410,7 @@ class ChildEngine implements Engine {
     this.#queue = this.#queue.filter((pending) => pending.bundle.digest !== digest);
   }
 
-  #decoded(message: Extract<FromChild, { type: 'decoded' }>): void {
+  #decoded(message: FromChildRecords['decoded']): void {
     const { id, embeddingMs, decodingMs, promptsCached, promptsEncoded } = message;
     const child = this.#child!;
     const pending = this.#finish(id);
@@ -432,7 +419,7 @@ class ChildEngine implements Engine {
       return;
     }
     const [, height, width] = pending.bundle.manifest.decoder.features.at(-1)!;
-    const reader = createTokenReader({
+    const reader = createDecodeStream({
       blocks: pending.request.blocks,
       tokenFloats: height * width,
       pull: (chunks) => child.send({ type: 'pull', id, chunks }),

@@ -27,7 +27,7 @@ export type InferenceRequest = {
 /** How far a request is. `fraction` rises from 0 to 1 inside a stage. */
 export type InferenceProgress = { readonly stage: 'embedding' | 'decoding'; readonly fraction: number };
 
-/** Seconds a request spent where, measured where the work is done and apart from queueing. */
+/** Milliseconds a request spent in each part of the work, measured where that work is done. The job queue is not in it. */
 export type InferenceTimings = {
   /** Waiting for the micro-batch to fill and for the device. */
   readonly batchingMs: number;

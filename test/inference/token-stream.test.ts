@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'tap';
+import { createDecodeStream } from '../../src/inference/decode-stream.ts';
 import type { TokenBlock } from '../../src/inference/engine.ts';
 import { CHUNK_FLOATS } from '../../src/inference/protocol.ts';
 import { createTokenOutbox } from '../../src/inference/token-outbox.ts';
-import { createTokenReader } from '../../src/inference/token-reader.ts';
 
 const tokenFloats = 1000;
 const tokenCount = 3000;
@@ -24,7 +24,7 @@ function connect(blocks: readonly TokenBlock[]) {
     },
   });
   outbox.add(1, { tokens, tokenFloats, blocks });
-  const reader = createTokenReader({
+  const reader = createDecodeStream({
     blocks,
     tokenFloats,
     pull(chunks) {
@@ -91,7 +91,7 @@ test('a reader that stops early is sent no more', async (t) => {
 });
 
 test('a failure reaches a reader that waits', async (t) => {
-  const reader = createTokenReader({
+  const reader = createDecodeStream({
     blocks: [{ start: 0, count: 1 }],
     tokenFloats,
     pull: () => setImmediate(() => reader.fail(new Error('lost'))),

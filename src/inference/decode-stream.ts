@@ -1,12 +1,12 @@
-/** The engine's side of reading tokens: chunks from the child → the asked blocks. */
+/** The engine's side of reading weight tokens: chunks from the child process → the requested blocks. */
 import type { TokenBlock } from './engine.ts';
 import { CHUNK_FLOATS } from './protocol.ts';
 
 /** Chunks under way or waiting for the reader: 4 MiB, enough that the channel never runs dry between two blocks. */
 const WINDOW_CHUNKS = 4;
 
-/** A decode being read: what the engine feeds, and what the reader sees. */
-export type TokenReader = {
+/** The weight tokens of one finished decode on their way to a reader: the engine pushes chunks, the reader gets blocks. */
+export type DecodeStream = {
   /** The asked blocks, each `[count, H, W]`; can be read once. */
   readonly tokens: AsyncIterable<Float32Array>;
   /** Takes the next chunk. */
@@ -18,15 +18,15 @@ export type TokenReader = {
 };
 
 /**
- * Makes the reader of one decode. `pull` asks for more chunks, never more than {@link WINDOW_CHUNKS} ahead; `end` is called
+ * Opens the stream of one decode. `pull` asks for more chunks, never more than {@link WINDOW_CHUNKS} ahead; `end` is called
  * once, when everything has been read, reading was given up, or it failed.
  */
-export function createTokenReader(options: {
+export function createDecodeStream(options: {
   blocks: readonly TokenBlock[];
   tokenFloats: number;
   pull: (chunks: number) => void;
   end: () => void;
-}): TokenReader {
+}): DecodeStream {
   const { blocks, tokenFloats, pull, end } = options;
   const totalFloats = blocks.reduce((sum, { count }) => sum + count * tokenFloats, 0);
   const chunks: Float32Array[] = [];
