@@ -1,16 +1,15 @@
 /** `adapter_config.json` for PEFT. */
+import { LAYER_PATH } from '../lora/bases.ts';
 import type { LoraLayout } from '../lora/layout.ts';
 
 /**
  * The complete configuration for an adapter of this layout, as indented JSON with sorted keys, the same bytes every time.
  * It has the fields that every PEFT since 0.10 knows: that version refuses the ones invented later, and newer ones, vLLM
- * and SGLang take the defaults for what is absent. `base.id` becomes `base_model_name_or_path`. For the architecture
- * `qwen2_5_vl` the targets are full paths (spec §3.5), since the vision tower has modules of the same short names.
+ * and SGLang take the defaults for what is absent. `base.id` becomes `base_model_name_or_path`. Where the layers are only a
+ * part of the base (`model.language_model.layers`), the targets are full paths (spec §3.5): a vision tower has modules of the
+ * same short names.
  */
-export function peftConfig(
-  base: { readonly id: string; readonly architecture: string },
-  layout: LoraLayout,
-): Uint8Array<ArrayBuffer> {
+export function peftConfig(base: { readonly id: string }, layout: LoraLayout): Uint8Array<ArrayBuffer> {
   const config = {
     alpha_pattern: {},
     auto_mapping: null,
@@ -32,7 +31,7 @@ export function peftConfig(
     r: layout.rank,
     rank_pattern: {},
     revision: null,
-    target_modules: targetModules(base.architecture, layout),
+    target_modules: targetModules(layout),
     task_type: 'CAUSAL_LM',
     use_dora: false,
     use_rslora: false,
@@ -40,8 +39,8 @@ export function peftConfig(
   return new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`);
 }
 
-function targetModules(architecture: string, { layerPath, layers, modules }: LoraLayout): string[] {
-  if (architecture !== 'qwen2_5_vl') return modules.map(({ path }) => path.slice(path.lastIndexOf('.') + 1));
+function targetModules({ layerPath, layers, modules }: LoraLayout): string[] {
+  if (layerPath === LAYER_PATH) return modules.map(({ path }) => path.slice(path.lastIndexOf('.') + 1));
   return Array.from({ length: layers }, (_, layer) =>
     modules.map(({ path }) => `${layerPath}.${layer}.${path}`),
   ).flat();

@@ -1,57 +1,23 @@
 /**
  * Reading and writing safetensors files: eight bytes of header length, a JSON header, then the tensors' bytes without gaps
- * (https://huggingface.co/docs/safetensors). Both directions keep memory bounded, whatever the file's size.
+ * (https://huggingface.co/docs/safetensors). Both directions keep memory bounded, whatever the file's size. What a header may
+ * say is in `safetensors-header.ts`.
  */
 import { type FileHandle, open } from 'node:fs/promises';
-import { Type } from 'typebox';
-import { Compile } from 'typebox/compile';
 import { DTYPE_BYTES, type Dtype } from '../base/dtype.ts';
 import { adapterErrors } from './errors.ts';
+import {
+  LENGTH_BYTES,
+  MAX_HEADER_BYTES,
+  parseSafetensorsHeader,
+  quote,
+  SAFETENSORS_DTYPE_BITS,
+  type SafetensorsHeader,
+} from './safetensors-header.ts';
 import { DTYPE_NAMES, decodeTensor, encodeTensor } from './tensor-bytes.ts';
 
-/** Most tensors of a file: a pair for each of 64 modules in 1,024 layers, the largest layout there may be. */
-export const MAX_TENSORS = 131_072;
-/** Largest header: room for {@link MAX_TENSORS} descriptions of 256 bytes. The format itself allows 100 MB. */
-export const MAX_HEADER_BYTES = MAX_TENSORS * 256;
-/** Longest tensor name; real ones have about 70 characters. */
-export const MAX_NAME_LENGTH = 512;
-/** Most axes of a tensor; convolution kernels have four. */
-export const MAX_RANK = 8;
 /** Bytes `stream` hands out at once: large enough that the number of reads does not count, small beside a tensor. */
 export const DEFAULT_CHUNK_BYTES = 1 << 20;
-
-/** Bytes an element takes, by the format's name for it. */
-export const SAFETENSORS_DTYPE_BYTES = {
-  F64: 8,
-  F32: 4,
-  F16: 2,
-  BF16: 2,
-  I64: 8,
-  I32: 4,
-  I16: 2,
-  I8: 1,
-  U8: 1,
-  BOOL: 1,
-} as const;
-/** A format a tensor may have in a file. */
-export type SafetensorsDtype = keyof typeof SAFETENSORS_DTYPE_BYTES;
-
-/** One tensor of a file. */
-export type SafetensorsTensor = {
-  readonly name: string;
-  readonly dtype: SafetensorsDtype;
-  readonly shape: readonly number[];
-  /** Place of its first byte, counted from the start of the file. */
-  readonly start: number;
-  readonly bytes: number;
-};
-
-/** What a file says about itself. */
-export type SafetensorsHeader = {
-  readonly metadata: Readonly<Record<string, string>>;
-  /** In the order of their bytes in the file. */
-  readonly tensors: readonly SafetensorsTensor[];
-};
 
 /** An open file. Its tensors are read when asked for. */
 export type SafetensorsFile = {
@@ -103,8 +69,6 @@ async function readHeader(file: FileHandle): Promise<SafetensorsHeader> {
   return parseSafetensorsHeader(await readAt(file, LENGTH_BYTES, Number(length)), size - dataStart);
 }
 
-const LENGTH_BYTES = 8;
-
 function safetensorsFile(file: FileHandle, header: SafetensorsHeader): SafetensorsFile {
   const byName = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
   const find = (name: string) => {
@@ -126,7 +90,7 @@ function safetensorsFile(file: FileHandle, header: SafetensorsHeader): Safetenso
     },
     async *stream(name, { chunkBytes = DEFAULT_CHUNK_BYTES, signal } = {}) {
       const { bytes, dtype, start } = find(name);
-      const width = SAFETENSORS_DTYPE_BYTES[dtype];
+      const width = Math.ceil(SAFETENSORS_DTYPE_BITS[dtype] / 8);
       const step = Math.max(width, chunkBytes - (chunkBytes % width));
       for (let offset = 0; offset < bytes; offset += step) {
         yield await readAt(file, start + offset, Math.min(step, bytes - offset), signal);
@@ -159,106 +123,6 @@ async function readAt(
     done += bytesRead;
   }
   return bytes;
-}
-
-const TensorEntry = Compile(
-  Type.Object(
-    {
-      dtype: Type.String(),
-      shape: Type.Array(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }), {
-        maxItems: MAX_RANK,
-      }),
-      data_offsets: Type.Tuple([
-        Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
-        Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
-      ]),
-    },
-    { additionalProperties: false },
-  ),
-);
-const Metadata = Compile(Type.Record(Type.String(), Type.String()));
-
-/**
- * The header in the JSON bytes that follow the length, checked against the bytes of data behind it: known dtypes, shapes
- * that multiply to the bytes they are given, and tensors that fill the data without gap or overlap.
- * Errors: `safetensors-invalid` naming the tensor and the reason.
- */
-export function parseSafetensorsHeader(json: Uint8Array, dataBytes: number): SafetensorsHeader {
-  const dataStart = LENGTH_BYTES + json.length;
-  const { __metadata__: metadata = {}, ...entries } = parseObject(json);
-  if (!Metadata.Check(metadata)) {
-    throw adapterErrors.safetensors('The metadata is not an object of strings.');
-  }
-  const names = Object.keys(entries);
-  if (names.length > MAX_TENSORS) {
-    throw adapterErrors.safetensors(`The file has ${names.length} tensors; ${MAX_TENSORS} are the limit.`);
-  }
-  const tensors = names
-    .map((name) => parseEntry(name, entries[name], dataStart))
-    .sort((a, b) => a.start - b.start || a.bytes - b.bytes);
-  let end = dataStart;
-  for (const tensor of tensors) {
-    if (tensor.start !== end) {
-      throw adapterErrors.safetensors(
-        `${quote(tensor.name)} begins ${tensor.start < end ? 'inside the tensor' : 'after a gap behind the bytes'} before it.`,
-      );
-    }
-    end += tensor.bytes;
-  }
-  if (end - dataStart !== dataBytes) {
-    throw adapterErrors.safetensors(
-      `The tensors take ${end - dataStart} bytes, and the file has ${dataBytes} for them.`,
-    );
-  }
-  return { metadata, tensors };
-}
-
-function parseObject(json: Uint8Array): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(json));
-  } catch (cause) {
-    throw adapterErrors.safetensors('The header is not JSON in UTF-8.', { cause });
-  }
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
-    throw adapterErrors.safetensors('The header is not a JSON object.');
-  }
-  return value as Record<string, unknown>;
-}
-
-function parseEntry(name: string, entry: unknown, dataStart: number): SafetensorsTensor {
-  if (name.length === 0 || name.length > MAX_NAME_LENGTH) {
-    throw adapterErrors.safetensors(
-      `A tensor has a name of ${name.length} characters; 1 to ${MAX_NAME_LENGTH} can be used.`,
-    );
-  }
-  if (!TensorEntry.Check(entry)) {
-    const [first] = TensorEntry.Errors(entry);
-    throw adapterErrors.safetensors(
-      `${quote(name)}: ${first?.instancePath || 'its entry'} ${first?.message}.`,
-    );
-  }
-  const { dtype, shape } = entry;
-  if (!isSafetensorsDtype(dtype)) {
-    throw adapterErrors.safetensors(`${quote(name)} has the unknown dtype ${quote(dtype)}.`);
-  }
-  const [start, end] = entry.data_offsets;
-  const wanted = shape.reduce((product, side) => product * side, SAFETENSORS_DTYPE_BYTES[dtype]);
-  if (!Number.isSafeInteger(wanted) || end - start !== wanted) {
-    throw adapterErrors.safetensors(
-      `${quote(name)} has ${end - start} bytes, and its shape [${shape.join(', ')}] in ${dtype} takes ${wanted}.`,
-    );
-  }
-  return { name, dtype, shape, start: dataStart + start, bytes: wanted };
-}
-
-function isSafetensorsDtype(dtype: string): dtype is SafetensorsDtype {
-  return Object.hasOwn(SAFETENSORS_DTYPE_BYTES, dtype);
-}
-
-/** Text of the file's in a message: escaped, and short whatever its length. */
-function quote(text: string): string {
-  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
 }
 
 /** A tensor to be written. */

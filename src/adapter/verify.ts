@@ -8,7 +8,8 @@ import { loraErrors } from '../lora/errors.ts';
 import type { LoraLayout, LoraTensor } from '../lora/layout.ts';
 import { loraTensors } from '../lora/tensors.ts';
 import { adapterErrors } from './errors.ts';
-import { openSafetensors, type SafetensorsFile, type SafetensorsHeader } from './safetensors.ts';
+import { openSafetensors, type SafetensorsFile } from './safetensors.ts';
+import type { SafetensorsHeader } from './safetensors-header.ts';
 import { DTYPE_NAMES, decodeTensor } from './tensor-bytes.ts';
 
 /** Name PEFT gives the weights of an adapter. */

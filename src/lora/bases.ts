@@ -36,9 +36,32 @@ export type BaseShape = {
   readonly chunkWidth?: number;
   /** Linear modules that carry a LoRA pair, in any order; all of {@link TARGET_MODULES} when absent. */
   readonly targets?: readonly TargetModule[];
-  /** Where the base keeps its layers; `model.layers` when absent. */
+  /** Where the base keeps its layers; {@link LAYER_PATH} when absent. */
   readonly layerPath?: string;
 };
+
+/** Where decoder-only bases keep their layers in `transformers`. */
+export const LAYER_PATH = 'model.layers';
+
+/**
+ * Where architectures that hold more than a decoder keep its layers. Names are those of `transformers` 4.52 and newer, which
+ * vLLM 0.32 knows as well; `test/peft` checks them against the libraries.
+ */
+const LAYER_PATHS: Readonly<Record<string, string>> = { qwen2_5_vl: 'model.language_model.layers' };
+
+/** Where a base of this architecture keeps its layers: `model.layers`, `model.language_model.layers`. */
+export function layerPathOf(architecture: string): string {
+  return Object.hasOwn(LAYER_PATHS, architecture) ? LAYER_PATHS[architecture]! : LAYER_PATH;
+}
+
+/**
+ * The layout with the layers where the architecture has them today. A layout made before `transformers` 4.52 moved them has
+ * the old place, under which PEFT finds the modules of no layer and says nothing.
+ */
+export function withCurrentLayerPath(architecture: string, layout: LoraLayout): LoraLayout {
+  const moved = layout.layerPath === LAYER_PATH && layerPathOf(architecture) !== LAYER_PATH;
+  return moved ? { ...layout, layerPath: layerPathOf(architecture) } : layout;
+}
 
 /** A base model that can be asked for by name. */
 export type KnownBase = {
@@ -116,7 +139,7 @@ export function layoutForBase(shape: BaseShape): LoraLayout {
     alpha,
     chunkWidth: shape.chunkWidth ?? [query, kv, ffn].reduce(greatestCommonDivisor, hidden),
     layers,
-    layerPath: shape.layerPath ?? 'model.layers',
+    layerPath: shape.layerPath ?? LAYER_PATH,
     modules: TARGET_MODULES.filter((name) => targets.includes(name)).map((name) => modules[name]),
   };
   checkLayout(layout);
@@ -145,7 +168,15 @@ export const KNOWN_BASES: readonly KnownBase[] = [
     id: 'Qwen/Qwen2.5-VL-3B-Instruct',
     alias: 'qwen2.5-vl-3b',
     architecture: 'qwen2_5_vl',
-    layout: layoutForBase({ layers: 36, hidden: 2048, kv: 256, ffn: 11008, rank: 16, alpha: 32 }),
+    layout: layoutForBase({
+      layers: 36,
+      hidden: 2048,
+      kv: 256,
+      ffn: 11008,
+      rank: 16,
+      alpha: 32,
+      layerPath: layerPathOf('qwen2_5_vl'),
+    }),
   },
   {
     id: 'Qwen/Qwen2.5-7B-Instruct',

@@ -1,6 +1,6 @@
 import { Compile } from 'typebox/compile';
 import { type FieldError, LoradropError } from '../base/errors.ts';
-import { checkLayout } from '../lora/bases.ts';
+import { checkLayout, withCurrentLayerPath } from '../lora/bases.ts';
 import type { LoraLayout } from '../lora/layout.ts';
 import { tokenCount, tokenShape } from '../lora/tensors.ts';
 import { modelErrors } from './errors.ts';
@@ -20,7 +20,8 @@ const CONVOLUTIONS_PER_LAYER = 5;
 const validator = Compile(BundleManifest);
 
 /**
- * The manifest in the bytes of a `bundle.json`, checked field by field and for agreement between fields.
+ * The manifest in the bytes of a `bundle.json`, checked field by field and for agreement between fields. The layers are where
+ * the base's architecture has them today, whatever an older import wrote.
  * Errors: `bundle-schema-unknown` for another schema version; `bundle-invalid` listing the offending fields.
  */
 export function parseManifest(bytes: Uint8Array): BundleManifest {
@@ -49,7 +50,7 @@ export function parseManifest(bytes: Uint8Array): BundleManifest {
     ...measured.map(({ pointer, message }) => ({ pointer: `/evaluation${pointer}`, message })),
   ];
   if (contradictions.length > 0) throw invalid(contradictions);
-  return value;
+  return { ...value, layout: withCurrentLayerPath(value.base.architecture, value.layout) };
 }
 
 /** The files a manifest gives a role, in a fixed order; external data files of graphs are not among them. */

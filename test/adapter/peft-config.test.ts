@@ -35,7 +35,7 @@ test('a vision model’s adapter names every language module by its path', (t) =
   const paths = targets as string[];
   t.equal(paths.length, 252);
   t.equal(new Set(paths).size, 252);
-  t.equal(paths[0], 'model.layers.0.self_attn.q_proj');
-  t.equal(paths[251], 'model.layers.35.mlp.down_proj');
+  t.equal(paths[0], 'model.language_model.layers.0.self_attn.q_proj');
+  t.equal(paths[251], 'model.language_model.layers.35.mlp.down_proj');
   t.end();
 });

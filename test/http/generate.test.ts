@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { test } from 'tap';
 import { extract, type Header as TarHeader } from 'tar-stream';
-import { parseSafetensorsHeader } from '../../src/adapter/safetensors.ts';
+import { parseSafetensorsHeader } from '../../src/adapter/safetensors-header.ts';
 import { sha256 } from '../../src/base/digest.ts';
 import type { Problem } from '../../src/http/problem.ts';
 import type { Adapter, Job, JobProgressView, Model } from '../../src/http/schemas.ts';

@@ -172,7 +172,7 @@ async function makeSmallAdapters(
       ADAPTER_WEIGHTS_FILE,
       writeSafetensors(tensors, values, { dtype: payload.dtype }),
     );
-    await draft.write(ADAPTER_CONFIG_FILE, [peftConfig({ id: 'test/base', architecture: 'llama' }, layout)]);
+    await draft.write(ADAPTER_CONFIG_FILE, [peftConfig({ id: 'test/base' }, layout)]);
     await draft.publish({
       createdAt: Date.now(),
       expiresAt: Date.now() + payload.retentionSeconds * 1000,

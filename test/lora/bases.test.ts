@@ -1,5 +1,13 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'tap';
-import { checkLayout, findBase, KNOWN_BASES, layoutForBase } from '../../src/lora/bases.ts';
+import {
+  checkLayout,
+  findBase,
+  KNOWN_BASES,
+  layoutForBase,
+  withCurrentLayerPath,
+} from '../../src/lora/bases.ts';
 import type { LoraLayout } from '../../src/lora/layout.ts';
 import { loraTensors, tokenCount, tokenShape, tokensPerLayer } from '../../src/lora/tensors.ts';
 
@@ -70,6 +78,31 @@ test('the known bases have the published sizes', (t) => {
     );
   }
   t.equal(findBase('gpt-2'), undefined);
+  t.end();
+});
+
+test('every known base is named as the transformers library names its modules', async (t) => {
+  // Written by `check_adapter.py --module-names` from the library's own models.
+  const { architectures } = JSON.parse(
+    await readFile(join(import.meta.dirname, '..', 'peft', 'module-names.json'), 'utf8'),
+  ) as { architectures: Record<string, { layerPath: string; modules: string[] }> };
+  for (const { alias, architecture, layout } of KNOWN_BASES) {
+    const found = architectures[architecture]!;
+    t.equal(layout.layerPath, found.layerPath, alias);
+    t.same(layout.modules.map(({ path }) => path).sort(), found.modules, alias);
+  }
+  t.end();
+});
+
+test('layers that an architecture has moved are looked for where they are today', (t) => {
+  const { layout } = findBase('qwen2.5-vl-3b')!;
+  t.same(withCurrentLayerPath('qwen2_5_vl', { ...layout, layerPath: 'model.layers' }), layout);
+  t.equal(withCurrentLayerPath('qwen2_5_vl', layout), layout);
+  const own = { ...layout, layerPath: 'language_model.model.layers' };
+  t.equal(withCurrentLayerPath('qwen2_5_vl', own), own, 'a place that was chosen stays');
+  const { layout: text } = findBase('qwen2.5-7b')!;
+  t.equal(withCurrentLayerPath('qwen2', text), text);
+  t.equal(withCurrentLayerPath('constructor', text), text);
   t.end();
 });
 

@@ -304,3 +304,12 @@ test('an untouched bundle opens, reports the bytes it hashed, and can be stopped
   t.same(await openBundle(bundle.directory), opened);
   await t.rejects(openBundle(bundle.directory, { signal: AbortSignal.abort() }), { name: 'AbortError' });
 });
+
+test('a bundle made when the base kept its layers elsewhere makes adapters for where they are today', async (t) => {
+  const { bundle } = await importSmallBundle(t.testdir());
+  await editManifest(bundle.directory, ({ base }) =>
+    Object.assign(base, { id: 'example/vision', architecture: 'qwen2_5_vl' }),
+  );
+  const { layout } = (await openBundle(bundle.directory)).manifest;
+  t.equal(layout.layerPath, 'model.language_model.layers');
+});

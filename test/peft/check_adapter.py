@@ -1,6 +1,8 @@
 """Loads an adapter directory with PEFT onto a model of its base's shapes and compares every tensor.
 
-    python test/peft/check_adapter.py DIRECTORY [--architecture llama|qwen2] [--save DIRECTORY]
+    python test/peft/check_adapter.py DIRECTORY [--architecture llama|qwen2|qwen2_5_vl] [--save DIRECTORY]
+    python test/peft/check_adapter.py --known            every base of src/lora/bases.ts, in small (needs node)
+    python test/peft/check_adapter.py --module-names     rewrites module-names.json, which a unit test compares with bases.ts
 
 Needs Python with torch, transformers, peft and safetensors (`pip install torch transformers peft`). Nothing is
 downloaded: the base is a randomly initialised model whose sizes are read off the adapter's own tensors. It checks that
@@ -9,6 +11,7 @@ downloaded: the base is a randomly initialised model whose sizes are read off th
 - every LoRA tensor of the loaded model equals the one in the file;
 - the scale PEFT applies is alpha / r;
 - the configuration PEFT reads back is the one it writes itself for such an adapter;
+- every module that the configuration names is in the model, and no module outside the named layers carries a pair;
 - the adapted model's output is finite and differs from the base's;
 - saving the adapter with PEFT again gives the same tensors.
 
@@ -19,6 +22,7 @@ import argparse
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -35,16 +39,20 @@ PREFIX = "base_model.model."
 
 
 def read_shapes(tensors):
-    """Widths of the base, from the tensors of its first layer."""
+    """Widths of the base, from the tensors of its first layer, and where its layers are."""
+    places = {re.match(r"(.+)\.(\d+)\.(?:self_attn|mlp)\.", name).groups() for name in tensors}
+    paths = {path for path, _ in places}
+    assert len(paths) == 1, f"layers at more than one place: {sorted(paths)}"
+    (path,) = paths
+    layers = {int(layer) for _, layer in places}
+    assert layers == set(range(len(layers))), f"layers are not 0 to {len(layers) - 1}: {sorted(layers)}"
 
     def width(module, side):
-        name = f"{PREFIX}model.layers.0.{module}.lora_{side}.weight"
+        name = f"{path}.0.{module}.lora_{side}.weight"
         assert name in tensors, f"missing: {name}"
         shape = tensors[name].shape
         return shape[1] if side == "A" else shape[0]
 
-    layers = {int(re.search(r"\.layers\.(\d+)\.", name).group(1)) for name in tensors}
-    assert layers == set(range(len(layers))), f"layers are not 0 to {len(layers) - 1}: {sorted(layers)}"
     return {
         "layers": len(layers),
         "hidden": width("self_attn.q_proj", "A"),
@@ -54,21 +62,39 @@ def read_shapes(tensors):
     }
 
 
+# A head of 64 numbers divides all published widths.
+HEAD = 64
+
+
 def build_base(architecture, shapes, dtype):
-    """A random model of these shapes in the adapter's dtype; a head of 64 numbers divides all published ones."""
-    head = 64
-    config = transformers.AutoConfig.for_model(
-        architecture,
-        num_hidden_layers=shapes["layers"],
-        hidden_size=shapes["hidden"],
-        num_attention_heads=shapes["query"] // head,
-        num_key_value_heads=shapes["kv"] // head,
-        head_dim=head,
-        intermediate_size=shapes["ffn"],
-        vocab_size=256,
-    )
+    """A random model of these shapes in the adapter's dtype."""
+    text = {
+        "num_hidden_layers": shapes["layers"],
+        "hidden_size": shapes["hidden"],
+        "num_attention_heads": shapes["query"] // HEAD,
+        "num_key_value_heads": shapes["kv"] // HEAD,
+        "intermediate_size": shapes["ffn"],
+        "vocab_size": 256,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
     torch.manual_seed(0)
-    return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    if architecture != "qwen2_5_vl":
+        config = transformers.AutoConfig.for_model(architecture, head_dim=HEAD, **text)
+        return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    vision = {
+        "depth": 1,
+        "hidden_size": 64,
+        "num_heads": 1,
+        "intermediate_size": 64,
+        "out_hidden_size": shapes["hidden"],
+        "fullatt_block_indexes": [0],
+    }
+    rope = {"rope_type": "default", "mrope_section": [8, 12, 12], "rope_theta": 1e6}
+    config = transformers.AutoConfig.for_model(
+        architecture, text_config={**text, "rope_parameters": rope}, vision_config=vision
+    )
+    return transformers.AutoModelForImageTextToText.from_config(config, dtype=dtype).eval()
 
 
 def same(left, right):
@@ -106,6 +132,13 @@ def check(directory, architecture, save_to):
     assert loaded.keys() == tensors.keys(), f"differ: {sorted(loaded.keys() ^ tensors.keys())[:5]}"
     wrong = [name for name, tensor in tensors.items() if not same(tensor, loaded[name])]
     assert not wrong, f"loaded with other numbers: {wrong[:5]}"
+
+    carriers = {name for name, module in base.named_modules() if isinstance(module, peft.tuners.lora.LoraLayer)}
+    named = {name.removeprefix(PREFIX).rpartition(".lora_")[0] for name in tensors}
+    assert carriers == named, f"modules that carry a pair differ: {sorted(carriers ^ named)[:5]}"
+    targets = written["target_modules"]
+    lost = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in carriers)]
+    assert not lost, f"targets that the model does not have: {lost[:5]}"
 
     scales = {
         module.scaling["default"]
@@ -145,15 +178,53 @@ def check(directory, architecture, save_to):
     print(f"largest change of a logit: {change:.3g}; saved again by PEFT: {'same bytes' if identical else 'same tensors'}")
 
 
+def check_known(scratch):
+    """A small adapter for each known base, written by the code that writes the real ones."""
+    writer = pathlib.Path(__file__).with_name("write-adapters.ts")
+    told = subprocess.run(["node", str(writer), scratch], check=True, capture_output=True, text=True).stdout
+    for line in told.splitlines():
+        alias, architecture = line.split()
+        print(f"== {alias}")
+        check(pathlib.Path(scratch) / alias, architecture, pathlib.Path(scratch) / f"{alias}-saved")
+
+
+# Architectures whose module names are recorded: those of the known bases, and Llama types that `--layout` files describe.
+RECORDED = ["llama", "mistral", "qwen2", "qwen2_5_vl", "qwen3"]
+
+
+def record_module_names():
+    """The linear modules of the last of two layers, of each architecture, as transformers names them."""
+    shapes = {"layers": 2, "hidden": 128, "query": 128, "kv": 64, "ffn": 256}
+    names = {}
+    for architecture in RECORDED:
+        model = build_base(architecture, shapes, torch.float32)
+        linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+        found = [re.fullmatch(r"(.*\.layers)\.1\.(.+)", name) for name in linear]
+        paths = {match.group(1) for match in found if match}
+        assert len(paths) == 1, f"{architecture}: {paths}"
+        names[architecture] = {"layerPath": paths.pop(), "modules": sorted(match.group(2) for match in found if match)}
+    record = {"transformers": transformers.__version__, "architectures": names}
+    pathlib.Path(__file__).with_name("module-names.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=pathlib.Path, help=f"holds {WEIGHTS} and {CONFIG}")
-    parser.add_argument("--architecture", default="llama", help="type of the base: llama (default) or qwen2")
+    parser.add_argument("directory", nargs="?", type=pathlib.Path, help=f"holds {WEIGHTS} and {CONFIG}")
+    parser.add_argument("--architecture", default="llama", help="type of the base: llama (default), qwen2, qwen2_5_vl")
     parser.add_argument("--save", type=pathlib.Path, help="keep what PEFT saves again; a temporary place if absent")
+    parser.add_argument("--known", action="store_true", help="check a small adapter for every known base")
+    parser.add_argument("--module-names", action="store_true", help="rewrite module-names.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            check(options.directory, options.architecture, options.save or scratch)
+            if options.module_names:
+                record_module_names()
+            elif options.known:
+                check_known(scratch)
+            elif options.directory is None:
+                parser.error("name the adapter's directory, or --known")
+            else:
+                check(options.directory, options.architecture, options.save or scratch)
         except AssertionError as failure:
             sys.exit(f"FAILED: {failure}")
 

@@ -1,7 +1,7 @@
 /** A base model described in a file, so that a new base is data and not code. */
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { layoutForBase, TARGET_MODULES } from '../../lora/bases.ts';
+import { layoutForBase, TARGET_MODULES, withCurrentLayerPath } from '../../lora/bases.ts';
 import { LoraLayout } from '../../lora/layout.ts';
 import { modelErrors } from '../errors.ts';
 import { BundleManifest } from '../manifest.ts';
@@ -64,6 +64,6 @@ export function parseBaseFile(text: string): BaseLayout {
   return {
     id: name,
     architecture: family,
-    layout: 'layout' in value ? value.layout : layoutForBase(value.shape),
+    layout: withCurrentLayerPath(family, 'layout' in value ? value.layout : layoutForBase(value.shape)),
   };
 }

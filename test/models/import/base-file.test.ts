@@ -10,6 +10,12 @@ test('a base is described by its widths or by its whole layout', (t) => {
   const shape = { layers: 28, hidden: 3584, kv: 512, ffn: 18_944, rank: 16, alpha: 32 };
   t.same(parseBaseFile(JSON.stringify({ id, architecture, shape })), { id, architecture, layout });
   t.same(parseBaseFile(JSON.stringify(TINY_BASE)), TINY_BASE);
+  const vision = findBase('qwen2.5-vl-3b')!;
+  const widths = { layers: 36, hidden: 2048, kv: 256, ffn: 11_008, rank: 16, alpha: 32 };
+  const { layout: found } = parseBaseFile(
+    JSON.stringify({ id: vision.id, architecture: vision.architecture, shape: widths }),
+  );
+  t.same(found, vision.layout, 'the architecture tells where the layers are');
   t.end();
 });
 
@@ -20,9 +26,7 @@ test('the targeted modules are those named, in the order of the rule', (t) => {
     parseBaseFile(JSON.stringify({ id, architecture, shape: { ...widths, targets } }));
   const { layout: two } = read(['v_proj', 'q_proj']);
   t.same(two, { ...layout, modules: [layout.modules[0], layout.modules[2]] });
-  const { target_modules: targets } = JSON.parse(
-    new TextDecoder().decode(peftConfig({ id, architecture }, two)),
-  );
+  const { target_modules: targets } = JSON.parse(new TextDecoder().decode(peftConfig({ id }, two)));
   t.same(targets, ['q_proj', 'v_proj']);
   t.same(read([...TARGET_MODULES]).layout, layout);
   t.same(

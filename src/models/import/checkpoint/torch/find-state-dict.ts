@@ -1,4 +1,4 @@
-import { MAX_NAME_LENGTH, SAFETENSORS_DTYPE_BYTES } from '../../../../adapter/safetensors.ts';
+import { MAX_NAME_LENGTH, SAFETENSORS_DTYPE_BITS } from '../../../../adapter/safetensors-header.ts';
 import { modelErrors } from '../../../errors.ts';
 import { isTorchTensor, storageBytes, type TorchStorage, type TorchTensor } from './objects.ts';
 import { shown } from './shown.ts';
@@ -30,7 +30,7 @@ export function findStateDict(value: unknown): ReadonlyMap<string, TorchTensor> 
   const storages = new Set<TorchStorage>();
   for (const [name, tensor] of tensors) {
     const { storage } = tensor;
-    bytes += elementsInside(name, tensor) * SAFETENSORS_DTYPE_BYTES[storage.dtype];
+    bytes += elementsInside(name, tensor) * (SAFETENSORS_DTYPE_BITS[storage.dtype] / 8);
     storages.add(storage);
   }
   const stored = storages.values().reduce((sum, storage) => sum + storageBytes(storage), 0);

@@ -1,5 +1,9 @@
 /** What `torch.save` puts into a pickle: tensors as views of storages whose bytes lie elsewhere in the file. */
-import { MAX_RANK, SAFETENSORS_DTYPE_BYTES, type SafetensorsDtype } from '../../../../adapter/safetensors.ts';
+import {
+  MAX_RANK,
+  SAFETENSORS_DTYPE_BITS,
+  type SafetensorsDtype,
+} from '../../../../adapter/safetensors-header.ts';
 import { modelErrors } from '../../../errors.ts';
 import { type PickleRules, unpickle } from './unpickle.ts';
 
@@ -103,7 +107,7 @@ export function unpickleTorchObject(
 
 /** The bytes a storage takes in the file. */
 export function storageBytes({ dtype, elements }: TorchStorage): number {
-  return elements * SAFETENSORS_DTYPE_BYTES[dtype];
+  return elements * (SAFETENSORS_DTYPE_BITS[dtype] / 8);
 }
 
 /** True for a {@link TorchTensor} among the values of a pickle. */

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
-import { DEFAULT_CHUNK_BYTES, SAFETENSORS_DTYPE_BYTES } from '../../../../adapter/safetensors.ts';
+import { DEFAULT_CHUNK_BYTES } from '../../../../adapter/safetensors.ts';
+import { SAFETENSORS_DTYPE_BITS } from '../../../../adapter/safetensors-header.ts';
 import { decodeTensor, FLOAT_DTYPES } from '../../../../adapter/tensor-bytes.ts';
 import { modelErrors } from '../../../errors.ts';
 import type { TorchTensor } from './objects.ts';
@@ -48,7 +49,7 @@ export async function* streamTensor(
     );
   }
   if (tensor.shape.includes(0)) return;
-  const width = SAFETENSORS_DTYPE_BYTES[dtype];
+  const width = SAFETENSORS_DTYPE_BITS[dtype] / 8;
   const plan = planWindows(mergeAxes(tensor), width);
   if (plan.costBytes > MAX_PASSES * Math.max(elements * width, MAX_WINDOW_BYTES)) {
     throw modelErrors.checkpoint(

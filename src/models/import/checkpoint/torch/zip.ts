@@ -1,7 +1,7 @@
 /** The zip form of a PyTorch checkpoint (since 1.6): `top/data.pkl`, `top/data/KEY` a storage each, `top/byteorder`. */
 import type { FileHandle } from 'node:fs/promises';
 import { fromRandomAccessReaderPromise, RandomAccessReader } from 'yauzl';
-import { MAX_NAME_LENGTH } from '../../../../adapter/safetensors.ts';
+import { MAX_NAME_LENGTH } from '../../../../adapter/safetensors-header.ts';
 import { LoradropError } from '../../../../base/errors.ts';
 import { modelErrors } from '../../../errors.ts';
 import { MAX_TENSORS, storageBytes, type TorchFile, unpickleTorchObject } from './objects.ts';
