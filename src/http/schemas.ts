@@ -7,6 +7,7 @@ import { MAX_SEED } from '../base/random.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
 import { JOB_STAGES, JOB_STATUSES } from '../jobs/queue.ts';
 import { Evaluation } from '../models/evaluation.ts';
+import { Licence } from '../models/licence.ts';
 import { PROBLEMS } from './problem.ts';
 import type { HttpLimits } from './services.ts';
 
@@ -383,7 +384,7 @@ export const Model = Type.Object(
     ),
     digest: Sha256,
     bytes: Type.Integer({ description: 'Of all its files.' }),
-    licence: Type.String(),
+    licence: Licence,
     provenance: Type.Array(Type.String()),
     base: Type.Object({ id: Type.String(), architecture: Type.String() }),
     lora: Type.Object({

@@ -149,7 +149,9 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
             entry[f"{key}_minus_generated"] = interval(value - generated[key][0], resampled - generated[key][1])
         if isinstance(found[subject], list):
             values = [float(one.nll.sum() / one.tokens.sum()) for one in found[subject]]
-            entry |= {"adapters": len(values), "nll_deviation": float(np.std(values, ddof=1)), "nll_of_each": values}
+            entry |= {"adapters": len(values), "nll_of_each": values}
+            if len(values) > 1:
+                entry["nll_deviation"] = float(np.std(values, ddof=1))
     return {
         "items": len(rows),
         "generator": tag,
