@@ -14,6 +14,7 @@ import { UNTRAINED_NOTICE } from '../http/present-model.ts';
 import type { Adapter, Job, Model } from '../http/schemas.ts';
 import { findBase } from '../lora/bases.ts';
 import { UNTRAINED } from '../models/bundle.ts';
+import { commercialUseWord } from '../models/licence.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
 import { cliErrors } from './errors.ts';
 import { datasetFigures } from './evaluation-table.ts';
@@ -73,6 +74,7 @@ async function showGeneration(url: string, directory: string, output: Output): P
   const given = body.trim().split('\n').length;
   output.line(`model    ${model.id}${model.trained ? '' : `   (${UNTRAINED})`}`);
   output.line(`base     ${model.base.id}`);
+  output.line(`licence  commercial use ${commercialUseWord(model.licence)}: ${model.licence.text}`);
   output.line(
     `prompts  ${given} from examples/${TASK.prompts}, ${model.condition.prompts} for a condition, drawn with seed ${SEED}`,
   );

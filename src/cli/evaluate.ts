@@ -50,6 +50,11 @@ answered. "system" is ignored unless --with-system is given, since the adapter i
 helps   the 95 % interval of the difference in NLL per answer token to the base lies below 0
 harms   it lies above 0
 neither no difference was seen with so many rows; more rows may show one
+
+For rows with choices two lines say what the form of the answers is worth by itself:
+base held to the listed choices   the base's likelihoods of a row's choices, divided by their sum
+uniform guess in the right form   every listed choice equally likely, no other answer possible: ln(choices) nats a row
+An adapter that is not better than both has brought the form of the answers and nothing else; the verdict then says so.
 The intervals are over rows (bootstrap), not over other tasks: --control shows what adapters from other prompts do.`;
 
 export const registerEvaluate: Registration = (program, output) => {

@@ -1,4 +1,5 @@
-/** What an evaluation found, as data and as a table. */
+/** What `loradrop evaluate` found, as data and as a table. */
+import { compareWithForm, type Gain } from '../evaluation/form.ts';
 import {
   type Estimate,
   type Figures,
@@ -11,6 +12,7 @@ import {
 } from '../evaluation/statistics.ts';
 import { UNTRAINED } from '../models/bundle.ts';
 import type { BundleManifest } from '../models/manifest.ts';
+import { signed, verdictSentences } from './evaluation-verdict.ts';
 import { formatCount, formatTable, type Output } from './output.ts';
 
 /** Figures of the mean over several adapters, of each alone, and of the difference the mean makes to the base. */
@@ -36,12 +38,25 @@ export type EvaluationReport = {
     readonly prompts: number;
   };
   readonly untouched: Figures;
+  /** The form of the answers alone, over the rows with choices; absent where there are none. */
+  readonly form?: {
+    readonly uniformGuess: Figures;
+    readonly baseHeldToChoices: Figures;
+    /** Below 0 in NLL: the adapters are better than a guess in the right form. */
+    readonly generatedMinusUniformGuess: Figures;
+    readonly generatedMinusBaseHeldToChoices: Figures;
+  };
   readonly generated: Adapted;
   readonly control?: Adapted & {
     /** Below 0 in NLL: these prompts' adapters are better here than those of other prompts. */
     readonly generatedMinusControl: Figures;
   };
-  readonly verdict: { readonly word: Verdict; readonly sentence: string };
+  readonly verdict: {
+    readonly word: Verdict;
+    /** What was gained, where the adapters help and rows have choices. */
+    readonly gain?: Gain;
+    readonly sentence: string;
+  };
   readonly warnings: readonly string[];
 };
 
@@ -80,6 +95,7 @@ export function evaluationReport({
   };
   const generated = adapted(scores.generated);
   const word = verdictOf(generated.minusBase);
+  const form = compareWithForm(scores.base, meanScores(scores.generated), seed);
   return {
     bundle: { id: bundle.id, digest, trained: bundle.trained },
     base: { file: base, id: bundle.base.id },
@@ -91,6 +107,14 @@ export function evaluationReport({
       answerTokens: scores.base.reduce((sum, { tokens }) => sum + tokens, 0),
     },
     untouched: figures(scores.base, seed),
+    ...(form && {
+      form: {
+        uniformGuess: figures(form.uniformGuess, seed),
+        baseHeldToChoices: figures(form.baseHeldToChoices, seed),
+        generatedMinusUniformGuess: form.minusUniformGuess,
+        generatedMinusBaseHeldToChoices: form.minusBaseHeldToChoices,
+      },
+    }),
     generated,
     ...(scores.control.length > 0 && {
       control: {
@@ -102,21 +126,18 @@ export function evaluationReport({
         ),
       },
     }),
-    verdict: { word, sentence: sentenceOf(word, generated.minusBase, scores.base.length) },
+    verdict: {
+      word,
+      ...(word === 'helps' && form && { gain: form.gain }),
+      sentence: verdictSentences(generated.minusBase, { rows: scores.base.length, form }).join('\n'),
+    },
     warnings,
   };
 }
 
-function sentenceOf(word: Verdict, { nll: { value, low, high } }: Figures, rows: number): string {
-  const interval = `95 % interval ${signed(low)} to ${signed(high)}`;
-  return word === 'no difference seen'
-    ? `no difference seen with ${rows} rows: the adapters change the NLL by ${signed(value)} nats a token, ${interval}.`
-    : `${word}: the adapters ${word === 'helps' ? 'lower' : 'raise'} the NLL by ${Math.abs(value).toFixed(4)} nats a token (${interval}, ${rows} rows).`;
-}
-
 /** Prints the report as a table and a verdict. */
 export function printReport(report: EvaluationReport, output: Output): void {
-  const { bundle, base, rows, untouched, generated, control, verdict } = report;
+  const { bundle, base, rows, untouched, form, generated, control, verdict } = report;
   output.line(
     `${bundle.id} on ${base.file} (adapters for ${base.id}): ${formatCount(rows.scored)} of ${formatCount(rows.given)} rows scored, adapters drawn from ${formatCount(rows.prompts)} prompts`,
   );
@@ -125,11 +146,24 @@ export function printReport(report: EvaluationReport, output: Output): void {
   }
   for (const warning of report.warnings) output.line(`! ${warning}`);
   output.line();
-  const lines: [string, Figures, (value: number) => string][] = [
-    ['base alone', untouched, plain],
+  const over = rows.withChoices < rows.scored ? `, ${formatCount(rows.withChoices)} rows` : '';
+  const lines: [string, Figures, (value: number) => string][] = [['base alone', untouched, plain]];
+  if (form) {
+    lines.push(
+      [`base held to the listed choices${over}`, form.baseHeldToChoices, plain],
+      [`uniform guess in the right form${over}`, form.uniformGuess, plain],
+    );
+  }
+  lines.push(
     [`with adapters, mean of ${generated.draws.length}`, generated.mean, plain],
     ['  difference to the base', generated.minusBase, signed],
-  ];
+  );
+  if (form) {
+    lines.push(
+      ['  difference to the base held to choices', form.generatedMinusBaseHeldToChoices, signed],
+      ['  difference to the uniform guess', form.generatedMinusUniformGuess, signed],
+    );
+  }
   if (control) {
     lines.push(
       [`control, mean of ${control.draws.length}`, control.mean, plain],
@@ -167,7 +201,6 @@ export function printReport(report: EvaluationReport, output: Output): void {
 }
 
 const plain = (value: number) => value.toFixed(4);
-const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
 
 function cell({ value, low, high }: Estimate, format: (value: number) => string): string {
   return `${format(value)}  [${format(low)}, ${format(high)}]`;

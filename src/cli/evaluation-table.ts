@@ -5,6 +5,8 @@ import {
   type EvaluationMetric,
   type EvaluationRow,
   type EvaluationSubject,
+  type GainShares,
+  gainShares,
 } from '../models/evaluation.ts';
 import { formatCount, formatTable } from './output.ts';
 
@@ -18,7 +20,11 @@ export const METRIC_NAMES: Readonly<Record<EvaluationMetric, string>> = {
 const SUBJECT_NAMES: Readonly<Record<EvaluationSubject, string>> = {
   base: 'the base model alone',
   'base-instructed': 'the base model, told what to do by the data set’s instruction',
+  'base-held-to-choices': 'the base model if it could answer nothing but the listed choices',
+  'uniform-guess': 'a guess that knows the form of the answers and nothing else',
   generated: 'with adapters that this model made from prompts of the data set',
+  'control-same-form': 'control: from prompts of other data sets that are answered in the same form',
+  'control-other-form': 'control: from prompts of data sets that are answered in another form',
   'control-other-prompts': 'control: with adapters that it made from prompts of other data sets',
   'control-shuffled-words': 'control: with adapters that it made from the same prompts, words shuffled',
   'training-adapters-mean': 'mean over adapters trained on each of its training data sets',
@@ -62,6 +68,15 @@ export function evaluationTable(rows: readonly EvaluationRow[]): string {
   ]);
 }
 
+/** What adapters gained, beside what the form of the answers gains by itself. */
+export function sharesText({ generated, form }: GainShares): string {
+  const percent = (share: number) => `${Math.round(100 * share)} %`;
+  return (
+    `Of what \`own-adapter\` gains over \`base\` in answer-nll, \`generated\` has ${percent(generated)}; ` +
+    `\`uniform-guess\`, which is form alone, has ${percent(form)}.`
+  );
+}
+
 /** Text broken between words into lines of at most {@link LINE_CHARS}; longer words stay whole. Paragraphs stay apart. */
 export function wrapText(text: string): string[] {
   return text.split('\n').flatMap((paragraph) => {
@@ -98,9 +113,12 @@ export function datasetFigures(evaluation: Evaluation | undefined, dataset: stri
     const cells = told.map((row) => [`  ${row.subject}`, formatFigure(row), SUBJECT_NAMES[row.subject]]);
     return ['', `${metric} (${METRIC_NAMES[metric]})`, formatTable(cells)];
   });
+  const share = gainShares(evaluation).get(dataset);
   const reading =
-    '`generated` improves on `base` where its figure is better; where the intervals in brackets overlap it may be chance. ' +
-    'Where a control does as well as `generated`, what the prompts say did not matter. `own-adapter` took a training run ' +
-    'on the data set’s answers, which `generated` never saw.';
+    `${share ? `${sharesText(share)} ` : ''}Where the intervals in brackets overlap, a difference may be chance. Where ` +
+    '`uniform-guess` or `base-held-to-choices` does as well as `generated`, the adapters carry the form of the answers and ' +
+    'nothing else. Where a control does as well as `generated`, what the prompts say did not matter, beyond their form ' +
+    'where that control is `control-same-form`. `own-adapter` took a training run on the data set’s answers, which ' +
+    '`generated` never saw.';
   return [`Measured on ${dataset} before the model was published:`, ...tables, '', ...wrapText(reading)];
 }

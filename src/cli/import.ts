@@ -39,6 +39,7 @@ type Options = {
   readonly modelVersion?: string;
   readonly description?: string;
   readonly licence: string;
+  readonly commercialUse: 'yes' | 'no' | 'unclear';
   readonly provenance?: readonly string[];
   readonly evaluation?: string;
   readonly card?: string;
@@ -52,6 +53,8 @@ type Options = {
 
 /** Share of the available memory that a decoder may take where no budget is given: the rest is the encoder's and the system's. */
 const BUDGET_SHARE = 0.75;
+/** Answers of `--commercial-use`. */
+const COMMERCIAL_USE = { yes: true, no: false, unclear: 'unclear' } as const;
 /** Largest model card: a long one has 50 kB. */
 const MAX_CARD_BYTES = 1 << 18;
 
@@ -93,7 +96,19 @@ export const registerImport: Registration = (program, output) => {
     .option('--title <text>', 'a line for people')
     .option('--model-version <text>', 'version of the generator')
     .option('--description <text>', 'a paragraph for people')
-    .option('--licence <text>', 'licence of the weights', 'not stated at import')
+    .option(
+      '--licence <text>',
+      'licence of the weights, and what training data add to it',
+      'not stated at import',
+    )
+    .addOption(
+      new Option(
+        '--commercial-use <answer>',
+        'whether the weights and the data they were trained on allow commercial use',
+      )
+        .choices(['yes', 'no', 'unclear'])
+        .default('unclear'),
+    )
     .option(
       '--provenance <text>',
       'a sentence on where weights, encoder or tokenizer come from; may be given several times',
@@ -220,7 +235,7 @@ async function openSource(options: Options): Promise<AsyncDisposable & Omit<Impo
     encoderDirectory: encoder,
     base: base ?? parseBaseFile(await readText(layout!, MAX_BASE_FILE_BYTES)),
     trained: !options.untrained,
-    licence: options.licence,
+    licence: { text: options.licence, commercialUse: COMMERCIAL_USE[options.commercialUse] },
     provenance: [`Imported by Loradrop from ${basename(checkpoint)}.`],
     async [Symbol.asyncDispose]() {},
   };

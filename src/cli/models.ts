@@ -3,14 +3,21 @@ import { Argument } from 'commander';
 import { bundlesDirectory } from '../compose.ts';
 import { bundleMemory, PROCESS_BYTES } from '../inference/bundle-memory.ts';
 import { UNTRAINED } from '../models/bundle.ts';
-import { EVALUATION_METRICS } from '../models/evaluation.ts';
+import { EVALUATION_METRICS, gainShares } from '../models/evaluation.ts';
 import { parseHubAddress } from '../models/hub/address.ts';
 import { pullRepository } from '../models/hub/pull-repository.ts';
+import { commercialUseWord } from '../models/licence.ts';
 import { openBundle } from '../models/open.ts';
 import { openModelRegistry } from '../models/registry.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
 import { createByteProgress } from './byte-progress.ts';
-import { evaluationSummary, evaluationTable, METRIC_NAMES, wrapText } from './evaluation-table.ts';
+import {
+  evaluationSummary,
+  evaluationTable,
+  METRIC_NAMES,
+  sharesText,
+  wrapText,
+} from './evaluation-table.ts';
 import { interruptible } from './interrupt.ts';
 import { formatBytes, formatCount, formatTable } from './output.ts';
 import { planSummary, planTable } from './plan-table.ts';
@@ -168,7 +175,8 @@ export const registerModels: Registration = (program, output) => {
             `about ${formatBytes(decoder.memoryBytes)} for the decoder and ${formatBytes(encoder.memoryBytes)} for the encoder, before its runs`,
           ],
           ['cascade', decoder.features.map((feature) => `(${feature.join(',')})`).join(' → ')],
-          ['licence', manifest.licence],
+          ['licence', manifest.licence.text],
+          ['commercial use', commercialUseWord(manifest.licence)],
           ...(manifest.description ? [['description', manifest.description]] : []),
           ...manifest.provenance.map((sentence) => ['provenance', sentence]),
           ...manifest.files.map(({ name, bytes, sha256 }) => [
@@ -187,6 +195,8 @@ export const registerModels: Registration = (program, output) => {
         output.line();
         output.line(evaluationTable(evaluation.rows));
         for (const metric of EVALUATION_METRICS) output.line(`${metric}: ${METRIC_NAMES[metric]}`);
+        for (const [dataset, share] of gainShares(evaluation))
+          output.line(`${dataset}: ${sharesText(share)}`);
       }
     });
 };

@@ -5,7 +5,7 @@ import { LoradropError } from '../base/errors.ts';
 import { type BaseFacts, readBaseFacts } from './base-facts.ts';
 import { chatPrompt } from './chat-prompt.ts';
 import { evaluationErrors } from './errors.ts';
-import { answerLikelihoods, type TokenReader } from './likelihoods.ts';
+import { answerLikelihoods, nllAmong, type TokenReader } from './likelihoods.ts';
 import type { Row } from './rows.ts';
 import type { RowScore } from './statistics.ts';
 
@@ -234,6 +234,7 @@ function scoreOf({ answers, response }: TokenRow, likelihoods: readonly number[]
     // A tie is not an answer.
     ...(answers.length > 1 && {
       correct: likelihoods.every((other, index) => index === response || other < own) ? 1 : 0,
+      choices: { count: answers.length, nll: nllAmong(likelihoods, response) },
     }),
   };
 }

@@ -66,6 +66,17 @@ export async function answerLikelihoods(
   );
 }
 
+/**
+ * The NLL in nats of one of the answers if nothing else could be answered: their likelihoods, given as logarithms, divided by
+ * their sum.
+ */
+export function nllAmong(likelihoods: readonly number[], index: number): number {
+  // Relative to the largest, so that likelihoods too small for a number still compare.
+  const largest = Math.max(...likelihoods);
+  const sum = likelihoods.reduce((total, each) => total + Math.exp(each - largest), 0);
+  return largest + Math.log(sum) - likelihoods[index]!;
+}
+
 const keyOf = (answer: readonly number[], place: number) => answer.slice(0, place).join();
 
 function commonLength(a: readonly number[], b: readonly number[]): number {

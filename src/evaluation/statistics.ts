@@ -9,6 +9,8 @@ export type RowScore = {
   readonly nll: number;
   /** 1 where the right one of the row's choices is the likeliest, 0 where not; absent without choices. */
   readonly correct?: number;
+  /** How many choices the row lists, and the NLL of the right one among these alone, in nats; absent without choices. */
+  readonly choices?: { readonly count: number; readonly nll: number };
 };
 
 /** A figure and its 95 % interval. */
@@ -33,10 +35,13 @@ export function meanScores(draws: readonly (readonly RowScore[])[]): RowScore[] 
   const [first = []] = draws;
   const mean = (index: number, read: (score: RowScore) => number) =>
     draws.reduce((sum, scores) => sum + read(scores[index]!), 0) / draws.length;
-  return first.map(({ tokens, correct }, index) => ({
+  return first.map(({ tokens, correct, choices }, index) => ({
     tokens,
     nll: mean(index, ({ nll }) => nll),
     ...(correct !== undefined && { correct: mean(index, (score) => score.correct!) }),
+    ...(choices && {
+      choices: { count: choices.count, nll: mean(index, (score) => score.choices!.nll) },
+    }),
   }));
 }
 

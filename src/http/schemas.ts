@@ -7,6 +7,7 @@ import { ID_PATTERN, TENANT_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
 import { Evaluation } from '../models/evaluation.ts';
+import { Licence } from '../models/licence.ts';
 import { JOB_STAGES, JOB_STATUSES } from '../queue/queue.ts';
 import { PROBLEMS } from './problem.ts';
 import type { HttpLimits } from './services.ts';
@@ -384,7 +385,7 @@ export const Model = Type.Object(
     ),
     digest: Sha256,
     bytes: Type.Integer({ description: 'Of all its files.' }),
-    licence: Type.String(),
+    licence: Licence,
     provenance: Type.Array(Type.String()),
     base: Type.Object({ id: Type.String(), architecture: Type.String() }),
     lora: Type.Object({

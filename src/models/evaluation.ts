@@ -12,6 +12,10 @@ export type EvaluationMetric = (typeof EVALUATION_METRICS)[number];
  * Whose figure it is, all on the same items of one data set:
  * - `base`: the base model alone;
  * - `base-instructed`: the base model with the data set's own instruction as its system message;
+ * - `base-held-to-choices`: the base model if it could answer nothing but the choices that a row lists: its likelihoods of
+ *   the whole choices, divided by their sum. The form of the answers costs it nothing;
+ * - `uniform-guess`: a guess that knows the form of the answers and nothing else: every listed choice is equally likely, no
+ *   other answer is possible. ln(choices) nats over the tokens of the answer;
  * - `training-adapters-mean`: the mean over adapters trained on each of the generator's training sets, none of them this one;
  * - `training-adapter-best`: the best of those on this data set;
  * - `training-adapters-average`: one adapter whose weights are the average of theirs;
@@ -19,12 +23,17 @@ export type EvaluationMetric = (typeof EVALUATION_METRICS)[number];
  * - `multi-task-adapter-unmixed`: the same, without the sets whose rows do not show by themselves how they want to be answered;
  * - `generated`: adapters that the bundle makes from prompts of this data set;
  * - `own-adapter`: an adapter trained on this data set itself, which is the ceiling;
- * - `control-other-prompts`: adapters that the bundle makes from prompts of other data sets;
+ * - `control-same-form`: adapters that the bundle makes from prompts of other data sets that are answered in the same form;
+ * - `control-other-form`: adapters that the bundle makes from prompts of data sets that are answered in another form;
+ * - `control-other-prompts`: adapters that the bundle makes from prompts of other data sets, whatever their form: the two
+ *   before tell more;
  * - `control-shuffled-words`: adapters that the bundle makes from this data set's prompts with their words shuffled.
  */
 export const EVALUATION_SUBJECTS = [
   'base',
   'base-instructed',
+  'base-held-to-choices',
+  'uniform-guess',
   'training-adapters-mean',
   'training-adapter-best',
   'training-adapters-average',
@@ -32,6 +41,8 @@ export const EVALUATION_SUBJECTS = [
   'multi-task-adapter-unmixed',
   'generated',
   'own-adapter',
+  'control-same-form',
+  'control-other-form',
   'control-other-prompts',
   'control-shuffled-words',
 ] as const;
@@ -39,7 +50,7 @@ export type EvaluationSubject = (typeof EVALUATION_SUBJECTS)[number];
 
 /** Longest account of how it was measured: a page. */
 export const MAX_PROTOCOL_CHARS = 4000;
-/** Most figures: both metrics of every subject on 25 data sets. */
+/** Most figures: both metrics of every subject on 16 data sets. */
 export const MAX_EVALUATION_ROWS = 500;
 /** Longest name of a data set. */
 const MAX_DATASET_CHARS = 100;
@@ -60,7 +71,7 @@ export const EvaluationRow = Type.Object(
     }),
     subject: Type.Enum([...EVALUATION_SUBJECTS], {
       description:
-        'Whose figure it is: `generated` is this model’s adapters, `base` the base model, `own-adapter` an adapter trained on the data set itself, `control-…` this model’s adapters for other prompts or for shuffled words.',
+        'Whose figure it is: `generated` is this model’s adapters, `base` the base model, `own-adapter` an adapter trained on the data set itself, `uniform-guess` a guess that knows the form of the answers alone, `base-held-to-choices` the base model with the form for nothing, `control-…` this model’s adapters for other prompts (answered in the same form or in another) or for shuffled words.',
     }),
     value: Type.Number({ minimum: 0 }),
     low: Type.Optional(
@@ -96,6 +107,28 @@ export const Evaluation = Type.Object(
   },
 );
 export type Evaluation = Static<typeof Evaluation>;
+
+/** Shares of what an adapter trained on a data set itself gains over the base model, in NLL. */
+export type GainShares = { readonly generated: number; readonly form: number };
+
+/**
+ * How much of `own-adapter`'s gain over `base` in NLL `generated` has, and how much `uniform-guess` has, which is form
+ * alone; by data set. Data sets that lack one of the four figures, or whose own adapter gains nothing, are left out.
+ */
+export function gainShares({ rows }: Pick<Evaluation, 'rows'>): Map<string, GainShares> {
+  const shares = new Map<string, GainShares>();
+  for (const dataset of new Set(rows.map((row) => row.dataset))) {
+    const nll = (subject: EvaluationSubject) =>
+      rows.find((row) => row.dataset === dataset && row.metric === 'answer-nll' && row.subject === subject)
+        ?.value ?? Number.NaN;
+    const shareOf = (subject: EvaluationSubject) =>
+      (nll('base') - nll(subject)) / (nll('base') - nll('own-adapter'));
+    const share = { generated: shareOf('generated'), form: shareOf('uniform-guess') };
+    const isKnown = Number.isFinite(share.generated) && Number.isFinite(share.form);
+    if (isKnown && nll('own-adapter') < nll('base')) shares.set(dataset, share);
+  }
+  return shares;
+}
 
 /**
  * What a schema cannot say: an interval has two ends and holds its value, an accuracy is at most 1, and a data set has one

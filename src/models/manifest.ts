@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { LoraLayout } from '../lora/layout.ts';
 import { Evaluation } from './evaluation.ts';
+import { Licence } from './licence.ts';
 
 /** The schema version this code writes and the only one it reads. */
 export const MANIFEST_VERSION = 1;
@@ -81,7 +82,7 @@ export const BundleManifest = Type.Object(
     description: Type.String({ maxLength: 2000 }),
     /** False while the weights are random: everything that shows the bundle says so. */
     trained: Type.Boolean(),
-    licence: Type.String({ minLength: 1, maxLength: 200 }),
+    licence: Licence,
     /** Where the weights, the encoder and the tokenizer come from, a sentence each. */
     provenance: Type.Array(Type.String({ minLength: 1, maxLength: 1000 })),
     base: Type.Object(

@@ -5,6 +5,7 @@ import type { LoraLayout } from '../lora/layout.ts';
 import { tokenCount, tokenShape } from '../lora/tensors.ts';
 import { modelErrors } from './errors.ts';
 import { evaluationErrors } from './evaluation.ts';
+import { licenceOfText } from './licence.ts';
 import { BundleManifest, MANIFEST_VERSION } from './manifest.ts';
 
 /** Name of the manifest inside a bundle directory. */
@@ -37,6 +38,14 @@ export function parseManifest(bytes: Uint8Array): BundleManifest {
     throw modelErrors.schema(
       `${MANIFEST_FILE} has schema version ${version}; this release reads version ${MANIFEST_VERSION}.`,
     );
+  }
+  if (
+    value !== null &&
+    typeof value === 'object' &&
+    'licence' in value &&
+    typeof value.licence === 'string'
+  ) {
+    value.licence = licenceOfText(value.licence);
   }
   if (!validator.Check(value)) {
     throw invalid(

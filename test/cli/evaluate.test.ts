@@ -64,6 +64,7 @@ test('a bundle is judged, the same way every time, and nothing is left behind', 
   t.match(shown.out, /10 of 24 rows scored, adapters drawn from 14 prompts/);
   t.match(shown.out, /THIS BUNDLE IS UNTRAINED/);
   t.match(shown.out, /accuracy[\s\S]*base alone[\s\S]*mean of 2[\s\S]*control[\s\S]*adapters minus control/);
+  t.match(shown.out, /base held to the listed choices +\d[\s\S]*uniform guess in the right form +\d/);
   t.match(shown.out, /^(helps: |harms: |no difference seen with 10 rows: ).*95 % interval.*$/m);
   t.match(shown.err, /evaluating .* 100% done/);
 
@@ -75,7 +76,15 @@ test('a bundle is judged, the same way every time, and nothing is left behind', 
     base: { file: 'tiny.gguf', id: 'example/tiny' },
     rows: { given: 24, scored: 10, withChoices: 10, prompts: 14 },
   });
-  const { untouched, generated } = report;
+  const { untouched, generated, form } = report;
+  const guess = (Math.log(2) * report.rows.withChoices) / report.rows.answerTokens;
+  t.ok(Math.abs(form!.uniformGuess.nll.value - guess) < 1e-9);
+  t.equal(form!.uniformGuess.accuracy?.value, 0.5);
+  t.strictSame(form!.baseHeldToChoices.accuracy, untouched.accuracy);
+  t.ok(form!.baseHeldToChoices.nll.value < untouched.nll.value, 'the form is for nothing');
+  const overGuess = generated.mean.nll.value - guess;
+  t.ok(Math.abs(form!.generatedMinusUniformGuess.nll.value - overGuess) < 1e-9);
+  t.equal(report.verdict.gain, report.verdict.word === 'helps' ? 'form alone' : undefined);
   t.equal(generated.draws.length, 2);
   t.not(generated.draws[0]?.nll, generated.draws[1]?.nll, 'each adapter takes the next draw');
   const change = generated.mean.nll.value - untouched.nll.value;

@@ -17,9 +17,10 @@ test('an evaluation is a table, and a few words', (t) => {
     'sums      answer-nll  own-adapter             1.000',
     'sums      accuracy    generated               0.500',
     'rhymes    accuracy    control-shuffled-words  1.000 (1.000–1.000)',
+    'sums      answer-nll  uniform-guess           1.250',
   ]);
   t.equal(evaluationSummary(SAMPLE_EVALUATION), 'measured on 2 data sets');
-  t.equal(evaluationSummary({ ...SAMPLE_EVALUATION, rows: rows.slice(4) }), 'measured on 1 data set');
+  t.equal(evaluationSummary({ ...SAMPLE_EVALUATION, rows: rows.slice(4, 5) }), 'measured on 1 data set');
   t.equal(formatFigure({ value: 0.12345 }), '0.123');
   t.end();
 });
@@ -28,10 +29,13 @@ test('the figures of one data set are told with what they are to be read against
   const told = datasetFigures(SAMPLE_EVALUATION, 'sums');
   t.equal(told[0], 'Measured on sums before the model was published:');
   t.same(told.slice(1, 3), ['', 'answer-nll (nats per answer token, less is better)']);
-  t.match(told[3], /^ {2}base +2\.500 \(2\.250–2\.750\) +the base model alone\n {2}generated +2\.000/);
+  t.match(
+    told[3],
+    /^ {2}base +2\.500 \(2\.250–2\.750\) +the base model alone\n {2}uniform-guess +1\.250 +a guess .*\n {2}generated +2\.000/,
+  );
   t.match(told[3], /own-adapter +1\.000 +ceiling/);
   t.equal(told[5], 'accuracy (share of right answers, more is better)');
-  t.match(told.at(-1), /./);
+  t.match(told.join(' '), /`generated` has 33 %; `uniform-guess`, which is form alone, has 83 %\./);
   t.match(datasetFigures(SAMPLE_EVALUATION, 'boolq'), [/Nothing .* on boolq; .* sums, rhymes\.$/]);
   t.match(datasetFigures(undefined, 'boolq'), [/^Nothing was measured/]);
   t.end();

@@ -200,7 +200,7 @@ test('random weights of a published size become a bundle and a checkpoint, and s
   facts.push('--provenance', 'Decoder: a test.', '--provenance', 'Encoder: a test.');
   for (const [name, args] of [
     ['own-encoder', [...synthetic, ...facts]],
-    ['from-file', file],
+    ['from-file', [...file, '--licence', 'CC BY-NC 4.0', '--commercial-use', 'no']],
   ] as const) {
     const imported = await loradrop([...args, '--encoder', encoder, '--out', join(dir, name)]);
     t.equal(imported.code, 0, imported.err);
@@ -209,9 +209,14 @@ test('random weights of a published size become a bundle and a checkpoint, and s
   t.match(JSON.parse((await loradrop(['models', 'inspect', own, '--json'])).out), {
     description: 'A test.',
     provenance: ['Decoder: a test.', 'Encoder: a test.', /drawn at random from seed 7/],
+    licence: { text: 'Apache-2.0', commercialUse: true },
     evaluation: SAMPLE_EVALUATION,
     card: { file: 'MODEL_CARD.md' },
   });
+  t.match(
+    (await loradrop(['models', 'inspect', join(dir, 'from-file')])).out,
+    /^licence +CC BY-NC 4\.0\ncommercial use +forbidden$/m,
+  );
   t.match(
     (await loradrop(['models', 'inspect', own])).out,
     /^evaluation\nTwo data sets were held out\.\nMeans[\s\S]*^sums +answer-nll +generated +2\.000 \(1\.875–2\.125\)/m,

@@ -74,6 +74,16 @@ test('likelihoods are those of the arithmetic, without and with an adapter', asy
         answers.length > 1 ? Number(best === response) : undefined,
         `${name}, row ${index}`,
       );
+      if (answers.length === 1) {
+        t.equal(score.choices, undefined);
+        continue;
+      }
+      const among = wanted[response]! - Math.log(sum(wanted.map(Math.exp)));
+      t.equal(score.choices!.count, answers.length);
+      t.ok(
+        Math.abs(score.choices!.nll + among) < 5e-3 * score.tokens,
+        `${name}, row ${index} among its choices`,
+      );
     }
     // Keys and values are kept in half precision, and so are the products of an f16 adapter; all in f32 it is 5e-7.
     t.comment(`${name}: ${largest.toExponential(1)} nats a token`);

@@ -71,5 +71,7 @@ test('several adapters are averaged row by row', (t) => {
     { tokens: 3, nll: 1.5, correct: 0.5 },
   ]);
   t.strictSame(meanScores([[{ tokens: 3, nll: 1 }]]), [{ tokens: 3, nll: 1 }]);
+  const among = (nll: number) => [{ tokens: 3, nll: 5, choices: { count: 4, nll } }];
+  t.strictSame(meanScores([among(1), among(2)]), among(1.5));
   t.end();
 });

@@ -15,6 +15,7 @@ test('clients see whether a model is trained, and what was measured of it', asyn
   t.same(evaluation, SAMPLE_EVALUATION);
   const models = { default: () => measured };
   const shown = presentModel(measured, { models });
+  t.strictSame(shown.licence, { text: 'Apache-2.0', commercialUse: true });
   t.match(shown, { trained: true, default: true, notice: undefined, evaluation: SAMPLE_EVALUATION });
   const random = presentModel({ ...measured, manifest }, { models });
   t.match(random, { trained: false, default: false, notice: /untrained/, evaluation: undefined });

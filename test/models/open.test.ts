@@ -88,6 +88,14 @@ test('every kind of damage is refused, naming the file and the reason', async (t
       invalid(/licence/),
     ],
     [
+      'a licence that only says maybe',
+      (at) =>
+        editManifest(at, (manifest) =>
+          Object.assign(manifest, { licence: { text: 'MIT', commercialUse: 'maybe' } }),
+        ),
+      invalid(/\/licence\/commercialUse/),
+    ],
+    [
       'an escaping path',
       (at) => editManifest(at, ({ tokenizer }) => Object.assign(tokenizer, { file: '../tokenizer.json' })),
       invalid(/\/tokenizer\/file/),
@@ -312,4 +320,11 @@ test('a bundle made when the base kept its layers elsewhere makes adapters for w
   );
   const { layout } = (await openBundle(bundle.directory)).manifest;
   t.equal(layout.layerPath, 'model.language_model.layers');
+});
+
+test('a licence that is a text, as earlier manifests had it, says nothing of commercial use', async (t) => {
+  const { bundle } = await importSmallBundle(t.testdir());
+  await editManifest(bundle.directory, (manifest) => Object.assign(manifest, { licence: 'MIT' }));
+  const { manifest } = await openBundle(bundle.directory);
+  t.strictSame(manifest.licence, { text: 'MIT', commercialUse: 'unclear' });
 });

@@ -19,5 +19,6 @@ export const SAMPLE_EVALUATION: Evaluation = {
     { dataset: 'sums', metric: 'answer-nll', subject: 'own-adapter', value: 1 },
     { dataset: 'sums', metric: 'accuracy', subject: 'generated', value: 0.5 },
     { dataset: 'rhymes', metric: 'accuracy', subject: 'control-shuffled-words', value: 1, low: 1, high: 1 },
+    { dataset: 'sums', metric: 'answer-nll', subject: 'uniform-guess', value: 1.25 },
   ],
 };

@@ -17,13 +17,23 @@ test('the shipped bundle is whole, small, trained, measured and described', asyn
   for (const name of names) bytes += (await stat(join(SHIPPED_BUNDLE, name))).size;
   t.ok(bytes <= MAX_BYTES, `${bytes} bytes`);
   t.equal(manifest.trained, true);
-  t.not(manifest.licence, 'not stated at import');
+  t.not(manifest.licence.text, 'not stated at import');
+  t.equal(manifest.licence.commercialUse, false, 'some of its training data forbid it');
   t.ok(manifest.provenance.length > 1, 'it says where weights and encoder come from');
   const subjects = manifest.evaluation?.rows.map(({ subject }) => subject) ?? [];
-  for (const subject of ['base', 'generated', 'own-adapter', 'control-other-prompts'] as const) {
+  for (const subject of [
+    'base',
+    'base-held-to-choices',
+    'uniform-guess',
+    'generated',
+    'own-adapter',
+    'control-same-form',
+    'control-other-form',
+  ] as const) {
     t.ok(subjects.includes(subject), `there are figures of ${subject}`);
   }
-  t.match(await readFile(join(SHIPPED_BUNDLE, manifest.card?.file ?? 'MODEL_CARD.md'), 'utf8'), /^#/m);
+  const card = await readFile(join(SHIPPED_BUNDLE, manifest.card?.file ?? 'MODEL_CARD.md'), 'utf8');
+  t.match(card, /^# .*\n\n\*\*No commercial use/, 'the first lines of the card say so');
 });
 
 test('generate takes the shipped bundle where none is named', async (t) => {

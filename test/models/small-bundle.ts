@@ -113,7 +113,7 @@ export async function writeEncoder(directory: string, width: number, positions =
 export const IMPORT_FACTS = {
   id: 'tiny',
   trained: false,
-  licence: 'Apache-2.0',
+  licence: { text: 'Apache-2.0', commercialUse: true },
   provenance: ['Random numbers of a test.'],
 } as const;
 

@@ -62,6 +62,11 @@ FORM_OF = {name: form for form, names in FORMS.items() for name in names.split()
 LIKE_MIXED = ("choices", "true or false", "words")
 
 
+def same_form(name: str, other: str) -> bool:
+    """Whether two sets are answered in one form."""
+    return FORM_OF[name] == FORM_OF[other]
+
+
 def apart(name: str, other: str) -> bool:
     """Whether rows of two sets show by themselves that they are of different forms."""
     one, two = FORM_OF[name], FORM_OF[other]

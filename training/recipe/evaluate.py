@@ -17,6 +17,7 @@ from tqdm import tqdm
 from .base_model import Lora
 from .collect import read_chunks
 from .conditions import draw
+from .data import same_form
 from .generator import Generator
 from .run import Run
 from .scoring import Bootstrap, Exam, Scores, interval, score
@@ -25,6 +26,8 @@ from .scoring import Bootstrap, Exam, Scores, interval, score
 SUBJECTS = {
     "base": "untouched base",
     "base-instructed": "base with the set's instruction as system message",
+    "base-held-to-choices": "base held to the listed choices",
+    "uniform-guess": "uniform guess in the right form",
     "training-adapters-mean": "mean over the training LoRAs",
     "training-adapter-best": "best single training LoRA",
     "training-adapters-average": "average of the training LoRAs' weights",
@@ -32,7 +35,8 @@ SUBJECTS = {
     "multi-task-adapter-unmixed": "the same without the mixed sets",
     "generated": "generated adapter",
     "own-adapter": "LoRA trained on the set itself",
-    "control-other-prompts": "control: prompts of other sets",
+    "control-same-form": "control: prompts of other sets of the same form",
+    "control-other-form": "control: prompts of sets of other forms",
     "control-shuffled-words": "control: words of the prompts shuffled",
 }
 # Those whose adapters are a few of very many draws of prompts.
@@ -75,13 +79,13 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
 
     def scored(label: str, make: Callable[[], Lora | None], instructed: bool = False) -> Scores:
         path = run.work / "scores" / held / f"{label}.npz"
-        if not path.exists():
+        # Scores of an earlier recipe lack what was measured among the choices.
+        if not path.exists() or "held" not in np.load(path):
             made = score(run.base, make(), exam(instructed))
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, nll=made.nll, tokens=made.tokens, right=made.right)
+            np.savez(path, **vars(made))
         bar.update()
-        held_scores = np.load(path)
-        return Scores(held_scores["nll"], held_scores["tokens"], held_scores["right"])
+        return Scores(**np.load(path))
 
     last = lambda name, folder="loras": read_chunks(run.work / folder / f"{name}.pt")[-1].to(run.base.device)
     tag = f"{generator_file.stem}-{about['step']}"
@@ -96,7 +100,10 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
     average = lambda: layout.to_lora(torch.stack([last(name) for name in training]).mean(0))
     multi_task = lambda label: scored(f"multi-task-{label}", lambda: layout.to_lora(last(label, "multi-task")))
     seeds = range(options.draws)
-    others = options.controls[held]
+    controls = {
+        "control-same-form": [(seed, name) for seed, name in enumerate(options.controls[held]) if same_form(held, name)],
+        "control-other-form": [(seed, name) for seed, name in enumerate(options.controls[held]) if not same_form(held, name)],
+    }
     shuffled = lambda: run.shuffled_states(held, 400)
     found: dict[str, Scores | list[Scores]] = {
         "base": scored("base", lambda: None),
@@ -107,9 +114,14 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
         "multi-task-adapter-unmixed": multi_task(f"{kind}-unmixed"),
         "generated": [drawn("own", lambda: run.states(held), seed) for seed in seeds],
         "own-adapter": scored("own-lora", lambda: layout.to_lora(last(held))),
-        "control-other-prompts": [drawn(f"other-{name}", lambda name=name: run.states(name), seed) for seed, name in zip(seeds, others)],
         "control-shuffled-words": [drawn("shuffled", shuffled, seed) for seed in seeds],
     }
+    for subject, names in controls.items():
+        if names:
+            found[subject] = [drawn(f"other-{name}", lambda name=name: run.states(name), seed) for seed, name in names]
+    if all(row.get("choices") for row in rows):
+        found["base-held-to-choices"] = found["base"].held_to_choices()
+        found["uniform-guess"] = found["base"].uniform_guess()
     if all(row.get("system") for row in rows):
         found["base-instructed"] = scored("base-instructed", lambda: None, instructed=True)
     bar.close()
@@ -137,12 +149,14 @@ def _evaluate_set(run: Run, held: str, generator_file: Path) -> dict:
             entry[f"{key}_minus_generated"] = interval(value - generated[key][0], resampled - generated[key][1])
         if isinstance(found[subject], list):
             values = [float(one.nll.sum() / one.tokens.sum()) for one in found[subject]]
-            entry |= {"adapters": len(values), "nll_deviation": float(np.std(values, ddof=1)), "nll_of_each": values}
+            entry |= {"adapters": len(values), "nll_of_each": values}
+            if len(values) > 1:
+                entry["nll_deviation"] = float(np.std(values, ddof=1))
     return {
         "items": len(rows),
         "generator": tag,
         "training_sets": training,
         "best_training_set": best,
-        "control_sets": others,
+        "control_sets": {subject: [name for _, name in names] for subject, names in controls.items()},
         "subjects": subjects,
     }

@@ -64,7 +64,7 @@ def evaluation_rows(results: dict) -> dict:
                 row["items"] = one["items"]
                 if "adapters" in entry:
                     row["draws"] = entry["adapters"]
-                    if metric == "answer-nll":
+                    if metric == "answer-nll" and "nll_deviation" in entry:
                         row["deviation"] = round(entry["nll_deviation"], 4)
                 rows.append(row)
     return {"protocol": protocol(results), "rows": rows}

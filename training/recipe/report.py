@@ -23,30 +23,48 @@ def protocol(results: dict) -> str:
         f"likeliest of the listed choices, in the base's own chat template without an instruction. Generated adapters: "
         f"{settings['evaluate']['draws']} draws of {settings['generator']['prompts']} unlabeled prompts of the set's training rows. "
         "Intervals: 95 % bootstrap over items, and over draws where prompts are drawn. No checkpoint was chosen by test items, but the best "
-        "single training LoRA was."
+        f"single training LoRA was.{''.join(f' {sentence}' for sentence in [*_form(sets), *results.get('notes', [])])}"
     )
 
 
+def _form(sets: dict) -> list[str]:
+    """How the two rows were computed that say what the form of the answers is worth; nothing where they are not there."""
+    if not any("uniform-guess" in one["subjects"] for one in sets.values()):
+        return []
+    return [
+        "Uniform guess: every listed choice equally likely, no other answer possible, so ln(choices) nats an answer.",
+        "Base held to the listed choices: its likelihoods of an item's whole choices, divided by their sum. Both are told per answer token.",
+    ]
+
+
 def verdicts(one: dict) -> dict[str, bool]:
-    """What the generated adapter beats: intervals that do not meet for base and mean, else the paired interval above 0."""
+    """
+    What the generated adapter beats, of what was scored: intervals that do not meet for base and mean, else the paired interval
+    above 0.
+    """
     subjects = one["subjects"]
     generated = subjects["generated"]["nll"]
     apart = lambda name: generated["high"] < subjects[name]["nll"]["low"]
     paired = lambda name: subjects[name]["nll_minus_generated"]["low"] > 0
-    return {
-        "untouched base": apart("base"),
-        "mean of training LoRAs": apart("training-adapters-mean"),
-        "prompts of other sets": paired("control-other-prompts"),
-        "shuffled words": paired("control-shuffled-words"),
-        "multi-task LoRA": paired("multi-task-adapter"),
-        "multi-task LoRA without mixed sets": paired("multi-task-adapter-unmixed"),
+    judged = {
+        "uniform guess in the right form": ("uniform-guess", paired),
+        "base held to the listed choices": ("base-held-to-choices", paired),
+        "untouched base": ("base", apart),
+        "mean of training LoRAs": ("training-adapters-mean", apart),
+        "prompts of other sets of the same form": ("control-same-form", paired),
+        "prompts of sets of other forms": ("control-other-form", paired),
+        "shuffled words": ("control-shuffled-words", paired),
+        "multi-task LoRA": ("multi-task-adapter", paired),
+        "multi-task LoRA without mixed sets": ("multi-task-adapter-unmixed", paired),
     }
+    has = lambda name: "low" in subjects.get(name, {}).get("nll_minus_generated", {})
+    return {told: beats(name) for told, (name, beats) in judged.items() if has(name)}
 
 
-def share_of_ceiling(one: dict) -> float:
-    """The generated adapter's gain over the base as a share of the own LoRA's."""
+def share_of_ceiling(one: dict, subject: str) -> float:
+    """A subject's gain over the base in NLL as a share of the own LoRA's."""
     value = lambda name: one["subjects"][name]["nll"]["value"]
-    return (value("base") - value("generated")) / (value("base") - value("own-adapter"))
+    return (value("base") - value(subject)) / (value("base") - value("own-adapter"))
 
 
 def write_report(results: dict, out: Path) -> str:
@@ -63,7 +81,8 @@ def write_report(results: dict, out: Path) -> str:
 
 def table(name: str, one: dict, level: int = 2) -> list[str]:
     """A set's figures as Markdown lines under a heading of this level."""
-    shown = lambda entry, digits: f"{entry['value']:.{digits}f} ({entry['low']:.{digits}f}–{entry['high']:.{digits}f})"
+    between = lambda entry, digits: f" ({entry['low']:.{digits}f}–{entry['high']:.{digits}f})" if "low" in entry else ""
+    shown = lambda entry, digits: f"{entry['value']:.{digits}f}{between(entry, digits)}"
     lines = [
         f"{'#' * level} {name}",
         "",
@@ -79,17 +98,20 @@ def table(name: str, one: dict, level: int = 2) -> list[str]:
         if subject == "training-adapter-best":
             told += f" ({one['best_training_set']})"
         nll = shown(entry["nll"], 3)
-        if "adapters" in entry:
+        if entry.get("adapters", 1) > 1:
             nll += f", sd {entry['nll_deviation']:.3f} of {entry['adapters']}"
         difference = "" if subject == "generated" else shown(entry["nll_minus_generated"], 4)
         accuracy = shown(entry["accuracy"], 3) if "accuracy" in entry else ""
         lines.append(f"| {told} | {nll} | {difference} | {accuracy} |")
     beaten = [what for what, yes in verdicts(one).items() if yes]
     missed = [what for what, yes in verdicts(one).items() if not yes]
+    form = ""
+    if "uniform-guess" in one["subjects"]:
+        form = f"; a uniform guess in the right form, which is form alone, has {share_of_ceiling(one, 'uniform-guess'):.0%}"
     lines += [
         "",
         f"Better in NLL than: {', '.join(beaten) or 'nothing'}. Not better than: {', '.join(missed) or 'nothing of these'}. "
-        f"Share of the own LoRA's gain over the base: {share_of_ceiling(one):.0%}.",
+        f"Of the own LoRA's gain over the base the generated adapter has {share_of_ceiling(one, 'generated'):.0%}{form}.",
         "",
     ]
     return lines
@@ -108,7 +130,8 @@ def _plot(name: str, one: dict, path: Path) -> None:
             entry = one["subjects"][subject].get(key)
             if entry:
                 colour = "#c0392b" if subject == "generated" else "#2c3e50"
-                error = [[entry["value"] - entry["low"]], [entry["high"] - entry["value"]]]
+                low, high = entry.get("low", entry["value"]), entry.get("high", entry["value"])
+                error = [[entry["value"] - low], [high - entry["value"]]]
                 panel.errorbar(entry["value"], height, xerr=error, fmt="o", color=colour, capsize=3)
         panel.set_xlabel(label)
         panel.grid(axis="x", alpha=0.3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,11 +16,24 @@ MAX_TOKENS = {"cpu": 2048, "cuda": 16384}
 
 @dataclass
 class Scores:
-    """Per item: summed NLL of the right answer in nats, its tokens, and whether it was the likeliest choice (NaN: no choices)."""
+    """
+    Per item: summed NLL of the right answer in nats, its tokens, whether it was the likeliest choice, its NLL among the listed choices
+    alone, and how many choices are listed (the last three NaN where there are none).
+    """
 
     nll: np.ndarray
     tokens: np.ndarray
     right: np.ndarray
+    held: np.ndarray
+    choices: np.ndarray
+
+    def held_to_choices(self) -> "Scores":
+        """The same model if only the listed choices could be answered: their likelihoods, made to sum to 1. The form costs nothing."""
+        return replace(self, nll=self.held)
+
+    def uniform_guess(self) -> "Scores":
+        """What a guess scores that knows the form and nothing else: every listed choice is equally likely, nothing else is possible."""
+        return replace(self, nll=np.log(self.choices), right=1 / self.choices, held=np.log(self.choices))
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ def score(base: BaseModel, lora: Lora | None, exam: Exam) -> Scores:
     Answers are teacher-forced, their end of turn included. Accuracy compares the summed log-likelihoods of a row's choices,
     each with its end of turn.
     """
-    nll, tokens, right = (np.full(exam.rows, np.nan) for _ in range(3))
+    nll, tokens, right, held, choices = (np.full(exam.rows, np.nan) for _ in range(5))
     for indices, counts, truths, batch in exam.batches:
         each, owner, answers = base.target_nll(batch, lora).double().cpu(), batch.owner.cpu(), sum(counts)
         sums = torch.zeros(answers, dtype=torch.float64).index_add(0, owner, each).numpy()
@@ -59,8 +72,9 @@ def score(base: BaseModel, lora: Lora | None, exam: Exam) -> Scores:
             nll[index], tokens[index] = part[truth], lengths[start + truth]
             if count > 1:
                 right[index] = float(part.argmin() == truth)
+                held[index], choices[index] = np.logaddexp.reduce(-part) + part[truth], count
             start += count
-    return Scores(nll, tokens, right)
+    return Scores(nll, tokens, right, held, choices)
 
 
 RESAMPLES = 2000

@@ -65,7 +65,10 @@ class CollectSettings:
 
 @dataclass
 class EvaluateSettings:
-    """How much is scored. `controls`: sets of other families, whose prompts must not help a held-out set."""
+    """
+    How much is scored. `controls`: sets whose prompts are given in place of a held-out set's own, one draw each; those that are
+    answered in its form (`data.FORMS`) are told apart from the others.
+    """
 
     items: int = 500
     draws: int = 5

@@ -53,6 +53,11 @@ def test_the_whole_recipe(tmp_path):
     assert "| generated adapter |" in table and (tmp_path / "folds" / "kinds-judged.png").exists()
     results = json.loads((tmp_path / "folds" / "evaluation.json").read_text())["sets"]["kinds-judged"]
     assert len(results["subjects"]["generated"]["nll_of_each"]) == 2
+    guess, held = results["subjects"]["uniform-guess"], results["subjects"]["base-held-to-choices"]
+    assert guess["accuracy"]["value"] == 0.5 and 0 < guess["nll"]["value"] < results["subjects"]["base"]["nll"]["value"]
+    assert held["accuracy"] == results["subjects"]["base"]["accuracy"]
+    assert results["control_sets"] == {"control-same-form": ["numbers-judged"], "control-other-form": ["amounts-of-two", "words-rewritten"]}
+    assert "a uniform guess in the right form, which is form alone, has" in table
     assert "kinds-judged" not in results["training_sets"]
     recipe("evaluate", settings, "--generator", "generator.pt", "--out", tmp_path / "one")
 
@@ -60,7 +65,7 @@ def test_the_whole_recipe(tmp_path):
     state = load_file(tmp_path / "export" / "decoder.safetensors")
     assert all(name.startswith("model.decoder.module_list.") for name in state)
     shown = json.loads((tmp_path / "export" / "evaluation.json").read_text())
-    assert {row["subject"] for row in shown["rows"]} >= {"base", "generated", "control-shuffled-words"}
+    assert {row["subject"] for row in shown["rows"]} >= {"base", "generated", "control-shuffled-words", "uniform-guess", "control-same-form"}
 
     # The service's command line, where the caller has one (the repository's test does).
     if loradrop := os.environ.get("LORADROP"):

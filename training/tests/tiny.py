@@ -59,7 +59,7 @@ def write_tiny(folder: Path) -> Path:
         "collect": {"steps": 4, "keep": 2, "rows": 4, "side_by_side": 3, "multi_task_steps": 4, "multi_task_sets_a_step": 2},
         "reconstruction": {"steps": 3, "batch": 2, "first": True},
         "train": {"steps": 6, "save_every": 3, "rows": 4, "locality": 0.5, "locality_rows": 2},
-        "evaluate": {"items": 20, "draws": 2, "controls": {"kinds-judged": ["amounts-of-two", "words-rewritten"]}},
+        "evaluate": {"items": 20, "draws": 2, "controls": {"kinds-judged": ["amounts-of-two", "words-rewritten", "numbers-judged"]}},
     }
     path = folder / "settings.json"
     path.write_text(json.dumps(settings, indent=2))

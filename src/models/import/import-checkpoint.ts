@@ -9,6 +9,7 @@ import type { Bundle } from '../bundle.ts';
 import { modelErrors } from '../errors.ts';
 import type { Evaluation } from '../evaluation.ts';
 import type { GraphRunner } from '../graph-runner.ts';
+import type { Licence } from '../licence.ts';
 import { type BundleManifest, MANIFEST_VERSION } from '../manifest.ts';
 import { openBundle } from '../open.ts';
 import { publishDirectory, refuseOccupied, removeStale } from '../publish-directory.ts';
@@ -64,7 +65,7 @@ export type ImportOptions = {
   description?: string;
   version?: string;
   trained: boolean;
-  licence: string;
+  licence: Licence;
   provenance: readonly string[];
   /** What was measured of the generator. */
   evaluation?: Evaluation;

@@ -39,7 +39,7 @@ export async function openSynthetic(
     checkpoint: syntheticStateDict(presetArchitecture(preset), base.layout, seed),
     base: base.id,
     trained: false,
-    licence: 'Apache-2.0',
+    licence: { text: 'Apache-2.0', commercialUse: true },
   } as const;
   if (options.encoderDirectory !== undefined) {
     return {
