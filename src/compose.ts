@@ -9,9 +9,12 @@ import { collectClosers } from './base/closers.ts';
 import { toLoradropError } from './base/errors.ts';
 import { redactConfig } from './config/docs.ts';
 import { configErrors } from './config/errors.ts';
+import { parseAllowedHosts, parseTrustProxy } from './config/front-door.ts';
 import { ownEnvironment } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { buildApp, buildProbeApp } from './http/app.ts';
+import type { FrontDoor } from './http/front-door.ts';
+import { hostRule } from './http/hosts.ts';
 import type { HttpLimits, Readiness, ReadinessPart } from './http/services.ts';
 import { createEngine } from './inference/create-engine.ts';
 import type { Engine } from './inference/engine.ts';
@@ -98,7 +101,13 @@ export async function startService(
 
     const draining = new AbortController();
     const readiness = () => checkReadiness({ queue, store, models, engine });
-    const services = { readiness, metrics, logger, draining: draining.signal };
+    const services = {
+      readiness,
+      metrics,
+      logger,
+      frontDoor: frontDoor(config),
+      draining: draining.signal,
+    };
     const app =
       role === 'worker'
         ? await buildProbeApp(services)
@@ -198,6 +207,17 @@ function startEngine(config: Config, logger: Logger): Promise<Engine> {
     environment: ownEnvironment(),
     logger,
   });
+}
+
+/** Who is let in, for the settings. */
+function frontDoor(config: Config): FrontDoor {
+  const { host, maxConnections, headersTimeoutMs, requestTimeoutMs, keepAliveMs } = config;
+  return {
+    // Open: there are no keys.
+    hosts: hostRule({ host, allowedHosts: parseAllowedHosts(config.allowedHosts), open: true }),
+    trustedProxies: parseTrustProxy(config.trustProxy),
+    connections: { maxConnections, headersTimeoutMs, requestTimeoutMs, keepAliveMs },
+  };
 }
 
 /** The bounds on requests that hold for the settings. */
