@@ -8,13 +8,17 @@ import { fileURLToPath } from 'node:url';
 import type { Limits } from './access/caller.ts';
 import type { KeyRing } from './access/key-ring.ts';
 import { type Access, openAccess } from './access/open-access.ts';
+import { collectClosers } from './base/closers.ts';
 import { toLoradropError } from './base/errors.ts';
 import { isLoopback } from './base/loopback.ts';
 import { redactConfig } from './config/docs.ts';
 import { configErrors } from './config/errors.ts';
+import { parseAllowedHosts, parseTrustProxy } from './config/front-door.ts';
 import { ownEnvironment } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { buildApp, buildProbeApp } from './http/app.ts';
+import type { FrontDoor } from './http/front-door.ts';
+import { hostRule } from './http/hosts.ts';
 import type { HttpLimits, Readiness, ReadinessPart } from './http/services.ts';
 import { createEngine } from './inference/create-engine.ts';
 import type { Engine } from './inference/engine.ts';
@@ -38,7 +42,10 @@ export type Role = 'all' | 'api' | 'worker';
 export type Service = {
   /** Where it listens: `http://127.0.0.1:8080`. */
   readonly url: string;
-  /** Stops taking requests and jobs, lets running jobs finish for `DRAIN_SECONDS`, hands the rest back. Idempotent. */
+  /**
+   * Stops taking requests and jobs, lets running jobs finish for `DRAIN_SECONDS`, hands the rest back. Idempotent: every call
+   * waits for the same end. Rejects when a part did not close in order; all others are closed all the same.
+   */
   close(): Promise<void>;
 };
 
@@ -74,11 +81,7 @@ export async function startService(
   const logger = options.logger ?? createLogger({ level: config.logLevel, pretty: options.pretty ?? false });
   logger.info({ role, settings: redactConfig(config) }, 'starting');
   const { signal } = options;
-  const closers: (() => Promise<void>)[] = [];
-  const closeAll = async () => {
-    // Newest first: nothing is closed while something that uses it still runs.
-    for (const close of closers.splice(0).reverse()) await close();
-  };
+  const closers = collectClosers((part, error) => logger.error({ err: error, part }, 'a part did not close'));
   try {
     await mkdir(config.dataDir, { recursive: true });
     // The queue first: it holds the data directory's lock, so a second process ends here, before it moves anything.
@@ -87,17 +90,17 @@ export async function startService(
       dataDirectory: resolve(config.dataDir),
       logger,
     });
-    closers.push(() => backend.close());
+    closers.add('queue backend', () => backend.close());
     const store = await openLocalStore({ directory: storeDirectory(config) });
-    closers.push(() => store.close());
+    closers.add('store', () => store.close());
     const models = await openModels(config, logger, signal);
     signal?.throwIfAborted();
     const queue = await openGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
-    closers.push(() => queue.close());
+    closers.add('queue', () => queue.close());
     const access = await openServiceAccess(config, role, logger);
-    closers.push(() => access.close());
+    closers.add('keys', () => access.close());
     const engine = role === 'api' ? undefined : await startEngine(config, logger);
-    if (engine) closers.push(() => engine.close());
+    if (engine) closers.add('engine', () => engine.close());
     const metrics = createMetrics({
       queue: () => queue.counts(),
       ...(engine && { engine: () => engine.status() }),
@@ -113,6 +116,7 @@ export async function startService(
       authenticate: access.authenticate,
       rates: backend.rates,
       logger,
+      frontDoor: frontDoor(config, access),
       draining: draining.signal,
     };
     const app =
@@ -126,7 +130,7 @@ export async function startService(
             limits: httpLimits(config),
             ...(engine && { unloadable: () => engine.status().unloadable }),
           });
-    closers.push(() => app.close());
+    closers.add('HTTP server', () => app.close());
     const url = await app.listen({ host: config.host, port: config.port });
 
     if (engine) {
@@ -155,25 +159,24 @@ export async function startService(
         logger,
         metrics,
       });
-      closers.push(() => workers.close({ drainMs: config.drainSeconds * 1000 }));
+      closers.add('workers', () => workers.close({ drainMs: config.drainSeconds * 1000 }));
     }
     logger.info(
       { url, device: engine?.device.name, models: models.list().map(({ manifest }) => manifest.id) },
       'ready',
     );
 
-    return {
-      url,
-      async close() {
-        if (draining.signal.aborted) return;
-        logger.info('stopping');
-        draining.abort();
-        await closeAll();
-        logger.info('stopped');
-      },
+    const stop = async () => {
+      logger.info('stopping');
+      draining.abort();
+      await closers.close();
+      logger.info('stopped');
     };
+    let stopped: Promise<void> | undefined;
+    return { url, close: () => (stopped ??= stop()) };
   } catch (error) {
-    await closeAll();
+    // What did not close is in the log; the caller is told why the service did not start.
+    await closers.close().catch(() => undefined);
     throw error;
   }
 }
@@ -249,6 +252,21 @@ function startEngine(config: Config, logger: Logger): Promise<Engine> {
     environment: ownEnvironment(),
     logger,
   });
+}
+
+/** Who is let in, for the settings. */
+function frontDoor(config: Config, { keys }: Access): FrontDoor {
+  const { host, maxConnections, headersTimeoutMs, requestTimeoutMs, keepAliveMs } = config;
+  return {
+    // A page that rebinds a name to this machine has no key, so where one is needed the name does not matter.
+    hosts: hostRule({
+      host,
+      allowedHosts: parseAllowedHosts(config.allowedHosts),
+      open: !keys?.guarded,
+    }),
+    trustedProxies: parseTrustProxy(config.trustProxy),
+    connections: { maxConnections, headersTimeoutMs, requestTimeoutMs, keepAliveMs },
+  };
 }
 
 /** The bounds on requests that hold for the settings. */

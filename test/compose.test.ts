@@ -1,5 +1,6 @@
 import { cp, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Worker } from 'bullmq';
 import { test } from 'tap';
 import { startService, storeDirectory } from '../src/compose.ts';
 import { loadConfig } from '../src/config/load.ts';
@@ -99,4 +100,36 @@ test('settings that cannot work together are refused before anything starts', as
   t.throws(() => storeDirectory({ dataDir, storeUrl: 's3://bucket' }), { code: 'settings-invalid' });
   t.equal(storeDirectory({ dataDir, storeUrl: 'file:///srv/adapters' }), '/srv/adapters');
   t.equal(storeDirectory({ dataDir: '/srv/data' }), '/srv/data/store');
+});
+
+/** The processes that this one started and that still run, by number. */
+async function ownChildren(): Promise<string> {
+  const path = `/proc/${process.pid}/task/${process.pid}/children`;
+  return (await readFile(path, 'utf8').catch(() => '')).trim();
+}
+
+test('a part that does not close keeps nothing else open, and every call of close waits for the end', async (t) => {
+  const dataDir = t.testdir({});
+  const config = loadConfig({ dataDir, port: 0, logLevel: 'silent' }, {});
+  const before = await ownChildren();
+  const service = await startService(config, 'all');
+  t.not(await ownChildren(), before, 'the engine runs in a process of its own');
+  // The workers close first of all; what was stopped after them is what used to stay.
+  const { close } = Worker.prototype;
+  Worker.prototype.close = async function (this: Worker, force) {
+    await close.call(this, force);
+    throw new Error('the worker does not close');
+  };
+  t.teardown(() => {
+    Worker.prototype.close = close;
+  });
+  const calls = [service.close(), service.close()];
+  await t.rejects(calls[0]!, /the worker does not close/);
+  await t.rejects(calls[1]!, /the worker does not close/, 'the second call tells the same');
+  await t.rejects(fetch(`${service.url}/livez`), 'nothing listens any more');
+  t.equal(await ownChildren(), before, 'the engine process is gone');
+  await t.rejects(service.close(), /the worker does not close/);
+  Worker.prototype.close = close;
+  const next = await startService(config, 'all');
+  await next.close();
 });

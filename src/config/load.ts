@@ -1,6 +1,7 @@
 /** Environment and flags → the frozen settings of this process. The only file that reads `process.env`. */
 import { Value } from 'typebox/value';
 import { configErrors } from './errors.ts';
+import { parseAllowedHosts, parseTrustProxy } from './front-door.ts';
 import { type Config, ConfigSchema, environmentName, type SettingName } from './schema.ts';
 
 /** Values as text, by setting name; undefined where not given. */
@@ -39,6 +40,12 @@ export function loadConfig(flags: RawSettings = {}, environment: NodeJS.ProcessE
   if (config.retentionSeconds > config.maxRetentionSeconds) {
     throw configErrors.invalid('RETENTION_SECONDS is longer than MAX_RETENTION_SECONDS.');
   }
+  if (config.headersTimeoutMs > config.requestTimeoutMs) {
+    throw configErrors.invalid('HEADERS_TIMEOUT_MS is longer than REQUEST_TIMEOUT_MS.');
+  }
+  // Read once here, so that a bad list is refused with all other settings and not by the first request.
+  parseAllowedHosts(config.allowedHosts);
+  parseTrustProxy(config.trustProxy);
   return Object.freeze(config);
 }
 

@@ -99,6 +99,48 @@ export const SETTINGS = {
       Number.MAX_SAFE_INTEGER,
     ),
   },
+  'The front door': {
+    allowedHosts: Type.Optional(
+      text({
+        description:
+          'Host names that requests may be addressed to, comma separated: `api.example.org`, `*.example.org`, or `*` for all; loopback names and the address that the connection came to always count. Unset: on loopback without keys loopback names alone, since a web page can make its own name resolve to this machine; elsewhere all.',
+      }),
+    ),
+    trustProxy: Type.Optional(
+      text({
+        description:
+          'Proxies whose `X-Forwarded-For`, `-Host` and `-Proto` are believed: addresses and networks, comma separated (`10.0.0.0/8`, `loopback`, `linklocal`, `uniquelocal`), or the number of proxies that every request passes. A number is safe only where clients cannot reach the port past them. Unset: none.',
+      }),
+    ),
+    maxConnections: whole(
+      {
+        description:
+          'Connections open at once; keep it below the limit of open files. Beyond it the connection idle longest is closed for a new one, and when requests take all but a reserve, only probes are answered.',
+      },
+      { default: 4096, minimum: 16, maximum: 1_000_000 },
+    ),
+    headersTimeoutMs: whole(
+      {
+        description:
+          'How long a client may take to send the headers of a request: seconds over the slowest line, and clients that stall on purpose are cut off.',
+      },
+      { default: 15_000, minimum: 100, maximum: 600_000 },
+    ),
+    requestTimeoutMs: whole(
+      {
+        description:
+          'How long a whole request may take to arrive: enough for the largest body at 140 kB/s, short for one that stalls on purpose.',
+      },
+      { default: 120_000, minimum: 100, maximum: 3_600_000 },
+    ),
+    keepAliveMs: whole(
+      {
+        description:
+          'How long a connection may stay without a request: longer than the 60 s for which common load balancers use one again, so that they and not the service close it.',
+      },
+      { default: 75_000, minimum: 100, maximum: 3_600_000 },
+    ),
+  },
   'Models from a Hub': {
     hfEndpoint: text(
       { description: 'The Hugging Face Hub, or another server that answers like it, for `models pull`.' },

@@ -2,10 +2,13 @@
 
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { LOOPBACK_DOOR, type TrustedProxies } from './front-door.ts';
 import { installAccess } from './plugins/access.ts';
 import { installBodies } from './plugins/bodies.ts';
 import { installClosing } from './plugins/closing.ts';
-import { installHeaders, requestIdOf } from './plugins/headers.ts';
+import { installConnections, serverTimeouts } from './plugins/connections.ts';
+import { installHeaders, installRequestChecks, requestIdOf } from './plugins/headers.ts';
+import { installHostCheck } from './plugins/host-check.ts';
 import { collectMethods } from './plugins/methods.ts';
 import { installNegotiation } from './plugins/negotiation.ts';
 import { installObservation } from './plugins/observe.ts';
@@ -23,8 +26,6 @@ import { registerUsage } from './routes/usage.ts';
 import type { App, HttpServices, ProbeServices } from './services.ts';
 import { createStoredUsage } from './stored-usage.ts';
 
-/** A request has to arrive within this: long for the largest body over a slow line, short for one that stalls on purpose. */
-const RECEIVE_TIMEOUT_MS = 120_000;
 /** Bodies of a process that only answers probes: none are expected. */
 const PROBE_BODY_BYTES = 1024;
 
@@ -70,12 +71,13 @@ function createApp(
   bodyLimit: number,
   random?: (bytes: number) => Uint8Array,
 ): { app: App; closing: AbortSignal } {
-  const { logger } = services;
+  const { logger, frontDoor = LOOPBACK_DOOR } = services;
   const app: App = Fastify({
     loggerInstance: logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
-    requestTimeout: RECEIVE_TIMEOUT_MS,
+    ...serverTimeouts(frontDoor.connections),
+    trustProxy: trustOf(frontDoor.trustedProxies),
     // Closing is ours to answer: with a problem, and only for what would start new work.
     return503OnClosing: false,
     genReqId: ({ headers }) => requestIdOf(headers, random),
@@ -87,7 +89,16 @@ function createApp(
   installValidation(app);
   installHeaders(app);
   installObservation(app, services);
+  installConnections(app, frontDoor.connections, logger);
+  installHostCheck(app, frontDoor.hosts);
+  installRequestChecks(app);
   installNegotiation(app);
   installProblems(app);
   return { app, closing };
+}
+
+/** The framework's form of the trusted proxies; it takes no number, since one cannot tell whether the peer is a proxy. */
+function trustOf(proxies: TrustedProxies | undefined) {
+  if (proxies === undefined) return false;
+  return typeof proxies === 'number' ? (_address: string, hop: number) => hop < proxies : [...proxies];
 }

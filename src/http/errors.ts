@@ -72,6 +72,11 @@ export const httpErrors = defineErrors({
     title: 'The address does not take this method.',
     retryable: false,
   },
+  misdirected: {
+    code: 'misdirected-request',
+    title: 'The request is addressed to a host that is not served here.',
+    retryable: false,
+  },
   crossSite: {
     code: 'cross-site-refused',
     title: 'A page of another site may not make this request.',
@@ -88,6 +93,11 @@ export const httpErrors = defineErrors({
   requestTimeout: {
     code: 'request-timeout',
     title: 'The request did not arrive in time.',
+    retryable: true,
+  },
+  tooManyConnections: {
+    code: 'too-many-connections',
+    title: 'The service has as many requests open as it takes.',
     retryable: true,
   },
   notReady: { code: 'not-ready', title: 'The service cannot take requests now.', retryable: true },

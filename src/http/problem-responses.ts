@@ -9,6 +9,7 @@ const COMMON: readonly ProblemCode[] = [
   'url-invalid',
   'not-acceptable',
   'request-timeout',
+  'misdirected-request',
   'uri-too-long',
   'headers-too-large',
   'internal',
@@ -32,8 +33,13 @@ export const UNSAFE_FAILURES: readonly ProblemCode[] = [
 /** Failures of a route that asks the queue. */
 export const QUEUE_FAILURES: readonly ProblemCode[] = ['queue-unavailable'];
 
-/** Response schemas by status for these codes and the common ones. */
+/** Response schemas by status for these codes and those that every route can have. */
 export function problemResponses(...codes: readonly ProblemCode[]): Record<string, object> {
+  return probeResponses('too-many-connections', ...codes);
+}
+
+/** The same for probes, which are answered however many connections there are. */
+export function probeResponses(...codes: readonly ProblemCode[]): Record<string, object> {
   const byStatus = Map.groupBy(new Set([...codes, ...COMMON]), (code) => PROBLEMS[code].status);
   return Object.fromEntries(
     [...byStatus].map(([status, group]) => [

@@ -125,8 +125,18 @@ export const PROBLEMS = {
     status: 416,
     meaning: 'The `Content-Range` header tells the size of the whole.',
   },
+  'misdirected-request': {
+    status: 421,
+    meaning:
+      'The host in the request is not one that this service is served under. Use its own name; the operator adds names to `ALLOWED_HOSTS`.',
+  },
   'headers-too-large': { status: 431, meaning: 'Send fewer or shorter headers.' },
   'not-ready': { status: 503, meaning: '`parts` tells what is missing.', retryAfterSeconds: 5 },
+  'too-many-connections': {
+    status: 503,
+    meaning: 'Nothing was accepted. Try again later; the operator may raise `MAX_CONNECTIONS`.',
+    retryAfterSeconds: 5,
+  },
   draining: {
     status: 503,
     meaning: 'Send the request again, to another instance or later.',

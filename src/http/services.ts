@@ -12,6 +12,7 @@ import type { Metrics } from '../observability/metrics.ts';
 import type { PromptLimits } from '../prompts/parse-prompts.ts';
 import type { RequestRates } from '../queue/request-rates.ts';
 import type { TenantStore } from '../store/store.ts';
+import type { FrontDoor } from './front-door.ts';
 
 /** Bounds on requests; each has a problem code of its own. */
 export type HttpLimits = PromptLimits & {
@@ -49,6 +50,8 @@ export type ProbeServices = {
   readonly authenticate?: Authenticate;
   readonly rates?: RequestRates;
   readonly logger: Logger;
+  /** Hosts, proxies and connections that are let in. Default: this machine alone, with the limits of the settings' defaults. */
+  readonly frontDoor?: FrontDoor;
   /** Aborted when the process begins to stop: `/readyz` says 503 and new jobs are refused, all else goes on. */
   readonly draining?: AbortSignal;
 };

@@ -27,10 +27,16 @@ export function requestIdOf(
   return typeof given === 'string' && REQUEST_ID.test(given) ? given : newId('req', random);
 }
 
-/** Puts the request id and the security headers on every answer, and refuses what no browser page should ask. */
+/** Puts the request id and the security headers on every answer. */
 export function installHeaders(app: App): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).headers(SECURITY_HEADERS);
+  });
+}
+
+/** Refuses addresses that are too long, and what no browser page should ask. */
+export function installRequestChecks(app: App): void {
+  app.addHook('onRequest', async (request) => {
     if (request.url.length > MAX_URL_CHARS) {
       throw httpErrors.uriTooLong(`An address has at most ${MAX_URL_CHARS} characters.`);
     }

@@ -32,6 +32,12 @@ function translate(error: unknown): unknown {
   return code !== undefined && Object.hasOwn(FRAMEWORK_ERRORS, code) ? FRAMEWORK_ERRORS[code]!() : error;
 }
 
+/**
+ * How long a refused connection may stay so that the answer is read: one that is closed with bytes unread is reset, and the
+ * answer with it.
+ */
+const LINGER_MS = 1000;
+
 /** Answers a request with the problem of whatever was thrown, and logs what the client is not shown. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const { problem, retryAfterSeconds } = problemOfError(translate(error), request.id);
@@ -73,7 +79,7 @@ export function answerClientError(
   socket: Socket,
   { requestId, logger }: { requestId: string; logger: Logger },
 ): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  if (error.code === 'ECONNRESET' || !socket.writable || answering(socket)) {
     socket.destroy();
     return;
   }
@@ -95,4 +101,13 @@ export function answerClientError(
   };
   const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${head.join('')}\r\n${body}`);
+  // The client's side stays open until it closes it, which one that is slow on purpose never does.
+  const linger = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(linger));
+}
+
+/** Whether an answer is under way on the connection, which a problem in the middle of it would only damage. */
+function answering(socket: Socket): boolean {
+  const { _httpMessage: answer } = socket as Socket & { _httpMessage?: { headersSent: boolean } | null };
+  return answer?.headersSent ?? false;
 }

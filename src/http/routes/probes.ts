@@ -2,9 +2,12 @@
 import { Type } from 'typebox';
 import { httpErrors } from '../errors.ts';
 import { PROBLEM_MEDIA_TYPE, problemOfError } from '../problem.ts';
-import { ACCESS_FAILURES, problemResponses } from '../problem-responses.ts';
+import { ACCESS_FAILURES, probeResponses } from '../problem-responses.ts';
 import { Liveness, ReadinessView, refTo, UnreadinessDocument } from '../schemas.ts';
 import type { App, ProbeServices } from '../services.ts';
+
+/** The addresses that monitoring asks every few seconds: kept out of the log and answered however busy the service is. */
+export const PROBE_ROUTES: ReadonlySet<string> = new Set(['/livez', '/readyz', '/metrics']);
 
 /** Registers the routes. */
 export function registerProbes(app: App, services: ProbeServices): void {
@@ -17,7 +20,7 @@ export function registerProbes(app: App, services: ProbeServices): void {
         tags: ['service'],
         operationId: 'getLiveness',
         summary: 'Whether the process answers at all',
-        response: { 200: refTo(Liveness), ...problemResponses() },
+        response: { 200: refTo(Liveness), ...probeResponses() },
       },
     },
     async () => ({ status: 'alive' as const }),
@@ -35,7 +38,7 @@ export function registerProbes(app: App, services: ProbeServices): void {
           'Ready when the queue and the store answer and the sessions are warm; not while the service stops.',
         response: {
           200: refTo(ReadinessView),
-          ...problemResponses(),
+          ...probeResponses(),
           503: {
             description: '`not-ready`: `parts` tells what is missing.',
             content: { [PROBLEM_MEDIA_TYPE]: { schema: refTo(UnreadinessDocument) } },
@@ -73,7 +76,7 @@ export function registerProbes(app: App, services: ProbeServices): void {
         summary: 'Metrics in the Prometheus text format',
         response: {
           200: { description: 'The metrics.', content: { 'text/plain': { schema: Type.String() } } },
-          ...problemResponses(...(metricsAccess === 'public' ? [] : ACCESS_FAILURES)),
+          ...probeResponses(...(metricsAccess === 'public' ? [] : ACCESS_FAILURES)),
         },
       },
     },
