@@ -80,6 +80,8 @@ const OWNERS: Record<string, readonly string[]> = {
   fastify: ['http', 'compose'],
   protobufjs: ['onnx'],
   yauzl: ['models'],
+  'csv-parse': ['prompts'],
+  hyparquet: ['prompts'],
   'prom-client': ['observability'],
   pino: ['observability'],
   commander: ['cli'],

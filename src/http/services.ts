@@ -6,7 +6,7 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fasti
 import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
-import type { PromptLimits } from '../prompts/parse-prompts.ts';
+import type { PromptLimits } from '../prompts/check-prompts.ts';
 import type { GenerateQueue } from '../queue/queue.ts';
 import type { AdapterStore } from '../store/store.ts';
 
