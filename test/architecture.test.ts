@@ -87,6 +87,8 @@ const OWNERS: Record<string, readonly string[]> = {
   fastify: ['http', 'compose'],
   protobufjs: ['onnx'],
   yauzl: ['models'],
+  'csv-parse': ['prompts'],
+  hyparquet: ['prompts'],
   'prom-client': ['observability'],
   pino: ['observability'],
   commander: ['cli'],

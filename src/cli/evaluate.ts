@@ -23,12 +23,18 @@ import { evaluationReport, printReport } from './evaluation-report.ts';
 import { interruptible } from './interrupt.ts';
 import { createOfflineEngine, OFFLINE_SETTINGS } from './offline-engine.ts';
 import type { Output } from './output.ts';
-import { readPrompts, readTextFile } from './read-prompts.ts';
+import {
+  addPromptChoice,
+  choiceOf,
+  type PromptChoiceOptions,
+  readPromptFile,
+  readTextFile,
+} from './read-prompts.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 import { wholeNumber } from './whole-number.ts';
 
-type Options = {
+type Options = PromptChoiceOptions & {
   readonly bundle: string;
   readonly base: string;
   readonly data: string;
@@ -89,7 +95,7 @@ export const registerEvaluate: Registration = (program, output) => {
     .option('--with-system', "use the rows' system messages")
     .option('--json', 'as JSON')
     .addHelpText('after', ABOUT);
-  addSettingOptions(command, OFFLINE_SETTINGS).action((options: Options) =>
+  addSettingOptions(addPromptChoice(command), OFFLINE_SETTINGS).action((options: Options) =>
     interruptible((signal) => evaluate(options, configFromOptions(options), output, signal)),
   );
 };
@@ -101,8 +107,19 @@ async function evaluate(
   signal: AbortSignal,
 ): Promise<void> {
   const rows = parseRows(await readTextFile(options.data, { name: 'the evaluation', bytes: MAX_DATA_BYTES }));
-  const given = options.prompts === undefined ? undefined : await readPrompts(options.prompts, config);
-  const control = options.control === undefined ? undefined : await readPrompts(options.control, config);
+  const warnings: string[] = [];
+  const promptsOf = async (label: string, file: string | undefined) => {
+    if (file === undefined) return undefined;
+    const { prompts, about, ...reading } = await readPromptFile(file, config, {
+      choice: choiceOf(options),
+      signal,
+    });
+    if (!options.json) output.line(`${label}: ${about}`);
+    warnings.push(...reading.warnings.map((warning) => `${label}: ${warning}`));
+    return prompts;
+  };
+  const given = await promptsOf('Prompts', options.prompts);
+  const control = await promptsOf('Control', options.control);
   const bundle = await openBundle(options.bundle, { signal });
   const { condition } = bundle.manifest;
   const split = splitRows(rows, {
@@ -111,7 +128,7 @@ async function evaluate(
     seed: options.seed,
   });
   const prompts = given ?? split.prompts;
-  const warnings = overlapWarnings(prompts, split.scored);
+  warnings.push(...overlapWarnings(prompts, split.scored));
   const conditionsOf = (from: readonly string[]): string[][] => {
     const drawn = drawPrompts({
       given: from,

@@ -13,16 +13,17 @@ import { type Bundle, UNTRAINED } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
+import { PROMPT_FILES } from '../prompts/prompt-format.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { createOfflineEngine, OFFLINE_SETTINGS } from './offline-engine.ts';
 import { formatCount, type Output } from './output.ts';
-import { readPrompts } from './read-prompts.ts';
+import { addPromptChoice, choiceOf, type PromptChoiceOptions, readPromptFile } from './read-prompts.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 import { wholeNumber } from './whole-number.ts';
 
-type Options = {
+type Options = PromptChoiceOptions & {
   readonly bundle: string;
   readonly prompts: string;
   readonly out: string;
@@ -42,7 +43,7 @@ export const registerGenerate: Registration = (program, output) => {
         'the one that comes with Loradrop',
       ),
     )
-    .requiredOption('--prompts <file>', '.txt (a prompt a line), .jsonl or .json')
+    .requiredOption('--prompts <file>', `${PROMPT_FILES}; .txt is a prompt a line`)
     .requiredOption(
       '--out <dir>',
       'adapter directory to make; with --count above 1 it gets a directory an adapter: 0, 1, …',
@@ -59,7 +60,7 @@ export const registerGenerate: Registration = (program, output) => {
         .default(1),
     )
     .option('--strict-prompts', 'refuse fewer prompts than the bundle takes, instead of repeating some');
-  addSettingOptions(command, OFFLINE_SETTINGS).action((options: Options) =>
+  addSettingOptions(addPromptChoice(command), OFFLINE_SETTINGS).action((options: Options) =>
     interruptible((signal) => generate(options, configFromOptions(options), output, signal)),
   );
 };
@@ -76,20 +77,18 @@ async function generate(
     (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
   );
   if (occupied) throw cliErrors.output(`${options.out} exists and is not an empty directory.`);
-  const given = await readPrompts(options.prompts, config);
+  const given = await readPromptFile(options.prompts, config, { choice: choiceOf(options), signal });
   const bundle = await openBundle(options.bundle, { signal });
   const { condition, trained, id } = bundle.manifest;
   const draw = drawPrompts({
-    given,
+    given: given.prompts,
     wanted: condition.prompts,
     count: options.count,
     seed: options.seed,
     strict: options.strictPrompts ?? false,
   });
-  output.line(
-    `${id}${trained ? '' : ` (${UNTRAINED})`}: ${given.length} prompts given, ${condition.prompts} a condition`,
-  );
-  for (const warning of draw.warnings) output.line(`! ${warning}`);
+  output.line(`${id}${trained ? '' : ` (${UNTRAINED})`}: ${given.about}; ${condition.prompts} a condition`);
+  for (const warning of [...given.warnings, ...draw.warnings]) output.line(`! ${warning}`);
 
   const building = join(dirname(out), `.${basename(out)}.${newId('generating')}`);
   const bar = output.progress('generating');

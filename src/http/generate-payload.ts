@@ -5,8 +5,9 @@ import type { FieldError } from '../base/errors.ts';
 import type { GeneratePayload } from '../jobs/catalog.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { ModelRegistry } from '../models/registry.ts';
+import { checkPrompts, tooMany } from '../prompts/check-prompts.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
-import { checkPrompts, tooMany } from '../prompts/parse-prompts.ts';
+import type { PromptReading } from '../prompts/read-unpacked.ts';
 import { httpErrors } from './errors.ts';
 import { UNTRAINED_NOTICE } from './present-model.ts';
 import { type GenerateRequest, METADATA_LIMITS } from './schemas.ts';
@@ -14,6 +15,8 @@ import type { HttpLimits } from './services.ts';
 
 /** What {@link makeGeneratePayload} works with. */
 export type GenerateContext = {
+  /** The request's prompts, as they were read. */
+  readonly reading: PromptReading;
   /** The job's id. */
   readonly id: string;
   readonly models: ModelRegistry;
@@ -23,6 +26,9 @@ export type GenerateContext = {
   readonly random?: (bytes: number) => Uint8Array;
 };
 
+/** What a request asks for besides its prompts. */
+export type GenerateOptionsWithMetadata = Omit<GenerateRequest, 'prompts'>;
+
 const DEFAULT_DTYPE = 'bf16';
 const DEFAULT_PRIORITY = 5;
 
@@ -31,15 +37,19 @@ const DEFAULT_PRIORITY = 5;
  * `count-too-large`, `deadline-too-long`, `retention-too-long`, `metadata-too-large`, `request-invalid`, and those of the
  * prompts.
  */
-export function makeGeneratePayload(request: GenerateRequest, context: GenerateContext): GeneratePayload {
-  const { id, models, limits, requestId, now = Date.now, random = randomBytes } = context;
+export function makeGeneratePayload(
+  request: GenerateOptionsWithMetadata,
+  context: GenerateContext,
+): GeneratePayload {
+  const { id, reading, models, limits, requestId, now = Date.now, random = randomBytes } = context;
+  const { prompts, source } = reading;
   checkOptions(request, limits);
-  checkPrompts(request.prompts, limits, (index) => `/prompts/${index}`);
+  checkPrompts(prompts, limits, (index) => `/prompts/${index}`);
   const { manifest, digest } = chooseBundle(request.model, models);
   const { count = 1, dtype = DEFAULT_DTYPE, priority = DEFAULT_PRIORITY, name, metadata } = request;
   const seed = request.seed ?? Buffer.from(random(4)).readUInt32LE();
   const draw = drawPrompts({
-    given: request.prompts,
+    given: prompts,
     wanted: manifest.condition.prompts,
     count,
     seed,
@@ -51,17 +61,18 @@ export function makeGeneratePayload(request: GenerateRequest, context: GenerateC
     bundleDigest: digest,
     prompts: draw.prompts,
     draws: draw.draws,
+    promptSource: source,
     adapterIds: count === 1 ? [id] : Array.from({ length: count }, (_, index) => `${id}--${index}`),
     seed,
     dtype,
     ...(name !== undefined && { name }),
     ...(metadata && { metadata }),
-    warnings: [...draw.warnings, ...(manifest.trained ? [] : [UNTRAINED_NOTICE])],
+    warnings: [...reading.warnings, ...draw.warnings, ...(manifest.trained ? [] : [UNTRAINED_NOTICE])],
     acceptedAt,
     ...(request.deadlineSeconds !== undefined && { deadlineAt: acceptedAt + request.deadlineSeconds * 1000 }),
     retentionSeconds: request.retentionSeconds ?? limits.defaultRetentionSeconds,
     priority,
-    fingerprint: fingerprintOf(request),
+    fingerprint: fingerprintOf(request, prompts),
     requestId,
   };
 }
@@ -74,6 +85,7 @@ const MAX_FIELDS = 64;
  * million prompts or fields. Errors: `too-many-prompts`, `metadata-too-large`, `field-unknown`.
  */
 export function refuseOversized(body: unknown, limits: HttpLimits): void {
+  if (body instanceof Uint8Array) return;
   if (hasMoreFields(body, MAX_FIELDS))
     throw httpErrors.fieldUnknown('The body has more fields than there are.');
   const { prompts, metadata } = Object(body) as { prompts?: unknown; metadata?: unknown };
@@ -103,7 +115,7 @@ function metadataTooLarge() {
  * A digest of what the client asked for. A seed that was left out stays left out, so that repeating such a request under
  * its id is a repeat, although each time another seed would be drawn; the same holds for the default model.
  */
-function fingerprintOf(request: GenerateRequest): string {
+function fingerprintOf(request: GenerateOptionsWithMetadata, prompts: readonly string[]): string {
   const {
     count = 1,
     dtype = DEFAULT_DTYPE,
@@ -111,7 +123,7 @@ function fingerprintOf(request: GenerateRequest): string {
     strictPrompts = false,
     ...rest
   } = request;
-  return sha256Json({ ...rest, count, dtype, priority, ...(strictPrompts && { strictPrompts }) });
+  return sha256Json({ ...rest, prompts, count, dtype, priority, ...(strictPrompts && { strictPrompts }) });
 }
 
 function chooseBundle(model: string | undefined, models: ModelRegistry): Bundle {
@@ -128,7 +140,7 @@ function chooseBundle(model: string | undefined, models: ModelRegistry): Bundle 
   return bundle;
 }
 
-function checkOptions(request: GenerateRequest, limits: HttpLimits): void {
+function checkOptions(request: GenerateOptionsWithMetadata, limits: HttpLimits): void {
   const { count = 1, deadlineSeconds = 0, retentionSeconds = 0, name = '', metadata = {} } = request;
   const field = (pointer: string, message: string) => ({ fields: [{ pointer, message }] });
   if (count > limits.maxCount) {

@@ -2,7 +2,8 @@
  * Which host names requests may be addressed to. A page can make its own name resolve to this machine (DNS rebinding), and
  * its requests then count as same-origin in a browser; only the name in the request gives them away.
  */
-import { BlockList, isIP, isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
+import { isLoopback } from '../base/loopback.ts';
 
 /** Which host names are served, and how a refusal puts it. */
 export type HostRule = {
@@ -15,17 +16,6 @@ export type HostRule = {
   readonly refusal: string;
 };
 
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
-LOOPBACK.addAddress('::1', 'ipv6');
-
-/** Whether a host name or an address means this machine alone: `localhost`, `*.localhost`, 127.0.0.0/8 or `::1`. */
-export function isLoopbackHost(name: string): boolean {
-  if (isIP(name) !== 0) return LOOPBACK.check(name, isIPv4(name) ? 'ipv4' : 'ipv6');
-  const lower = name.toLowerCase();
-  return lower === 'localhost' || lower.endsWith('.localhost');
-}
-
 /**
  * The rule for a service that listens on `host`. `allowedHosts` are exact names, `*.suffix` for every name below one, and
  * `*` for all; loopback names and the address of the connection itself are served as well. Without it, a service that is `open` (it asks for no key) and listens on loopback serves loopback names
@@ -37,7 +27,7 @@ export function hostRule(options: {
   open: boolean;
 }): HostRule {
   const { host, allowedHosts, open } = options;
-  if (allowedHosts === undefined && !(open && isLoopbackHost(host))) return EVERY_HOST;
+  if (allowedHosts === undefined && !(open && isLoopback(host))) return EVERY_HOST;
   if (allowedHosts === undefined) return LOOPBACK_HOSTS;
   if (allowedHosts.includes('*')) return EVERY_HOST;
   const exact = new Set(allowedHosts.filter((entry) => !entry.startsWith('*.')));
@@ -47,7 +37,7 @@ export function hostRule(options: {
       exact.has(name) ||
       suffixes.some((suffix) => name.endsWith(suffix) && name.length > suffix.length) ||
       // How health checks address a container. Neither can be a page's own name: what they mean is not looked up.
-      isLoopbackHost(name) ||
+      isLoopback(name) ||
       (name !== '' && name === plainAddress(localAddress)),
     refusal: 'The host that the request names is not in ALLOWED_HOSTS.',
   };
@@ -57,7 +47,7 @@ const EVERY_HOST: HostRule = { allows: () => true, refusal: '' };
 
 /** Serves loopback names alone: what holds for an open service on loopback. */
 export const LOOPBACK_HOSTS: HostRule = {
-  allows: isLoopbackHost,
+  allows: isLoopback,
   refusal:
     'The service is open to this machine alone and answers to loopback names such as localhost and 127.0.0.1. Use one of them, or set ALLOWED_HOSTS.',
 };

@@ -55,6 +55,7 @@ export function presentJob(
     dtype: payload.dtype,
     seed: payload.seed,
     count: payload.adapterIds.length,
+    ...(payload.promptSource && { promptSource: payload.promptSource }),
     priority: payload.priority,
     ...(payload.name !== undefined && { name: payload.name }),
     ...(payload.metadata && { metadata: payload.metadata }),

@@ -38,7 +38,10 @@ export const PROBLEMS = {
     status: 400,
     meaning: 'The multipart body is cut off, malformed, or has too many parts.',
   },
-  'text-not-utf8': { status: 400, meaning: 'Bodies and files are UTF-8. Encode the text anew.' },
+  'text-not-utf8': {
+    status: 400,
+    meaning: 'Bodies and files are UTF-8, or UTF-16 with a byte-order mark. Encode the text anew.',
+  },
   'cursor-invalid': {
     status: 400,
     meaning: 'Take `nextCursor` of the page before, or begin without a cursor.',
@@ -50,7 +53,22 @@ export const PROBLEMS = {
   'prompts-invalid': {
     status: 400,
     meaning:
-      'A row is not JSON or has no prompt where the others have theirs, or a prompt has NUL or half a surrogate pair; `errors` names the rows.',
+      'The text, table or compressed file is malformed, a row has no prompt where the others have theirs, or a prompt has NUL or half a surrogate pair; `errors` names the rows where it is theirs.',
+  },
+  'prompt-field-ambiguous': {
+    status: 400,
+    meaning:
+      'Every row has more than one column that can be the prompt, and they differ. Name one in `promptField`, or join them in `promptTemplate`.',
+  },
+  'prompt-field-invalid': {
+    status: 400,
+    meaning:
+      '`promptField` is no column or JSON pointer, or `promptTemplate` is malformed or names a column that no row has. Only one of the two is taken.',
+  },
+  'prompts-hold-answers': {
+    status: 400,
+    meaning:
+      'The column holds whole dialogues in one text, and answers must not enter a condition. Choose a column with the question alone in `promptField`; where the marker of an answer is part of the prompt, name the column in `promptTemplate`.',
   },
   'idempotency-key-invalid': {
     status: 400,
@@ -115,11 +133,17 @@ export const PROBLEMS = {
     status: 413,
     meaning: 'A condition uses a few hundred prompts at most. Send a sample.',
   },
+  'prompts-too-large': {
+    status: 413,
+    meaning:
+      'What was sent unpacks to more bytes than are taken, or takes too much time or memory to read. Send fewer rows, or the column of the prompts alone.',
+  },
   'prompt-too-long': { status: 413, meaning: 'Encoders cut texts off long before this length. Shorten it.' },
   'uri-too-long': { status: 414, meaning: 'Move long values into the body.' },
   'media-type-unsupported': {
     status: 415,
-    meaning: 'See `/docs` for the media types that are taken. Text is UTF-8 and not compressed.',
+    meaning:
+      'See `/docs` for the media types that are taken. Text is UTF-8; bodies may have the Content-Encoding gzip or zstd.',
   },
   'range-not-satisfiable': {
     status: 416,

@@ -1,78 +1,75 @@
-/** Multipart forms: files of prompts and options as fields, read into one object. */
-import type { MultipartFile } from '@fastify/multipart';
-import type { FastifyRequest } from 'fastify';
+/** Multipart forms: files of prompts and options as fields. */
 import type { TSchema } from 'typebox';
-import { LoradropError } from '../base/errors.ts';
-import {
-  decodeUtf8,
-  type PromptFormat,
-  parsePrompts,
-  promptFormatOf,
-  tooMany,
-} from '../prompts/parse-prompts.ts';
+import { PROMPT_FILES, type PromptFormat, promptFormatOf } from '../prompts/prompt-format.ts';
 import { httpErrors } from './errors.ts';
-import { JSON_LINES_TYPES } from './plugins/bodies.ts';
+import { checkCharset, PROMPT_TYPES } from './plugins/bodies.ts';
 import { valuesFromText } from './plugins/validation.ts';
-import type { HttpLimits } from './services.ts';
 
-const FORMAT_BY_TYPE: Readonly<Record<string, PromptFormat>> = {
-  'text/plain': 'text',
-  'application/json': 'json',
-  ...Object.fromEntries(JSON_LINES_TYPES.map((type) => [type, 'jsonl' as const])),
+/** Files of a form: prompts come in a few. */
+const MAX_FILES = 32;
+/** Fields of a form: options are a dozen. */
+const MAX_FIELDS = 16;
+/** Bytes of an option's value: the longest is a template. */
+const MAX_FIELD_CHARS = 4096;
+
+/** A file of prompts, not yet read. */
+export type FormFile = { readonly bytes: Uint8Array; readonly format: PromptFormat };
+
+/** What a form holds. */
+export type Form = {
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly files: readonly FormFile[];
 };
 
 /**
- * The fields of a form, numbers and booleans converted where `schema` wants them, and under `file` the prompts of all files in their
- * order. Files and bytes are bounded by the application's settings and `limits`. Errors: `form-invalid`, `body-too-large`,
- * `media-type-unsupported`, `text-not-utf8` and those of the prompts.
+ * The fields of a form, numbers and booleans converted where `schema` wants them, and the files of its field `file` in their
+ * order. Errors: `form-invalid`, `media-type-unsupported`.
  */
-export async function readForm(
-  request: FastifyRequest,
-  { schema, limits }: { schema: TSchema; limits: HttpLimits },
-): Promise<Record<string, unknown>> {
+export async function readForm(body: Buffer, contentType: string, schema: TSchema): Promise<Form> {
   const fields: Record<string, unknown> = {};
-  const prompts: string[] = [];
-  let bytes = 0;
-  if (Number(request.headers['content-length'] ?? 0) > limits.maxBodyBytes) throw tooLarge(limits);
+  const files: FormFile[] = [];
+  for (const [name, value] of await parseForm(body, contentType)) {
+    if (typeof value !== 'string') {
+      files.push(await readFile(name, value));
+    } else if (value.length > MAX_FIELD_CHARS || Object.hasOwn(fields, name)) {
+      throw httpErrors.formInvalid('A field is too long or sent twice.');
+    } else fields[name] = value;
+  }
+  return { fields: valuesFromText(schema, fields), files };
+}
+
+/** Node's own parser wants the whole form, which is bounded already, and keeps the media types of parts as they are. */
+async function parseForm(body: Buffer, contentType: string): Promise<FormData> {
+  const boundary = /;\s*boundary\s*=\s*(?:"([^"]+)"|([^\s;"]+))/i.exec(contentType);
+  const invalid = (cause?: unknown) =>
+    httpErrors.formInvalid('The form is cut off, malformed or has too many parts.', { cause });
+  const marker = `--${boundary?.[1] ?? boundary?.[2]}`;
+  // Counted before it makes objects of them: a form of nothing but parts could have hundreds of thousands.
+  let parts = 0;
+  for (let at = body.indexOf(marker); at !== -1; at = body.indexOf(marker, at + marker.length)) {
+    if (++parts > MAX_FILES + MAX_FIELDS + 1) throw invalid();
+  }
   try {
-    for await (const part of request.parts()) {
-      if (part.type === 'field') {
-        if (part.valueTruncated || Object.hasOwn(fields, part.fieldname)) {
-          throw httpErrors.formInvalid('A field is too long or sent twice.');
-        }
-        fields[part.fieldname] = part.value;
-        continue;
-      }
-      const format = formatOf(part);
-      const chunks: Buffer[] = [];
-      // Not toBuffer(), which would read an endless file to its end before it refused it.
-      for await (const chunk of part.file) {
-        bytes += chunk.length;
-        if (bytes > limits.maxBodyBytes) throw tooLarge(limits);
-        chunks.push(chunk);
-      }
-      for (const prompt of parsePrompts(decodeUtf8(Buffer.concat(chunks)), format, limits))
-        prompts.push(prompt);
-      if (prompts.length > limits.maxPrompts) throw tooMany(limits);
-    }
-  } catch (error) {
-    if (error instanceof LoradropError) throw error;
-    throw httpErrors.formInvalid('The form is cut off, malformed or has too many parts.', { cause: error });
+    return await new Response(new Uint8Array(body), { headers: { 'content-type': contentType } }).formData();
+  } catch (cause) {
+    throw invalid(cause);
   }
-  return { ...valuesFromText(schema, fields), ...(prompts.length > 0 && { file: prompts }) };
 }
 
-function tooLarge({ maxBodyBytes }: HttpLimits) {
-  return httpErrors.bodyTooLarge(`The files have more than ${maxBodyBytes} bytes.`);
-}
-
-function formatOf({ fieldname, filename, mimetype }: MultipartFile): PromptFormat {
-  if (fieldname !== 'file') throw httpErrors.formInvalid('Files are taken in the field `file` alone.');
-  const format = promptFormatOf(filename) ?? FORMAT_BY_TYPE[mimetype.toLowerCase()];
+async function readFile(name: string, file: File): Promise<FormFile> {
+  if (name !== 'file') throw httpErrors.formInvalid('Files are taken in the field `file` alone.');
+  const type = file.type.split(';')[0]!.trim();
+  const format =
+    promptFormatOf(file.name) ??
+    (type === 'application/json'
+      ? 'json'
+      : Object.hasOwn(PROMPT_TYPES, type)
+        ? PROMPT_TYPES[type]
+        : undefined);
   if (!format) {
-    throw httpErrors.mediaType(
-      'A file is neither .txt, .jsonl, .ndjson nor .json, by its name or media type.',
-    );
+    throw httpErrors.mediaType(`A file is none of ${PROMPT_FILES}, by its name or media type.`);
   }
-  return format;
+  const bytes = await file.bytes();
+  checkCharset(file.type, bytes);
+  return { bytes, format };
 }

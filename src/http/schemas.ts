@@ -8,6 +8,8 @@ import { MAX_SEED } from '../base/random.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
 import { Evaluation } from '../models/evaluation.ts';
 import { Licence } from '../models/licence.ts';
+import { PROMPT_FILES, PROMPT_FORMATS } from '../prompts/prompt-format.ts';
+import { MAX_FIELD_CHARS, MAX_TEMPLATE_CHARS } from '../prompts/template.ts';
 import { JOB_STAGES, JOB_STATUSES } from '../queue/queue.ts';
 import { PROBLEMS } from './problem.ts';
 import type { HttpLimits } from './services.ts';
@@ -80,6 +82,22 @@ export function generateOptions(limits: HttpLimits) {
         description: 'Refuses fewer than N prompts with `too-few-prompts` instead of repeating some.',
       }),
     ),
+    promptField: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: MAX_FIELD_CHARS,
+        description:
+          'Where rows have their prompt: a column’s name, or a JSON pointer into the row (`/input/messages`). Default: the columns that public data sets use.',
+      }),
+    ),
+    promptTemplate: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: MAX_TEMPLATE_CHARS,
+        description:
+          'Makes each prompt of several columns, as in `{instruction}\n{input}`; `{{` and `}}` are braces. A line whose columns are all empty is left out. Excludes `promptField`.',
+      }),
+    ),
     name: Type.Optional(
       Type.String({
         minLength: 1,
@@ -121,8 +139,8 @@ export type GenerateOptions = Static<ReturnType<typeof generateQuery>>;
 export function generateRequest(limits: HttpLimits) {
   return Type.Object(
     {
-      prompts: Type.Array(Type.String(), {
-        description: `At least 1 and at most ${limits.maxPrompts} texts of at most ${limits.maxPromptChars} characters, not blank. A model takes N of them (\`condition.prompts\`): exactly N are used in the order given, of more N are drawn with the seed, fewer are repeated at random with a warning, or refused with \`strictPrompts\`.`,
+      prompts: Type.Array(Type.Unsafe<string | Record<string, unknown>>({ type: ['string', 'object'] }), {
+        description: `Texts, or rows of a data set as in JSON lines. At least 1 and at most ${limits.maxPrompts} texts of at most ${limits.maxPromptChars} characters, not blank. A model takes N of them (\`condition.prompts\`): exactly N are used in the order given, of more N are drawn with the seed, fewer are repeated at random with a warning, or refused with \`strictPrompts\`.`,
       }),
       ...generateOptions(limits),
       metadata: Type.Optional(
@@ -152,8 +170,7 @@ export function generateForm(limits: HttpLimits) {
   return Type.Object(
     {
       file: Type.Array(Type.String({ format: 'binary' }), {
-        description:
-          'One or more files of prompts: `.txt`, `.jsonl`, `.ndjson` or `.json`, told by the name or else by the part’s media type. Read like the bodies of the same types, one after the other.',
+        description: `One or more files of prompts: ${PROMPT_FILES}, told by the name or else by the part’s media type. Read like the bodies of the same types, one after the other.`,
       }),
       ...generateOptions(limits),
     },
@@ -245,6 +262,24 @@ export const JobAdapterView = Type.Object(
   { $id: 'JobAdapter', description: 'An adapter of a job, promised or made.' },
 );
 
+/** Where a job's prompts were found. */
+export const PromptSource = Type.Object(
+  {
+    format: Type.String({
+      description: `How they were read: ${PROMPT_FORMATS.map((format) => `\`${format}\``).join(', ')}; of several files, the first.`,
+    }),
+    field: Type.Optional(
+      Type.String({
+        description:
+          'The column or columns they were taken from, as in `question` or `instruction + input`. Absent for plain texts.',
+      }),
+    ),
+    rows: Type.Integer({ description: 'Prompts that were given.' }),
+    distinct: Type.Integer({ description: 'Different texts among them.' }),
+  },
+  { $id: 'PromptSource', description: 'Where a job’s prompts were found, and how many there are.' },
+);
+
 /** A job as clients see it. */
 export const Job = Type.Object(
   {
@@ -264,6 +299,7 @@ export const Job = Type.Object(
     dtype: DtypeName,
     seed: Type.Integer(),
     count: Type.Integer(),
+    promptSource: Type.Optional(refTo(PromptSource)),
     priority: Type.Integer(),
     name: Type.Optional(Type.String()),
     metadata: Type.Optional(Type.Record(Type.String(), Type.String())),
@@ -496,6 +532,7 @@ export const COMPONENTS: readonly TSchema[] = [
   ProblemExplanation,
   Timings,
   JobAdapterView,
+  PromptSource,
   Job,
   JobProgressView,
   JobList,

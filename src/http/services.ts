@@ -9,7 +9,7 @@ import type { TenantGenerateQueue } from '../jobs/generate-queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
-import type { PromptLimits } from '../prompts/parse-prompts.ts';
+import type { PromptLimits } from '../prompts/check-prompts.ts';
 import type { RequestRates } from '../queue/request-rates.ts';
 import type { TenantStore } from '../store/store.ts';
 import type { FrontDoor } from './front-door.ts';

@@ -17,6 +17,15 @@ export const GeneratePayload = Type.Object(
     prompts: Type.Array(Type.String()),
     /** For each adapter, N indices into `prompts`, in the order that enters the condition. */
     draws: Type.Array(Type.Array(Type.Integer({ minimum: 0 }))),
+    /** Where the request's prompts were found. Absent in jobs of versions that did not keep it. */
+    promptSource: Type.Optional(
+      Type.Object({
+        format: Type.String(),
+        field: Type.Optional(Type.String()),
+        rows: Type.Integer({ minimum: 0 }),
+        distinct: Type.Integer({ minimum: 0 }),
+      }),
+    ),
     /** Ids of the adapters, one a draw; known before the work starts so that their addresses can be given out. */
     adapterIds: Type.Array(Type.String({ pattern: ID_PATTERN })),
     seed: Type.Integer({ minimum: 0, maximum: MAX_SEED }),

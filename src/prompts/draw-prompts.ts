@@ -29,7 +29,8 @@ export type DrawRequest = {
 /**
  * Draws N prompts for each adapter. Exactly N given: the first adapter takes them in the order given, each further one
  * in a random order. More: N without replacement, in draw order. Fewer: every prompt once and the rest with
- * replacement, in random order, with a warning; with `strict`, `too-few-prompts` instead.
+ * replacement, in random order, with a warning; with `strict`, `too-few-prompts` instead. A text that is there twice is as likely again (spec §1.1 draws
+ * rows); where at least half are duplicates, a warning tells the numbers.
  */
 export function drawPrompts({ given, wanted, count, seed, strict = false }: DrawRequest): PromptDraw {
   const random = seededRandom(seed);
@@ -38,6 +39,14 @@ export function drawPrompts({ given, wanted, count, seed, strict = false }: Draw
     throw promptErrors.tooFew(`The model takes ${wanted} prompts, the request has ${given.length}.`, {
       fields: [{ pointer: '/prompts', message: `must have at least ${wanted} items` }],
     });
+  }
+  const distinct = new Set(given).size;
+  if (given.length > 1 && distinct * 2 <= given.length) {
+    warnings.push(
+      distinct === 1
+        ? `All ${given.length} prompts are the same text.`
+        : `Of ${given.length} prompts ${distinct} are distinct: most are duplicates, and the draw does not prefer distinct ones.`,
+    );
   }
   if (given.length < wanted) {
     warnings.push(

@@ -15,5 +15,25 @@ export const promptErrors = defineErrors({
   },
   tooLong: { code: 'prompt-too-long', title: 'A prompt is longer than is taken.', retryable: false },
   invalid: { code: 'prompts-invalid', title: 'The prompts cannot be read.', retryable: false },
+  tooLarge: {
+    code: 'prompts-too-large',
+    title: 'The prompts take more bytes, memory or time than are spent on one request.',
+    retryable: false,
+  },
+  ambiguous: {
+    code: 'prompt-field-ambiguous',
+    title: 'More than one column can hold the prompt.',
+    retryable: false,
+  },
+  choice: {
+    code: 'prompt-field-invalid',
+    title: 'The chosen prompt column or template cannot be used.',
+    retryable: false,
+  },
+  withAnswers: {
+    code: 'prompts-hold-answers',
+    title: 'The column holds whole dialogues, with their answers.',
+    retryable: false,
+  },
   notUtf8: { code: 'text-not-utf8', title: 'The text is not valid UTF-8.', retryable: false },
 });

@@ -3,7 +3,7 @@
  *
  *     node test/encoder/write-conditions.ts BUNDLE PROMPTS OUT.safetensors
  *
- * Each prompt of the file (`.txt`, `.jsonl` or `.json`) is one row of `condition` `[prompts, tokens, width]` and of `ids`
+ * Each prompt of the file (`.txt`, `.jsonl`, `.csv` and what else `generate` takes) is one row of `condition` `[prompts, tokens, width]` and of `ids`
  * `[prompts, tokens]`, both float32.
  */
 import { createWriteStream } from 'node:fs';
@@ -17,15 +17,19 @@ import { createConditionMaker } from '../../src/inference/conditions.ts';
 import { openEncoder } from '../../src/inference/encoder.ts';
 import { openTokenizer } from '../../src/inference/tokenizer.ts';
 import { openBundle } from '../../src/models/open.ts';
-import { decodeUtf8, parsePrompts, promptFormatOf } from '../../src/prompts/parse-prompts.ts';
+import { promptFormatOf } from '../../src/prompts/prompt-format.ts';
+import { readPrompts } from '../../src/prompts/read-prompts.ts';
 
-const LIMITS = { maxPrompts: 100_000, maxPromptChars: 1_000_000 };
+const LIMITS = { maxPrompts: 100_000, maxPromptChars: 1_000_000, maxBytes: 1 << 28 };
 const TOKEN_BUDGET = 8192;
 
 const [, , directory, file, out] = process.argv as [string, string, string, string, string];
 const bundle = await openBundle(directory);
 const { condition, tokenizer } = bundle.manifest;
-const prompts = parsePrompts(decodeUtf8(await readFile(file)), promptFormatOf(file)!, LIMITS);
+const { prompts } = await readPrompts(await readFile(file), {
+  format: promptFormatOf(file)!,
+  limits: LIMITS,
+});
 const tokenize = await openTokenizer(join(directory, tokenizer.file), condition);
 const device = { provider: 'cpu', name: 'cpu', threads: availableThreads() } as const;
 const encoder = await openEncoder(bundle, device, { tokenBudget: TOKEN_BUDGET });

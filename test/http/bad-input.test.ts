@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { InjectOptions } from 'fastify';
 import { test } from 'tap';
 import { PROBLEMS, type Problem, type ProblemCode } from '../../src/http/problem.ts';
@@ -92,7 +93,53 @@ const ROWS: Record<string, [InjectOptions, ProblemCode, ...string[]]> = {
   'JSON that is no object': [json('["a"]'), 'request-invalid', ''],
   'a number too large for one': [json('{"prompts": ["a"], "count": 1e999}'), 'request-invalid', '/count'],
   'a broken JSON line': [raw('application/x-ndjson', `"a"\n{"prompt": "${SECRET}"`), 'prompts-invalid', '/1'],
-  'a JSON line without a prompt': [raw('application/x-ndjson', '{"text": "a"}'), 'prompts-invalid', '/0'],
+  'a JSON line without a prompt': [
+    raw('application/x-ndjson', '{"utterance": "a"}'),
+    'prompts-invalid',
+    '/0',
+  ],
+  'a broken table': [raw('text/csv', `question,answer\n"${SECRET}`), 'prompts-invalid', '/1'],
+  'a table of other columns': [raw('text/csv', `${SECRET}?\n${SECRET}\n`), 'prompts-invalid', '/0'],
+  'a table with a short line': [
+    raw('text/tab-separated-values', `question\tanswer\n${SECRET}\n`),
+    'prompts-invalid',
+    '/1',
+  ],
+  'Parquet that is none': [raw('application/vnd.apache.parquet', SECRET), 'prompts-invalid'],
+  'Parquet of magic alone': [raw('application/vnd.apache.parquet', `PAR1${SECRET}PAR1`), 'prompts-invalid'],
+  'two columns that fit': [
+    raw('application/jsonl', JSON.stringify({ question: SECRET, query: 'b' })),
+    'prompt-field-ambiguous',
+  ],
+  'rows with a number for a prompt': [
+    json({ prompts: ['a', { prompt: 3 }] }),
+    'prompts-invalid',
+    '/prompts/1',
+  ],
+  'dialogues with their answers': [
+    raw('application/jsonl', JSON.stringify({ text: `### Human: ${SECRET} ### Assistant: ${SECRET}` })),
+    'prompts-hold-answers',
+  ],
+  'an instruction with a number for its input': [
+    raw('application/jsonl', `"ok"\n${JSON.stringify({ instruction: SECRET, input: 12 })}`),
+    'prompts-invalid',
+    '/1',
+  ],
+  'a column that is not there': [
+    raw('text/csv', 'question\na\n', { url: '/generate?promptField=nothing' }),
+    'prompts-invalid',
+    '/0',
+  ],
+  'a template that is none': [
+    raw('text/csv', 'question\na\n', { url: '/generate?promptTemplate=%7Bquestion' }),
+    'prompt-field-invalid',
+  ],
+  'a field and a template': [
+    json({ prompts: [{ a: 'b' }], promptField: 'a', promptTemplate: '{a}' }),
+    'prompt-field-invalid',
+  ],
+  'a long field': [json({ prompts: ['a'], promptField: 'x'.repeat(257) }), 'request-invalid', '/promptField'],
+  'a number for a field': [json({ prompts: ['a'], promptField: 3 }), 'request-invalid', '/promptField'],
   'a wrong content type': [raw('application/xml', '<a/>'), 'media-type-unsupported'],
   'no content type': [
     { method: 'POST', url: '/generate', payload: 'a', headers: {} },
@@ -101,9 +148,53 @@ const ROWS: Record<string, [InjectOptions, ProblemCode, ...string[]]> = {
   'no body at all': [{ method: 'POST', url: '/generate' }, 'media-type-unsupported'],
   'a malformed content type': [raw('json;;', '{}'), 'media-type-unsupported'],
   'another charset': [raw('text/plain; charset=utf-16', 'a'), 'media-type-unsupported'],
-  'a compressed body': [
-    raw('text/plain', 'a', { headers: { 'content-encoding': 'gzip' } }),
+  'another charset of a table': [
+    raw('text/csv; charset=iso-8859-1', 'question\na'),
     'media-type-unsupported',
+  ],
+  'another charset of a file': [
+    form(`${part('name="file"; filename="a.txt"', 'a', 'text/plain; charset=ISO-2022-JP')}--b--`),
+    'media-type-unsupported',
+  ],
+  'another compression': [
+    raw('text/plain', 'a', { headers: { 'content-encoding': 'br' } }),
+    'media-type-unsupported',
+  ],
+  'two compressions': [
+    raw('text/plain', 'a', { headers: { 'content-encoding': 'gzip, zstd' } }),
+    'media-type-unsupported',
+  ],
+  'a compressed form': [
+    raw('multipart/form-data; boundary=b', 'a', { headers: { 'content-encoding': 'gzip' } }),
+    'media-type-unsupported',
+  ],
+  'a body that is not compressed as it says': [
+    raw('text/plain', SECRET, { headers: { 'content-encoding': 'gzip' } }),
+    'prompts-invalid',
+  ],
+  'a JSON body that is not compressed as it says': [
+    raw('application/json', SECRET, { headers: { 'content-encoding': 'zstd' } }),
+    'prompts-invalid',
+  ],
+  'a body that unpacks to too much': [
+    raw('text/plain', gzipSync(Buffer.alloc(50_000_000)), { headers: { 'content-encoding': 'gzip' } }),
+    'prompts-too-large',
+  ],
+  'a JSON body that unpacks to too much': [
+    raw('application/json', zstdCompressSync(Buffer.alloc(50_000_000, ' ')), {
+      headers: { 'content-encoding': 'zstd' },
+    }),
+    'prompts-too-large',
+  ],
+  'a body that unpacks to a bomb': [
+    raw('text/plain', gzipSync(gzipSync(Buffer.alloc(50_000_000))), {
+      headers: { 'content-encoding': 'gzip' },
+    }),
+    'prompts-too-large',
+  ],
+  'a form of many parts': [
+    form(`${part('name="file"; filename="a.txt"', 'a').repeat(20_000)}--b--`),
+    'form-invalid',
   ],
   'an unknown model': [json({ prompts: ['a'], model: 'gpt-9' }), 'model-not-found'],
   'a path for a model': [json({ prompts: ['a'], model: '../untrained' }), 'model-not-found'],

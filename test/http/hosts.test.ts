@@ -1,5 +1,6 @@
 import { test } from 'tap';
-import { hostNameOf, hostRule, isLoopbackHost } from '../../src/http/hosts.ts';
+import { isLoopback } from '../../src/base/loopback.ts';
+import { hostNameOf, hostRule } from '../../src/http/hosts.ts';
 
 test('the host of an authority is read strictly', (t) => {
   for (const [authority, name] of [
@@ -34,7 +35,7 @@ test('the host of an authority is read strictly', (t) => {
 
 test('loopback names mean this machine alone', (t) => {
   for (const name of ['localhost', 'a.b.localhost', '127.0.0.1', '127.255.0.9', '::1', '0:0:0:0:0:0:0:1']) {
-    t.ok(isLoopbackHost(name), name);
+    t.ok(isLoopback(name), name);
   }
   for (const name of [
     '',
@@ -46,7 +47,7 @@ test('loopback names mean this machine alone', (t) => {
     '::',
     '10.0.0.1',
   ]) {
-    t.notOk(isLoopbackHost(name), name);
+    t.notOk(isLoopback(name), name);
   }
   t.end();
 });

@@ -1,61 +1,85 @@
-/** Which bodies are taken, and how bytes become text and JSON: strict UTF-8, strict JSON, no charset but UTF-8. */
-import multipart from '@fastify/multipart';
+/** Which bodies are taken: JSON is parsed here, bodies of other types stay bytes for their reader, unpacked. */
 import type { FastifyRequest } from 'fastify';
-import { decodeUtf8 } from '../../prompts/parse-prompts.ts';
+import { decodeText, encodingOf } from '../../prompts/decode-text.ts';
+import type { PromptFormat } from '../../prompts/prompt-format.ts';
+import { CODINGS, type Coding, unpack } from '../../prompts/unpack.ts';
 import { httpErrors } from '../errors.ts';
 import type { App, HttpLimits } from '../services.ts';
 
-/** Media types of prompts as lines of JSON. */
-export const JSON_LINES_TYPES = ['application/x-ndjson', 'application/jsonl'] as const;
+/** Media types of bodies that hold nothing but prompts. */
+export const PROMPT_TYPES: Readonly<Record<string, PromptFormat>> = {
+  'text/plain': 'text',
+  'application/x-ndjson': 'jsonl',
+  'application/jsonl': 'jsonl',
+  'text/csv': 'csv',
+  'text/tab-separated-values': 'tsv',
+  'application/vnd.apache.parquet': 'parquet',
+};
 
-/** Files and fields of a form: prompts come in a few files, options are eight fields. */
-const MAX_FORM_FILES = 32;
-const MAX_FORM_FIELDS = 16;
-/** Bytes of an option's value in a form. */
-const MAX_FORM_FIELD_BYTES = 4096;
+/** Media type of forms. */
+export const FORM_TYPE = 'multipart/form-data';
 
-function textOf(request: FastifyRequest, body: Buffer): string {
-  const charset = /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(request.headers['content-type'] ?? '')?.[1];
-  if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) {
-    throw httpErrors.mediaType('Text is taken in UTF-8 alone.');
-  }
-  return decodeUtf8(body);
+/** Refuses text whose media type names a charset that it is not read in. Errors: `media-type-unsupported`. */
+export function checkCharset(contentType: string, bytes: Uint8Array): void {
+  const charset = /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(contentType)?.[1]?.toLowerCase();
+  if (charset === undefined || /^(utf-?8|us-ascii)$/.test(charset)) return;
+  const marked = encodingOf(bytes);
+  if (charset === marked || (charset === 'utf-16' && marked.startsWith('utf-16'))) return;
+  throw httpErrors.mediaType('Text is taken in UTF-8, and in UTF-16 with a byte-order mark.');
 }
 
-/** Makes the application take JSON, plain text, JSON lines and multipart forms, and nothing else. */
-export async function installBodies(app: App, limits: Pick<HttpLimits, 'maxBodyBytes'>): Promise<void> {
-  app.addHook('preParsing', async ({ headers }) => {
-    const encoding = headers['content-encoding'];
-    if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-      throw httpErrors.mediaType('Bodies are not taken compressed.');
-    }
+function codingOf({ headers }: FastifyRequest): Coding | 'identity' | undefined {
+  const name = (headers['content-encoding'] ?? 'identity')
+    .trim()
+    .toLowerCase()
+    .replace(/^x-gzip$/, 'gzip');
+  return name === 'identity' ? name : CODINGS.find((coding) => coding === name);
+}
+
+/** The bytes that a body stands for, its Content-Encoding undone, with a charset that is read. */
+async function bytesOf(request: FastifyRequest, body: Buffer, limits: BodyLimits): Promise<Buffer> {
+  const coding = codingOf(request)!;
+  const bytes = coding === 'identity' ? body : await unpack(body, coding, limits.maxBodyBytes);
+  checkCharset(request.headers['content-type'] ?? '', bytes);
+  return bytes;
+}
+
+type BodyLimits = Pick<HttpLimits, 'maxBodyBytes'>;
+
+/** Makes the application take JSON, the types of prompts and multipart forms, and nothing else. */
+export async function installBodies(app: App, limits: BodyLimits): Promise<void> {
+  app.addHook('preParsing', async (request) => {
+    const coding = codingOf(request);
+    if (!coding)
+      throw httpErrors.mediaType('Bodies are taken as they are, or with the Content-Encoding gzip or zstd.');
+    if (coding !== 'identity' && request.mediaType === FORM_TYPE)
+      throw httpErrors.mediaType('Forms are not taken compressed; the files in them are.');
   });
   // The framework's own parser guards against `__proto__`, but it would replace broken UTF-8.
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    const text = textOf(request, body);
-    // Clients send the type with requests that have no body; where one is needed, the route says so.
-    if (text === '') return done(null, undefined);
-    void parseJson(request, text, (error, value) =>
-      error ? done(jsonInvalid(error), undefined) : done(null, value),
-    );
-  });
   app.addContentTypeParser<Buffer>(
-    ['text/plain', ...JSON_LINES_TYPES],
+    'application/json',
     { parseAs: 'buffer' },
-    async (request: FastifyRequest, body: Buffer) => textOf(request, body),
-  );
-  await app.register(multipart, {
-    limits: {
-      // One more than is taken, so that what is over the limit is seen by the reader instead of being cut off.
-      fileSize: limits.maxBodyBytes + 1,
-      files: MAX_FORM_FILES,
-      fields: MAX_FORM_FIELDS,
-      fieldSize: MAX_FORM_FIELD_BYTES,
-      parts: MAX_FORM_FILES + MAX_FORM_FIELDS,
+    async (request: FastifyRequest, body: Buffer) => {
+      // Clients send the type with requests that have no body; where one is needed, the route says so.
+      if (body.length === 0) return undefined;
+      const text = decodeText(await bytesOf(request, body, limits));
+      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      void parseJson(request, text, (error, value) => (error ? reject(jsonInvalid(error)) : resolve(value)));
+      return promise;
     },
-  });
+  );
+  app.addContentTypeParser<Buffer>(
+    Object.keys(PROMPT_TYPES),
+    { parseAs: 'buffer' },
+    (request: FastifyRequest, body: Buffer) => bytesOf(request, body, limits),
+  );
+  app.addContentTypeParser<Buffer>(
+    FORM_TYPE,
+    { parseAs: 'buffer' },
+    async (_request: FastifyRequest, body: Buffer) => body,
+  );
 }
 
 /** The parser's message quotes the body, so only the place is taken from it. */

@@ -30,6 +30,8 @@ export function valuesFromText(schema: TSchema, values: Fields): Fields {
 const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const compiled = Compile(schema);
   return (input: unknown) => {
+    // Bytes are judged by the reader of their format; their schema is for the documentation.
+    if (httpPart === 'body' && input instanceof Uint8Array) return { value: input };
     const value = httpPart === 'querystring' ? valuesFromText(schema, input as Fields) : input;
     // The quick check first: naming the errors walks through all of a large body.
     return compiled.Check(value)

@@ -6,22 +6,29 @@ import { ADAPTER_WEIGHTS_FILE } from '../../adapter/verify.ts';
 import { baseErrors, LoradropError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { GenerateRecord } from '../../jobs/generate-queue.ts';
-import { parsePrompts } from '../../prompts/parse-prompts.ts';
+import { choosePrompts, type PromptChoice } from '../../prompts/choose-column.ts';
+import type { PromptFormat } from '../../prompts/prompt-format.ts';
+import { type PromptReading, sourceOf } from '../../prompts/read-unpacked.ts';
 import { isFinal, type JobQuota } from '../../queue/queue.ts';
 import { storeErrors } from '../../store/errors.ts';
 import { awaitJob, connectionSignal } from '../await-job.ts';
 import { httpErrors } from '../errors.ts';
-import { makeGeneratePayload, refuseOversized } from '../generate-payload.ts';
+import {
+  type GenerateOptionsWithMetadata,
+  makeGeneratePayload,
+  refuseOversized,
+} from '../generate-payload.ts';
 import { jobIdOfKey } from '../idempotency-key.ts';
 import { adapterUrl, jobUrl } from '../links.ts';
 import { negotiate } from '../negotiate.ts';
-import { JSON_LINES_TYPES } from '../plugins/bodies.ts';
+import { FORM_TYPE, PROMPT_TYPES } from '../plugins/bodies.ts';
 import { preferredWaitSeconds } from '../prefer.ts';
 import { SERVED_FILES } from '../present-adapter.ts';
 import { presentJob } from '../present-job.ts';
 import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
-import { readForm } from '../read-form.ts';
+import { readFiles } from '../read-files.ts';
+import { type FormFile, readForm } from '../read-form.ts';
 import {
   ClientIdParams,
   type GenerateOptions,
@@ -34,14 +41,13 @@ import {
 } from '../schemas.ts';
 import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapter.ts';
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
-import type { App, HttpServices } from '../services.ts';
+import type { App, HttpLimits, HttpServices } from '../services.ts';
 import type { StoredUsage } from '../stored-usage.ts';
 
 const JSON_TYPE = 'application/json';
 const WEIGHTS_TYPE = SERVED_FILES[ADAPTER_WEIGHTS_FILE];
 /** Forms of the answer, the default one first. */
 const FORMS = [JSON_TYPE, EVENT_STREAM, ARCHIVE_TYPE, WEIGHTS_TYPE] as const;
-const FORM_TYPE = 'multipart/form-data';
 
 const FAILURES: readonly ProblemCode[] = [
   ...ACCESS_FAILURES,
@@ -54,6 +60,10 @@ const FAILURES: readonly ProblemCode[] = [
   'too-many-prompts',
   'too-few-prompts',
   'prompt-too-long',
+  'prompts-too-large',
+  'prompts-hold-answers',
+  'prompt-field-ambiguous',
+  'prompt-field-invalid',
   'count-too-large',
   'deadline-too-long',
   'retention-too-long',
@@ -99,10 +109,25 @@ const DESCRIPTION = `Accepts a job and answers as the \`Accept\` header asks:
 A client that leaves does not cancel its job; \`DELETE /jobs/{id}\` does.
 
 Bodies other than JSON hold prompts, and the options are query parameters (form fields in a form; \`metadata\` takes a JSON
-body). \`text/plain\` is a prompt a line. \`application/x-ndjson\` and \`application/jsonl\` have a string or an object a line;
-objects may be rows of a data set with further columns, and the prompt is taken from the first of these that *every* row has:
-\`prompt\`; the first turn of \`conversations\` (\`value\`); the first user turn of \`messages\` (\`content\`);
-\`instruction\` with \`input\`.`;
+body). They may come with the \`Content-Encoding\` \`gzip\` or \`zstd\`, and files in a form may be compressed; what is
+unpacked is bounded like the body itself.
+
+Prompts are texts, or rows of a data set with further columns: JSON lines, JSON, the records of a CSV or TSV file under its
+header, the rows of a Parquet file. Where the prompt is, is decided once for all rows, by \`promptField\` or \`promptTemplate\`, else
+by the first of these that *every* row has: \`prompt\`; the first turn of \`human\` or \`user\` in \`conversations\` or
+\`messages\`; \`instruction\` with \`input\` or \`context\`; else by the only one of \`body.messages\`, \`question\`,
+\`query\`, \`text\`, \`input\`, \`inputs\`, \`problem\`. Two of these that differ are refused with \`prompt-field-ambiguous\`.
+Of content in parts the text is taken. \`promptSource\` of the job tells which column it was.`;
+
+/** What bodies of prompts are, by format. */
+const BODIES: Readonly<Record<PromptFormat, string>> = {
+  text: 'A prompt a line; blank lines are skipped.',
+  jsonl: 'A string or an object a line.',
+  json: 'An array of strings or objects.',
+  csv: 'Records under a header, separated by commas or semicolons.',
+  tsv: 'Records under a header, separated by tabs.',
+  parquet: 'A Parquet file.',
+};
 
 /** Registers the routes. `closing` ends streams and waits when the application closes. */
 export function registerGenerate(
@@ -113,6 +138,7 @@ export function registerGenerate(
   const { models, metrics, limits, draining, now, random } = services;
   const Query = generateQuery(limits);
   const Form = generateForm(limits);
+  const filesOf = new WeakMap<FastifyRequest, readonly FormFile[]>();
 
   const schema = {
     tags: ['generate'],
@@ -120,11 +146,10 @@ export function registerGenerate(
     body: {
       content: {
         [JSON_TYPE]: { schema: generateRequest(limits) },
-        'text/plain': { schema: Type.String({ description: 'A prompt a line; blank lines are skipped.' }) },
         ...Object.fromEntries(
-          JSON_LINES_TYPES.map((type) => [
+          Object.entries(PROMPT_TYPES).map(([type, format]) => [
             type,
-            { schema: Type.String({ description: 'A string or an object a line.' }) },
+            { schema: Type.String({ description: BODIES[format] }) },
           ]),
         ),
         [FORM_TYPE]: { schema: Form },
@@ -157,7 +182,12 @@ export function registerGenerate(
       if (draining?.aborted || closing.aborted) throw httpErrors.draining('New jobs go to another instance.');
     },
     preValidation: async (request: FastifyRequest) => {
-      if (request.mediaType === FORM_TYPE) request.body = await readForm(request, { schema: Form, limits });
+      if (request.mediaType === FORM_TYPE) {
+        const contentType = request.headers['content-type']!;
+        const { fields, files } = await readForm((request.body ?? Buffer.of()) as Buffer, contentType, Form);
+        filesOf.set(request, files);
+        request.body = { ...fields, ...(files.length > 0 && { file: files.map(({ format }) => format) }) };
+      }
       if (request.body === undefined) {
         if (request.mediaType === undefined)
           throw httpErrors.mediaType('There is no body and no Content-Type.');
@@ -173,7 +203,7 @@ export function registerGenerate(
     reply: FastifyReply,
   ) => {
     const form = negotiate(request.headers.accept, FORMS)!;
-    const wanted = readRequest(request);
+    const { options: wanted, reading } = await readRequest(request);
     if ((form === ARCHIVE_TYPE || form === WEIGHTS_TYPE) && (wanted.count ?? 1) > 1) {
       throw httpErrors.requestInvalid('One adapter can be the answer, several cannot.', {
         fields: [{ pointer: '/count', message: `must be 1 for ${form}` }],
@@ -181,6 +211,7 @@ export function registerGenerate(
     }
     const context = {
       id,
+      reading,
       models,
       limits,
       requestId: request.id,
@@ -299,7 +330,9 @@ export function registerGenerate(
     (request, reply) => accept({ id: request.params.id, fresh: false }, request, reply),
   );
 
-  function readRequest(request: FastifyRequest): GenerateRequest {
+  async function readRequest(
+    request: FastifyRequest,
+  ): Promise<{ options: GenerateOptionsWithMetadata; reading: PromptReading }> {
     const query = request.query as GenerateOptions;
     const type = request.mediaType;
     if (type === JSON_TYPE || type === FORM_TYPE) {
@@ -313,13 +346,16 @@ export function registerGenerate(
         });
       }
     }
-    if (type === JSON_TYPE) return request.body as GenerateRequest;
-    if (type === FORM_TYPE) {
-      const { file: prompts, ...options } = request.body as GenerateOptions & { file: string[] };
-      return { ...options, prompts };
+    if (type === JSON_TYPE) {
+      const { prompts, ...options } = request.body as GenerateRequest;
+      return { options, reading: readingOfRows(prompts, choiceOf(options), limits) };
     }
-    const format = type === 'text/plain' ? 'text' : 'jsonl';
-    return { ...query, prompts: parsePrompts(request.body as string, format, limits) };
+    if (type === FORM_TYPE) {
+      const { file: _names, ...options } = request.body as GenerateOptions & { file: string[] };
+      return { options, reading: await readFiles(filesOf.get(request)!, choiceOf(options), limits) };
+    }
+    const file = { bytes: request.body as Uint8Array, format: PROMPT_TYPES[type!]! };
+    return { options: query, reading: await readFiles([file], choiceOf(query), limits) };
   }
 }
 
@@ -329,6 +365,29 @@ function jobQuotaOf({ limits: { waitingJobs, runningJobs } }: Caller): JobQuota 
     ...(waitingJobs !== undefined && { maxWaiting: waitingJobs }),
     ...(runningJobs !== undefined && { maxRunning: runningJobs }),
   };
+}
+
+/** The prompts of a JSON body, which are checked with the options. */
+function readingOfRows(
+  values: GenerateRequest['prompts'],
+  choice: PromptChoice,
+  { maxBodyBytes }: HttpLimits,
+): PromptReading {
+  const rows = values.map((value, index) => ({ value, number: index + 1 }));
+  const { prompts, field, warnings } = choosePrompts(
+    { rows, unit: 'Item', prefix: '/prompts' },
+    choice,
+    maxBodyBytes,
+  );
+  return {
+    prompts,
+    source: sourceOf(prompts, { format: 'json', ...(field !== undefined && { field }) }),
+    warnings,
+  };
+}
+
+function choiceOf({ promptField: field, promptTemplate: template }: GenerateOptions): PromptChoice {
+  return { ...(field !== undefined && { field }), ...(template !== undefined && { template }) };
 }
 
 /** Why there is no adapter to answer with. */
