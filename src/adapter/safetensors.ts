@@ -64,7 +64,9 @@ async function readHeader(file: FileHandle): Promise<SafetensorsHeader> {
   }
   const dataStart = LENGTH_BYTES + Number(length);
   if (dataStart > size) {
-    throw adapterErrors.safetensors(`The header claims ${length} bytes, more than the file has.`);
+    throw adapterErrors.safetensors(
+      `The header claims ${length} bytes, more than the ${size - LENGTH_BYTES} behind its length: the file is cut off or not of this format.`,
+    );
   }
   return parseSafetensorsHeader(await readAt(file, LENGTH_BYTES, Number(length)), size - dataStart);
 }

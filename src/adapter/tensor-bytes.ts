@@ -9,6 +9,9 @@ export const FLOAT_DTYPES = ['BF16', 'F16', 'F32'] as const;
 /** One of {@link FLOAT_DTYPES}. */
 export type FloatDtype = (typeof FLOAT_DTYPES)[number];
 
+/** Formats that can be read: those, and F64, whose numbers are rounded to the nearest float32. */
+export const READABLE_DTYPES = [...FLOAT_DTYPES, 'F64'] as const;
+
 /** How safetensors spells a format. */
 export const DTYPE_NAMES: Readonly<Record<Dtype, FloatDtype>> = { bf16: 'BF16', f16: 'F16', f32: 'F32' };
 
@@ -53,17 +56,25 @@ export function allFinite(bits: Uint16Array | Uint32Array, dtype: Dtype): boolea
   return (carried & sign) === 0;
 }
 
+/** Bytes an element takes. */
+const READ_BYTES: Readonly<Record<(typeof READABLE_DTYPES)[number], 2 | 4 | 8>> = {
+  BF16: 2,
+  F16: 2,
+  F32: 4,
+  F64: 8,
+};
+
 /**
- * The float32 of bytes in one of {@link FLOAT_DTYPES}; for `F32` a view of `bytes` where its place in memory allows.
+ * The float32 of bytes in one of {@link READABLE_DTYPES}; for `F32` a view of `bytes` where its place in memory allows.
  * Errors: `safetensors-invalid` for another format or a length that is no whole number of elements.
  */
 export function decodeTensor(name: string, bytes: Uint8Array, dtype: string): Float32Array {
-  if (!isFloatDtype(dtype)) {
+  if (!isReadableDtype(dtype)) {
     throw adapterErrors.safetensors(
-      `${name} has the dtype ${dtype}; ${FLOAT_DTYPES.join(', ')} can be read.`,
+      `${name} has the dtype ${dtype}; ${READABLE_DTYPES.join(', ')} can be read.`,
     );
   }
-  const width = dtype === 'F32' ? 4 : 2;
+  const width = READ_BYTES[dtype];
   if (bytes.length % width !== 0) {
     throw adapterErrors.safetensors(
       `${name} has ${bytes.length} bytes, which no number of ${dtype} values fills.`,
@@ -72,10 +83,11 @@ export function decodeTensor(name: string, bytes: Uint8Array, dtype: string): Fl
   const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
   const { buffer, byteOffset } = aligned;
   if (dtype === 'F32') return new Float32Array(buffer, byteOffset, bytes.length / 4);
+  if (dtype === 'F64') return Float32Array.from(new Float64Array(buffer, byteOffset, bytes.length / 8));
   const bits = new Uint16Array(buffer, byteOffset, bytes.length / 2);
   return dtype === 'BF16' ? fromBf16Bits(bits) : fromF16Bits(bits);
 }
 
-function isFloatDtype(dtype: string): dtype is FloatDtype {
-  return (FLOAT_DTYPES as readonly string[]).includes(dtype);
+function isReadableDtype(dtype: string): dtype is (typeof READABLE_DTYPES)[number] {
+  return (READABLE_DTYPES as readonly string[]).includes(dtype);
 }

@@ -26,6 +26,7 @@ import type { Registration } from './registration.ts';
 
 type Options = {
   readonly checkpoint?: string;
+  readonly stateDict?: string;
   readonly synthetic?: string;
   readonly seed: number;
   readonly checkpointOut?: string;
@@ -65,6 +66,10 @@ export const registerImport: Registration = (program, output) => {
     .option(
       '--checkpoint <file>',
       'state dict in a PyTorch .pth or in safetensors, or the .index.json of a sharded one',
+    )
+    .option(
+      '--state-dict <key>',
+      'which state dict of the checkpoint to take where several fit, for example ema; . is the outermost',
     )
     .addOption(
       new Option(
@@ -157,6 +162,7 @@ export const registerImport: Registration = (program, output) => {
       const sinceStart = watchOtherLoad();
       let otherShare = 0;
       let tuning: Tuning | undefined;
+      const notes: string[] = [];
       const bundle = await interruptible(async (signal) => {
         await using source = await openSource(options);
         const show = createByteProgress(bar);
@@ -183,6 +189,8 @@ export const registerImport: Registration = (program, output) => {
           ...(evaluation === undefined ? {} : { evaluation }),
           ...(card === undefined ? {} : { card }),
           ...(encoderFile === undefined ? {} : { encoderFile }),
+          ...(options.stateDict === undefined ? {} : { stateDictKey: options.stateDict }),
+          onNote: (sentence) => notes.push(sentence),
           ...(fullyMasked === undefined ? {} : { fullyMaskedAttention: fullyMasked }),
           precision: options.precision,
           ...(options.target === 'cpu' && {
@@ -208,6 +216,7 @@ export const registerImport: Registration = (program, output) => {
       output.line(
         `${manifest.id}: ${formatCount(manifest.decoder.parameters)} decoder parameters, ${manifest.condition.prompts} prompts a condition, base ${manifest.base.id}`,
       );
+      for (const note of notes) output.line(note);
       output.line(`${out}, digest ${digest}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
       if (options.tune) {
         const report = ['not tuned: a decoder this small computes every convolution directly'];

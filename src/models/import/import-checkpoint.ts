@@ -19,13 +19,13 @@ import type { StateDict } from './checkpoint/state-dict.ts';
 import {
   type DecoderArchitecture,
   decoderWeights,
-  inferArchitecture,
   layerMultiplyAdds,
   layerParameters,
   projectionMultiplyAdds,
   projectionParameters,
 } from './dnd/architecture.ts';
 import { decoderGraph, decoderStageGraph } from './dnd/decoder-graph.ts';
+import { findDecoder } from './dnd/find-decoder.ts';
 import { decoderMemory, encoderMemory } from './dnd/graph-memory.ts';
 import { directPlan, planDecoder } from './dnd/plan.ts';
 import { storeDecoderWeights } from './dnd/store-decoder.ts';
@@ -52,6 +52,8 @@ export type ImportOptions = {
    * state dict itself, which the caller closes.
    */
   checkpoint: string | StateDict;
+  /** Which state dict of the checkpoint is meant where several fit: `ema`, or `.` for the outermost. */
+  stateDictKey?: string;
   /** Holds the encoder's `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`. */
   encoderDirectory: string;
   /** The model file to take where there are several forms, relative to the directory: `onnx/model_quantized.onnx`. */
@@ -93,6 +95,8 @@ export type ImportOptions = {
     fromMultiplyAdds?: number;
   };
   onProgress?: (progress: ImportProgress) => void;
+  /** Told what of the checkpoint was taken and what was left out, a sentence each. */
+  onNote?: (sentence: string) => void;
   signal?: AbortSignal;
   /** Milliseconds since the epoch; decides which abandoned imports are old enough to remove. */
   now?: () => number;
@@ -150,8 +154,11 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
   const stateDict = typeof checkpoint === 'string' ? await openStateDict(checkpoint) : checkpoint;
   const dataFile = await ExternalDataFile.create(join(directory, DECODER_DATA_FILE));
   try {
-    const { architecture, names } = inferArchitecture(stateDict.entries);
-    checkAgainst(architecture, base.layout, options);
+    const { architecture, names, key, notes } = findDecoder(stateDict, {
+      accepts: (found) => checkAgainst(found, base.layout, options),
+      ...(options.stateDictKey === undefined ? {} : { key: options.stateDictKey }),
+    });
+    for (const note of notes) options.onNote?.(note);
     const [prompts, , width] = architecture.features[0]!;
     const encoder = await inspectEncoder(options.encoderDirectory, {
       width,
@@ -225,7 +232,11 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
         description: options.description ?? '',
         trained: options.trained,
         licence: options.licence,
-        provenance: [...options.provenance],
+        provenance: [
+          ...options.provenance,
+          // Where nobody chose, the numbers say it all: the same ones make the same bundle.
+          ...(options.stateDictKey === undefined ? [] : [`State dict of the checkpoint: ${key}.`]),
+        ],
         base: { id: base.id, architecture: base.architecture },
         layout: base.layout,
         condition: {

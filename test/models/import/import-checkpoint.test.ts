@@ -330,8 +330,8 @@ test('a checkpoint of PyTorch that does not add up is refused, and nothing is le
     ],
     [
       'an unknown tensor is there',
-      replaced('condition_module.position_ids', 'Condition_module.position_ids'),
-      /1 unexpected tensors: Condition_module\.position_ids/,
+      replaced('criterion_weight', 'Criterion_weight'),
+      /1 unexpected tensors: Criterion_weight/,
     ],
     [
       'the chain is broken',
@@ -357,7 +357,7 @@ test('a checkpoint of PyTorch that does not add up is refused, and nothing is le
     [
       'it is cut off',
       good.slice(0, -1000),
-      /^broken\.pth cannot be read: The zip archive is damaged, cut off/,
+      /^broken\.pth cannot be read: The zip archive of \d+ bytes is damaged, cut off/,
     ],
     ['it runs something', await readFile(join(fixtures, 'attack.pth'), 'latin1'), /asks for posix\.system/],
   ];

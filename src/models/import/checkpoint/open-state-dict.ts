@@ -6,6 +6,8 @@ import { openSafetensors } from '../../../adapter/safetensors.ts';
 import { decodeTensor } from '../../../adapter/tensor-bytes.ts';
 import { LoradropError } from '../../../base/errors.ts';
 import { modelErrors } from '../../errors.ts';
+import { refuseDirectory } from './foreign-directory.ts';
+import { refuseForeignFile, SNIFFED_BYTES } from './foreign-file.ts';
 import type { StateDict } from './state-dict.ts';
 import { readTorchLegacy } from './torch/legacy.ts';
 import { openTorch } from './torch/open.ts';
@@ -46,6 +48,7 @@ export async function openStateDict(path: string): Promise<StateDict> {
   const owners = new Map(files.flatMap((file) => file.entries.map(({ name }) => [name, file] as const)));
   return {
     entries: files.flatMap(({ entries }) => entries),
+    others: files.flatMap(({ others = [] }) => others),
     stream: (name, options) => owners.get(name)!.stream(name, options),
     close,
   };
@@ -72,14 +75,15 @@ async function openFile(path: string): Promise<StateDict> {
   }
 }
 
-/** Bytes that tell the formats apart. */
-const SNIFFED_BYTES = 9;
-
+/** What the first bytes say. Errors: `checkpoint-invalid` where they say that it is something else. */
 async function formatOf(path: string): Promise<'torch-zip' | 'torch-legacy' | 'safetensors'> {
   const file = await open(path, 'r');
   try {
-    const head = Buffer.alloc(SNIFFED_BYTES);
-    await file.read(head, 0, SNIFFED_BYTES, 0);
+    const status = await file.stat();
+    if (status.isDirectory()) await refuseDirectory(path);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(SNIFFED_BYTES), 0, SNIFFED_BYTES, 0);
+    const head = buffer.subarray(0, bytesRead);
+    refuseForeignFile(basename(path), head, status.size);
     if (head.toString('latin1', 0, 4) === 'PK\x03\x04') return 'torch-zip';
     // A pickle opens with the PROTO opcode. So may a safetensors file, whose first byte is the lowest one of a length: its
     // header's first brace, behind the eight bytes of that length, is where no pickle of PyTorch has one.

@@ -1,5 +1,5 @@
 /** The shape of a hyper-convolutional decoder, told from the names and shapes of its state dict (spec §2). */
-import { FLOAT_DTYPES } from '../../../adapter/tensor-bytes.ts';
+import { READABLE_DTYPES } from '../../../adapter/tensor-bytes.ts';
 import { modelErrors } from '../../errors.ts';
 import type { StateDictEntry } from '../checkpoint/state-dict.ts';
 
@@ -217,8 +217,10 @@ function accountFor(
     if (shape.some((side) => side < 1) || shape.reduce((a, b) => a * b) > MAX_WEIGHT_ELEMENTS) {
       throw refuse(`Tensor ${source} has no elements, or more than ${MAX_WEIGHT_ELEMENTS}.`);
     }
-    if (!(FLOAT_DTYPES as readonly string[]).includes(entry.dtype)) {
-      throw refuse(`Tensor ${source} holds ${entry.dtype}; weights are ${FLOAT_DTYPES.join(', ')}.`);
+    if (!(READABLE_DTYPES as readonly string[]).includes(entry.dtype)) {
+      throw refuse(
+        `Tensor ${source} holds ${entry.dtype}; weights are ${READABLE_DTYPES.join(', ')}. A quantised checkpoint cannot be imported.`,
+      );
     }
     names.set(source, entry.name);
   }

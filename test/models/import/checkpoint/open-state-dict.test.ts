@@ -5,19 +5,23 @@ import { openStateDict } from '../../../../src/models/import/checkpoint/open-sta
 
 const fixtures = join(import.meta.dirname, 'fixtures');
 
-/** Everything a checkpoint offers, by names without DataParallel's prefix: dtype, shape, and the bits of the numbers. */
+/**
+ * Everything a checkpoint offers, by names without the training loop's and DataParallel's prefix: dtype, shape, and the bits
+ * of the numbers. The optimizer's tensors are left out.
+ */
 async function contents(path: string): Promise<Map<string, unknown>> {
   const stateDict = await openStateDict(path);
   try {
     const all = new Map<string, unknown>();
     for (const { name, dtype, shape } of stateDict.entries) {
+      if (name.startsWith('optimizer.')) continue;
       const bits: number[] = [];
       if (['F32', 'F16', 'BF16'].includes(dtype)) {
         for await (const { buffer, byteOffset, length } of stateDict.stream(name)) {
           bits.push(...new Uint32Array(buffer, byteOffset, length));
         }
       }
-      all.set(name.replace(/^module\./, ''), { dtype, shape, bits });
+      all.set(name.replace(/^(?:state_dict\.)?(?:module\.)?/, ''), { dtype, shape, bits });
     }
     return all;
   } finally {

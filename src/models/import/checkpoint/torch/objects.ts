@@ -5,6 +5,7 @@ import {
   type SafetensorsDtype,
 } from '../../../../adapter/safetensors-header.ts';
 import { modelErrors } from '../../../errors.ts';
+import { type Inert, isInert } from './inert.ts';
 import { type PickleRules, unpickle } from './unpickle.ts';
 
 /** A run of numbers in the file, which any number of tensors may view. */
@@ -50,13 +51,19 @@ const DTYPES: readonly (readonly [storageClass: string, name: string, dtype: Saf
   ['CharStorage', 'int8', 'I8'],
   ['ByteStorage', 'uint8', 'U8'],
   ['BoolStorage', 'bool', 'BOOL'],
+  ['ComplexFloatStorage', 'complex64', 'C64'],
+  ['QInt8Storage', 'qint8', 'I8'],
+  ['QUInt8Storage', 'quint8', 'U8'],
+  ['QInt32Storage', 'qint32', 'I32'],
+  // Bytes that only the tensor gives a format: those of eight-bit floats and unsigned integers.
+  ['storage.UntypedStorage', 'UntypedStorage', 'U8'],
 ];
 
 const refuse = modelErrors.checkpoint;
 
 /**
  * Reads the pickle of a `torch.save` file. The value holds {@link TorchTensor}s in arrays and Maps. Allowed are the classes
- * of storages, dtypes, `torch.Size`, `OrderedDict` and three functions that rebuild a tensor from a storage.
+ * of storages, dtypes, `torch.Size`, `OrderedDict` and the functions that rebuild a tensor from a storage.
  * Whether a tensor stays inside its storage is not checked here, where it has no name yet.
  * Errors: `checkpoint-invalid` for any other global (named), a tensor of no usable form, a storage named twice with
  * different contents, and whatever {@link unpickle} refuses.
@@ -84,6 +91,8 @@ export function unpickleTorchObject(
       ['torch._utils._rebuild_tensor', rebuild],
       ['torch._utils._rebuild_tensor_v2', rebuild],
       ['torch._utils._rebuild_parameter', rebuildParameter],
+      ['torch._utils._rebuild_parameter_with_state', rebuildParameter],
+      ['torch._tensor._rebuild_from_type_v2', rebuildWithAttributes],
       ['torch.Size', rebuildSize],
       ['collections.OrderedDict', rebuildOrderedDict],
     ]),
@@ -152,10 +161,20 @@ function rebuildTensor(args: readonly unknown[]): TorchTensor {
   return { kind: 'tensor', storage, offset, shape: [...size], strides: [...stride] };
 }
 
-/** `(data, requires_grad, backward_hooks)`: the tensor itself. */
-function rebuildParameter([data]: readonly unknown[]): TorchTensor {
+/** `(data, requires_grad, backward_hooks)`, and attributes behind them: the tensor itself. */
+function rebuildParameter([data]: readonly unknown[]): TorchTensor | Inert {
+  if (isInert(data)) return data;
   if (!isTorchTensor(data)) throw refuse('The pickle makes a parameter of something that is no tensor.');
   return data;
+}
+
+/** `(function, type, arguments, attributes)` of a tensor with attributes: what the function makes of the arguments. */
+function rebuildWithAttributes([rebuild, , args]: readonly unknown[]): unknown {
+  if (isInert(rebuild)) return rebuild;
+  if (typeof rebuild !== 'function' || !Array.isArray(args)) {
+    throw refuse('The pickle rebuilds a tensor in a way that torch.save does not.');
+  }
+  return rebuild(args);
 }
 
 /** `torch.Size` holds one tuple of numbers and stands for it. */

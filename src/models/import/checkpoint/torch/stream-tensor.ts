@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { DEFAULT_CHUNK_BYTES } from '../../../../adapter/safetensors.ts';
 import { SAFETENSORS_DTYPE_BITS } from '../../../../adapter/safetensors-header.ts';
-import { decodeTensor, FLOAT_DTYPES } from '../../../../adapter/tensor-bytes.ts';
+import { decodeTensor, READABLE_DTYPES } from '../../../../adapter/tensor-bytes.ts';
 import { modelErrors } from '../../../errors.ts';
 import type { TorchTensor } from './objects.ts';
 import { readAt } from './read-at.ts';
@@ -33,7 +33,7 @@ type Plan = {
  * The numbers of a tensor in row-major order as float32, read from the storage that begins at `storageStart` of the file, in
  * chunks of about a MiB. Tensors in their file's order are read straight through; other views through windows of at most
  * {@link MAX_WINDOW_BYTES}. Errors: `checkpoint-invalid` naming the tensor, when it holds no floating-point numbers of at
- * most 32 bits, or is a view that would take more than {@link MAX_PASSES} passes over its storage.
+ * most 64 bits, or is a view that would take more than {@link MAX_PASSES} passes over its storage.
  */
 export async function* streamTensor(
   file: FileHandle,
@@ -43,9 +43,9 @@ export async function* streamTensor(
   options: { signal?: AbortSignal } = {},
 ): AsyncGenerator<Float32Array, void, void> {
   const { dtype, elements } = tensor.storage;
-  if (!(FLOAT_DTYPES as readonly string[]).includes(dtype)) {
+  if (!(READABLE_DTYPES as readonly string[]).includes(dtype)) {
     throw modelErrors.checkpoint(
-      `Tensor ${shown(name)} holds ${dtype}; ${FLOAT_DTYPES.join(', ')} can be read.`,
+      `Tensor ${shown(name)} holds ${dtype}; ${READABLE_DTYPES.join(', ')} can be read.`,
     );
   }
   if (tensor.shape.includes(0)) return;
@@ -129,7 +129,7 @@ function* inOrder(
     yield bytes;
     return;
   }
-  const Bits = width === 2 ? Uint16Array : Uint32Array;
+  const Bits = width === 2 ? Uint16Array : width === 4 ? Uint32Array : BigUint64Array;
   const elements = new Bits(bytes.buffer);
   const indices = axes.map(() => 0);
   let missing = axes.reduce((product, { size }) => product * size, 1);

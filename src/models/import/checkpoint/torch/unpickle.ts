@@ -1,8 +1,10 @@
 /**
  * A pickle machine that cannot do anything: it builds numbers, text and containers, and everything else a pickle may ask
- * for is either in the caller's table or refused by name. Opcodes as in CPython's `pickletools`.
+ * for is either in the caller's table, passed over as a name (`inert.ts`), or refused by name. Opcodes as in CPython's
+ * `pickletools`.
  */
 import { modelErrors } from '../../../errors.ts';
+import { inertGlobal, isInert, reasonAgainst } from './inert.ts';
 import { shown } from './shown.ts';
 
 /**
@@ -49,9 +51,9 @@ const refuse = modelErrors.checkpoint;
 
 /**
  * Runs the pickle that begins at `start` and returns its value and the place behind it. Lists and tuples become arrays,
- * dicts become Maps, None null, integers numbers where these are exact and bigints beyond.
- * Errors: `checkpoint-invalid` for a global out of the table (named), another opcode than `torch.save` writes, anything
- * malformed or beyond the limits.
+ * dicts become Maps, sets arrays, None null, integers numbers where these are exact and bigints beyond, and training's
+ * bookkeeping the names of its classes. Errors: `checkpoint-invalid` for any other global out of the table (named), another
+ * opcode than `torch.save` writes, anything malformed or beyond the limits.
  */
 export function unpickle(
   bytes: Uint8Array,
@@ -94,30 +96,37 @@ const OPERATIONS: ReadonlyMap<number, (machine: Machine) => void> = new Map([
   [0x4e, (machine) => push(machine, null)],
   [0x88, (machine) => push(machine, true)],
   [0x89, (machine) => push(machine, false)],
-  // BININT, BININT1, BININT2, LONG1, BINFLOAT
+  // BININT, BININT1, BININT2, LONG1, LONG4, BINFLOAT
   [0x4a, (machine) => push(machine, machine.view.getInt32(take(machine, 4), true))],
   [0x4b, (machine) => push(machine, uint8(machine))],
   [0x4d, (machine) => push(machine, machine.view.getUint16(take(machine, 2), true))],
   [0x8a, (machine) => push(machine, integer(machine, uint8(machine)))],
+  [0x8b, (machine) => push(machine, integer(machine, uint32(machine)))],
   [0x47, (machine) => push(machine, machine.view.getFloat64(take(machine, 8)))],
-  // BINUNICODE, SHORT_BINUNICODE, BINBYTES, SHORT_BINBYTES
+  // BINUNICODE, SHORT_BINUNICODE, BINBYTES, SHORT_BINBYTES, and with lengths of eight bytes BINUNICODE8, BINBYTES8, BYTEARRAY8
   [0x58, (machine) => push(machine, text(machine, uint32(machine)))],
   [0x8c, (machine) => push(machine, text(machine, uint8(machine)))],
   [0x42, (machine) => push(machine, blob(machine, uint32(machine)))],
   [0x43, (machine) => push(machine, blob(machine, uint8(machine)))],
-  // EMPTY_DICT, EMPTY_LIST, EMPTY_TUPLE, MARK
+  [0x8d, (machine) => push(machine, text(machine, uint64(machine)))],
+  [0x8e, (machine) => push(machine, blob(machine, uint64(machine)))],
+  [0x96, (machine) => push(machine, blob(machine, uint64(machine)))],
+  // EMPTY_DICT, EMPTY_LIST, EMPTY_TUPLE, EMPTY_SET, MARK
   [0x7d, (machine) => push(machine, new Map())],
   [0x5d, (machine) => push(machine, [])],
   [0x29, (machine) => push(machine, [])],
+  [0x8f, (machine) => push(machine, [])],
   [0x28, mark],
-  // TUPLE, TUPLE1, TUPLE2, TUPLE3
+  // TUPLE, FROZENSET, TUPLE1, TUPLE2, TUPLE3
   [0x74, (machine) => push(machine, popToMark(machine))],
+  [0x91, (machine) => push(machine, popToMark(machine))],
   [0x85, (machine) => push(machine, popMany(machine, 1))],
   [0x86, (machine) => push(machine, popMany(machine, 2))],
   [0x87, (machine) => push(machine, popMany(machine, 3))],
-  // APPEND, APPENDS, SETITEM, SETITEMS
+  // APPEND, APPENDS, ADDITEMS, SETITEM, SETITEMS
   [0x61, (machine) => append(machine, popMany(machine, 1))],
   [0x65, (machine) => append(machine, popToMark(machine))],
+  [0x90, (machine) => append(machine, popToMark(machine))],
   [0x73, (machine) => setItems(machine, popMany(machine, 2))],
   [0x75, (machine) => setItems(machine, popToMark(machine))],
   // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
@@ -126,10 +135,12 @@ const OPERATIONS: ReadonlyMap<number, (machine: Machine) => void> = new Map([
   [0x94, (machine) => remember(machine, machine.memo.size)],
   [0x68, (machine) => recall(machine, uint8(machine))],
   [0x6a, (machine) => recall(machine, uint32(machine))],
-  // GLOBAL, STACK_GLOBAL, REDUCE, BUILD, BINPERSID
+  // GLOBAL, STACK_GLOBAL, REDUCE, NEWOBJ, NEWOBJ_EX, BUILD, BINPERSID
   [0x63, (machine) => findGlobal(machine, line(machine), line(machine))],
   [0x93, stackGlobal],
   [0x52, reduce],
+  [0x81, (machine) => create(machine, 1)],
+  [0x92, (machine) => create(machine, 2)],
   [0x62, build],
   [0x51, persistent],
 ]);
@@ -186,6 +197,12 @@ function uint32(machine: Machine): number {
   return machine.view.getUint32(take(machine, 4), true);
 }
 
+function uint64(machine: Machine): number {
+  const value = machine.view.getBigUint64(take(machine, 8), true);
+  // Longer than any pickle that is read, so that `take` refuses it.
+  return value > BigInt(MAX_PICKLE_BYTES) ? MAX_PICKLE_BYTES + 1 : Number(value);
+}
+
 /** A little-endian integer in two's complement. */
 function integer(machine: Machine, length: number): number | bigint {
   if (length > MAX_INTEGER_BYTES) throw refuse(`The pickle holds an integer of ${length} bytes.`);
@@ -225,12 +242,14 @@ function line(machine: Machine): string {
 
 function append(machine: Machine, values: readonly unknown[]): void {
   const list = machine.stack.at(-1);
+  if (isInert(list)) return;
   if (!Array.isArray(list)) throw refuse('The pickle appends to something that is no list.');
   for (const value of values) list.push(value);
 }
 
 function setItems(machine: Machine, keysAndValues: readonly unknown[]): void {
   const dict = machine.stack.at(-1);
+  if (isInert(dict)) return;
   if (!(dict instanceof Map) || keysAndValues.length % 2 !== 0) {
     throw refuse('The pickle sets items of something that is no dict.');
   }
@@ -253,13 +272,10 @@ function recall(machine: Machine, key: number): void {
 
 function findGlobal(machine: Machine, module: string, name: string): void {
   const dotted = `${module}.${name}`;
-  if (!machine.rules.globals.has(dotted)) {
-    throw refuse(
-      `The pickle asks for ${shown(dotted)}, which is no tensor and no plain container; nothing of it was run. ` +
-        'A file of the state dict alone can be imported: torch.save(model.state_dict(), …).',
-    );
-  }
-  push(machine, machine.rules.globals.get(dotted));
+  const { globals } = machine.rules;
+  const found = globals.has(dotted) ? globals.get(dotted) : inertGlobal(dotted);
+  if (found === undefined) throw refuse(`The pickle asks for ${shown(dotted)}, ${reasonAgainst(dotted)}.`);
+  push(machine, found);
 }
 
 function stackGlobal(machine: Machine): void {
@@ -272,17 +288,29 @@ function stackGlobal(machine: Machine): void {
 
 function reduce(machine: Machine): void {
   const [callable, args] = popMany(machine, 2);
+  if (isInert(callable)) {
+    push(machine, callable);
+    return;
+  }
   if (typeof callable !== 'function' || !Array.isArray(args)) {
     throw refuse('The pickle calls something that is no function.');
   }
   push(machine, (callable as Callable)(args));
 }
 
+/** An object made of its class and arguments, which can only be bookkeeping. */
+function create(machine: Machine, argumentLists: 1 | 2): void {
+  const [type] = popMany(machine, 1 + argumentLists);
+  if (!isInert(type)) throw refuse('The pickle makes an object of something that is no class.');
+  push(machine, type);
+}
+
 function build(machine: Machine): void {
   pop(machine);
   const target = pop(machine);
   // A state dict carries the versions of its modules as an attribute, which no number depends on.
-  if (!(target instanceof Map)) throw refuse('The pickle gives attributes to something that is no dict.');
+  if (!(target instanceof Map || isInert(target)))
+    throw refuse('The pickle gives attributes to something that is no dict.');
   push(machine, target);
 }
 

@@ -87,16 +87,39 @@ async function readDirectory(file: FileHandle): Promise<{ top: string; places: R
     }
   } catch (cause) {
     if (cause instanceof LoradropError) throw cause;
-    throw refuse(`The zip archive is damaged, cut off or unsafe: ${shown((cause as Error).message)}.`, {
-      cause,
-    });
+    const { size } = await file.stat();
+    throw refuse(
+      `The zip archive of ${size} bytes is damaged, cut off or unsafe: ${shown((cause as Error).message.replace(/\.$/, ''))}.`,
+      { cause },
+    );
   }
-  const top = topFolder(entries.map(({ name }) => name));
+  const names = entries.map(({ name }) => name);
+  const top = topFolder(names);
   return { top, places: checkPlaces(entries) };
+}
+
+/** The pickle that `torch.save` puts into the top folder. */
+const PICKLE = /^[^/]+\/data\.pkl$/;
+/** Most entries that a message lists. */
+const MAX_LISTED = 4;
+
+/** What an archive that is no checkpoint holds. */
+function contentOf(names: readonly string[]): string {
+  const weights = names.filter((name) => /\.(?:safetensors|pth|pt|ckpt|bin)$/.test(name));
+  if (weights.length > 0) {
+    return `It holds ${weights.slice(0, MAX_LISTED).map(shown).join(', ')}; unpack it first.`;
+  }
+  if (names.every((name) => name.endsWith('.npy'))) {
+    return 'It holds arrays of NumPy; a state dict of PyTorch is needed.';
+  }
+  return `It holds ${names.slice(0, MAX_LISTED).map(shown).join(', ')}${names.length > MAX_LISTED ? ' …' : ''}.`;
 }
 
 /** The folder everything is in. The zip reader has refused absolute paths, backslashes and `..` before. */
 function topFolder(names: readonly string[]): string {
+  if (!names.some((name) => PICKLE.test(name))) {
+    throw refuse(`The archive has no data.pkl: torch.save did not make it. ${contentOf(names)}`);
+  }
   const top = names[0]?.split('/')[0] ?? '';
   const astray = names.find((name) => !name.startsWith(`${top}/`));
   if (astray !== undefined) throw refuse(`Entry ${shown(astray)} lies outside of the archive's top folder.`);
