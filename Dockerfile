@@ -8,15 +8,18 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # Without install scripts: the one that counts, ONNX Runtime's, fetches CUDA libraries of another origin.
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+  # An optional peer of one package, for its types; npm keeps it since development has it too.
+  && rm -rf node_modules/typescript node_modules/@typescript \
   && cd node_modules/onnxruntime-node/bin/napi-v6 \
   && find . -mindepth 2 -maxdepth 2 ! -path "./$(node -p 'process.platform + "/" + process.arch')" -exec rm -r {} +
 
 FROM ${NODE_IMAGE} AS service
+LABEL org.opencontainers.image.title="Loradrop" org.opencontainers.image.licenses="Apache-2.0"
 # Numbers, so that an orchestrator can see that it is not root.
 RUN install -d -o 1000 -g 1000 /data
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
-COPY package.json ./
+COPY package.json LICENSE THIRD_PARTY_NOTICES.md ./
 COPY examples examples
 COPY src src
 ENV HOST=0.0.0.0 PORT=8080 DATA_DIR=/data
@@ -39,7 +42,9 @@ USER 0:0
 COPY --from=cuda-libraries /cuda/libraries /usr/local/lib/cuda
 RUN echo /usr/local/lib/cuda > /etc/ld.so.conf.d/loradrop-cuda.conf && ldconfig
 COPY --from=cuda-libraries /cuda/provider node_modules/onnxruntime-node/bin/napi-v6/linux/x64/
+COPY --from=cuda-libraries /cuda/licences licences
 USER 1000:1000
+LABEL org.opencontainers.image.licenses="Apache-2.0 AND MIT AND LicenseRef-NVIDIA-CUDA"
 # The driver's libraries come from the host, by the NVIDIA container toolkit, which reads these three.
 ENV DEVICE=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility NVIDIA_REQUIRE_CUDA=cuda>=13.0
 

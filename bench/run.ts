@@ -7,6 +7,7 @@ import { decoder } from './decoder.ts';
 import { benchErrors } from './errors.ts';
 import { eventLoopGap } from './event-loop-gap.ts';
 import { generate } from './generate.ts';
+import { idleConnections } from './idle-connections.ts';
 import { parseOptions } from './options.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { serviceOverhead } from './service-overhead.ts';
@@ -23,6 +24,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   generate,
   startup,
   cuda,
+  'idle-connections': idleConnections,
 };
 
 // What benchmarks have made goes with the process, whatever ends it.

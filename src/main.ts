@@ -1,4 +1,11 @@
 #!/usr/bin/env node
+import { crashText } from './base/crash-text.ts';
 import { runCli } from './cli/program.ts';
+
+// A crash ends the process as ever. Node itself would also print what libraries attach to errors, such as a login.
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`${crashText(error)}\n`);
+  process.exit(1);
+});
 
 process.exitCode = await runCli(process.argv);

@@ -69,7 +69,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'jobs',
     'http',
   ],
-  main: ['cli'],
+  main: ['base', 'cli'],
 };
 
 /** Packages that only one room may know, so that each can be replaced in one place. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { renderEnvExample, renderSettingsTable } from '../config/docs.ts';
 import { renderOpenapi } from '../http/openapi.ts';
 import type { Registration } from './registration.ts';
+import { renderThirdPartyNotices } from './third-party-notices.ts';
 
 const TABLE = /(<!-- settings:start -->\n)[\s\S]*?(<!-- settings:end -->)/;
 
@@ -13,6 +14,7 @@ export async function renderDocs(root: string): Promise<ReadonlyMap<string, stri
   return new Map([
     ['openapi/openapi.json', await renderOpenapi()],
     ['.env.example', renderEnvExample()],
+    ['THIRD_PARTY_NOTICES.md', await renderThirdPartyNotices(root)],
     [
       'README.md',
       readme.replace(TABLE, (_all, start: string, end: string) => `${start}${renderSettingsTable()}\n${end}`),
@@ -24,7 +26,7 @@ export const registerDocs: Registration = (program, output) => {
   program
     .command('docs')
     .description(
-      'Write openapi/openapi.json, .env.example and the README’s settings table (for contributors).',
+      'Write openapi/openapi.json, .env.example, THIRD_PARTY_NOTICES.md and the README’s settings table (for contributors).',
     )
     .action(async () => {
       const root = join(import.meta.dirname, '..', '..');

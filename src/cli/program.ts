@@ -1,6 +1,7 @@
 /** The command line: argv → a command → an exit status. */
 import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
+import { crashText } from '../base/crash-text.ts';
 import { LoradropError } from '../base/errors.ts';
 import { registerConfig } from './config.ts';
 import { registerDemo } from './demo.ts';
@@ -51,7 +52,7 @@ export async function runCli(argv: readonly string[], output: Output = createOut
       for (const { pointer, message } of error.fields) process.stderr.write(`  ${pointer}: ${message}\n`);
       return 1;
     }
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(`${crashText(error)}\n`);
     return 1;
   }
 }

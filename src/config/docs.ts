@@ -1,4 +1,5 @@
 /** The settings written down for people: `.env.example` and the README's table. A test fails when they drift. */
+import { withoutLogins } from '../base/crash-text.ts';
 import { ConfigSchema, environmentName, flagName, SETTINGS } from './schema.ts';
 
 type Setting = { description?: string; default?: unknown; secret?: boolean };
@@ -32,10 +33,13 @@ export function renderSettingsTable(): string {
   return ['| variable | flag | default | what and why |', '|---|---|---|---|', ...rows].join('\n');
 }
 
-/** The settings as they hold, with secrets replaced: what `loradrop config` and the start-up log show. */
+/** The settings as they hold, with secrets and the logins of addresses replaced: what `loradrop config` and the start-up log show. */
 export function redactConfig(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const properties = ConfigSchema.properties as Record<string, Setting>;
   return Object.fromEntries(
-    Object.entries(config).map(([name, value]) => [name, properties[name]?.secret ? '(secret)' : value]),
+    Object.entries(config).map(([name, value]) => {
+      if (properties[name]?.secret) return [name, '(secret)'];
+      return [name, typeof value === 'string' ? withoutLogins(value) : value];
+    }),
   );
 }

@@ -49,7 +49,11 @@ export function loadConfig(flags: RawSettings = {}, environment: NodeJS.ProcessE
   return Object.freeze(config);
 }
 
-/** The environment of this process as it is now, to be handed on to a process it starts. */
+/** The environment of this process, to be handed on to a process it starts: without secrets, which that one does not need. */
 export function ownEnvironment(): NodeJS.ProcessEnv {
-  return { ...process.env };
+  const environment = { ...process.env };
+  for (const name of names) {
+    if ('secret' in ConfigSchema.properties[name]) delete environment[environmentName(name)];
+  }
+  return environment;
 }

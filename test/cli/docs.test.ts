@@ -7,7 +7,10 @@ const root = join(import.meta.dirname, '..', '..');
 
 test('the generated files are those the code makes (else run `npm run docs`)', async (t) => {
   const docs = await renderDocs(root);
-  t.strictSame([...docs.keys()], ['openapi/openapi.json', '.env.example', 'README.md']);
+  t.strictSame(
+    [...docs.keys()],
+    ['openapi/openapi.json', '.env.example', 'THIRD_PARTY_NOTICES.md', 'README.md'],
+  );
   for (const [path, text] of docs) {
     if (path === 'README.md') t.match(text, /^\| `PORT` \| `--port` \| `8080` \|/m, 'it has the settings');
     t.ok(text === (await readFile(join(root, path), 'utf8')), `${path} is up to date`);

@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import type { LoradropError } from '../../src/base/errors.ts';
 import { redactConfig, renderSettingsTable } from '../../src/config/docs.ts';
-import { loadConfig } from '../../src/config/load.ts';
+import { loadConfig, ownEnvironment } from '../../src/config/load.ts';
 import { ConfigSchema, environmentName, flagName } from '../../src/config/schema.ts';
 
 test('defaults hold where nothing is given', async (t) => {
@@ -45,6 +45,11 @@ test('every bad value is named by its variable', async (t) => {
 test('secrets are never shown', async (t) => {
   const shown = redactConfig(loadConfig({}, { QUEUE_URL: 'redis://user:hunter2@localhost' }));
   t.notMatch(JSON.stringify(shown), /hunter2/);
+  const { hfEndpoint } = redactConfig(loadConfig({}, { HF_ENDPOINT: 'https://user:hunter2@hub.example' }));
+  t.equal(hfEndpoint, 'https://(secret)@hub.example', 'nor a login in any address');
+  process.env['HF_TOKEN'] = 'hunter2';
+  t.teardown(() => delete process.env['HF_TOKEN']);
+  t.match(ownEnvironment(), { PATH: String, HF_TOKEN: undefined }, 'nor handed on');
 });
 
 test('every setting says what it is for, once', async (t) => {
