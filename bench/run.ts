@@ -8,6 +8,7 @@ import { benchErrors } from './errors.ts';
 import { eventLoopGap } from './event-loop-gap.ts';
 import { generate } from './generate.ts';
 import { parseOptions } from './options.ts';
+import { readingPrompts } from './reading-prompts.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { serviceOverhead } from './service-overhead.ts';
 import { startup } from './startup.ts';
@@ -17,6 +18,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'accept-rate': acceptRate,
   'event-loop-gap': eventLoopGap,
   'adapter-writing': adapterWriting,
+  'reading-prompts': readingPrompts,
   decoder,
   generate,
   startup,
