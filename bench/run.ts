@@ -9,6 +9,7 @@ import { eventLoopGap } from './event-loop-gap.ts';
 import { generate } from './generate.ts';
 import { idleConnections } from './idle-connections.ts';
 import { parseOptions } from './options.ts';
+import { readingPrompts } from './reading-prompts.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { serviceOverhead } from './service-overhead.ts';
 import { startup } from './startup.ts';
@@ -20,6 +21,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   turns,
   'event-loop-gap': eventLoopGap,
   'adapter-writing': adapterWriting,
+  'reading-prompts': readingPrompts,
   decoder,
   generate,
   startup,

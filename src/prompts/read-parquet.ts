@@ -121,6 +121,12 @@ function depthOf(tree: SchemaTree): number {
   return depth - 1;
 }
 
+/** The paths of the columns that hold values. */
+function leavesOf(tree: SchemaTree): Set<string> {
+  if (tree.children.length > 0) return new Set(tree.children.flatMap((child) => [...leavesOf(child)]));
+  return new Set(tree.element.type === undefined ? [] : [tree.path.join('.')]);
+}
+
 /** Walks the headers of all pages that will be read, and refuses before anything is allocated by what they say. */
 function checkPages(
   bytes: Uint8Array,
@@ -128,8 +134,13 @@ function checkPages(
 ): void {
   const { metadata, columns, rowCount, maxBytes } = options;
   const maxValues = MIN_VALUES + rowCount * MAX_VALUES_PER_ROW;
+  const leaves = leavesOf(parquetSchema(metadata));
   let unpacked = 0;
   for (const group of metadata.row_groups) {
+    // Chunks that belong to no column, or to one that has its own: the library would leave their failures to nobody.
+    const paths = group.columns.map(({ meta_data: column }) => column?.path_in_schema.join('.') ?? '');
+    if (new Set(paths).size < paths.length || paths.some((path) => !leaves.has(path)))
+      throw promptErrors.invalid('The columns of the Parquet file are damaged.');
     for (const { meta_data: column, file_path: elsewhere } of group.columns) {
       if (!column || !columns.includes(column.path_in_schema[0]!)) continue;
       if (elsewhere) throw promptErrors.invalid('A column of the Parquet file lies in another file.');

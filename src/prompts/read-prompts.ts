@@ -1,5 +1,5 @@
 /** Bytes → prompts: the one way in for files and bodies, at the HTTP edge and on the command line. */
-import { Worker } from 'node:worker_threads';
+import { fork } from 'node:child_process';
 import { LoradropError } from '../base/errors.ts';
 import type { PromptLimits } from './check-prompts.ts';
 import type { PromptChoice } from './choose-column.ts';
@@ -7,7 +7,7 @@ import { promptErrors } from './errors.ts';
 import type { PromptFormat } from './prompt-format.ts';
 import { isParquet } from './read-parquet.ts';
 import { type PromptReading, type ReadOptions, readUnpacked } from './read-unpacked.ts';
-import type { ThreadAnswer } from './reading-thread.ts';
+import type { ReadingAnswer, ReadingRequest } from './reading-process.ts';
 import { codingOf, tooLarge, unpack } from './unpack.ts';
 
 /** How {@link readPrompts} reads. */
@@ -22,16 +22,16 @@ export type ReadPromptsOptions = {
 };
 
 /**
- * Largest text that is read on the calling thread: its event loop stands still for about 10 ms. What is larger, and Parquet
- * of any size, is read in a thread of its own, which can be ended.
+ * Largest text that is read in this process: its event loop stands still for about 10 ms. What is larger, and Parquet of
+ * any size, is read in a process of its own.
  */
 export const MAX_BYTES_INLINE = 1 << 18;
-/** Threads that read at the same time; further ones wait. The engine and the event loop need the other cores. */
-const MAX_THREADS = 2;
-/** Time for one reading: a hundred times what 16 MiB of any format take. */
+/** Processes that read at the same time; further readings wait. The engine and the event loop need the other cores. */
+const MAX_PROCESSES = 2;
+/** Time for one reading: tens of times what 16 MiB of any format take. */
 const READING_MS = 30_000;
-/** Heap of a reading thread: rows of short columns take about twenty times their bytes. */
-const HEAP_MIB = 256;
+/** Heap of a reading process: rows of short columns take about twenty times their bytes. */
+const HEAP_MIB = 192;
 const HEAP_PER_BYTE = 24;
 
 /**
@@ -48,18 +48,18 @@ export async function readPrompts(bytes: Uint8Array, options: ReadPromptsOptions
   const request: ReadOptions = { format, limits, choice };
   signal?.throwIfAborted();
   if (format !== 'parquet' && unpacked.length <= MAX_BYTES_INLINE) return readUnpacked(unpacked, request);
-  return readInThread(unpacked, request, signal);
+  return readElsewhere(unpacked, request, signal);
 }
 
-async function readInThread(
+async function readElsewhere(
   bytes: Uint8Array,
   options: ReadOptions,
   signal: AbortSignal | undefined,
 ): Promise<PromptReading> {
-  const release = await threadPlace();
+  const release = await processPlace();
   try {
     signal?.throwIfAborted();
-    const answer = await askThread(bytes, options, signal);
+    const answer = await askProcess({ bytes, options }, signal);
     if ('reading' in answer) return answer.reading;
     const { code, title, message, fields } = answer.failure;
     throw new LoradropError({ code, title, retryable: false }, message, { fields });
@@ -68,50 +68,45 @@ async function readInThread(
   }
 }
 
-async function askThread(bytes: Uint8Array, options: ReadOptions, signal: AbortSignal | undefined) {
-  // A copy of its own, so that it can be handed over: bytes of a request may be a part of a larger buffer.
-  const own = new Uint8Array(bytes);
-  const worker = new Worker(new URL('./reading-thread.ts', import.meta.url), {
-    workerData: { bytes: own, options },
-    transferList: [own.buffer],
-    execArgv: [],
+async function askProcess(request: ReadingRequest, signal: AbortSignal | undefined): Promise<ReadingAnswer> {
+  const heapMib = HEAP_MIB + Math.ceil((request.bytes.length * HEAP_PER_BYTE) / 2 ** 20);
+  const child = fork(new URL('./reading-process.ts', import.meta.url), [], {
+    serialization: 'advanced',
+    execArgv: [`--max-old-space-size=${heapMib}`],
+    // Nothing of the service's settings is its business, and what it prints when memory runs out is nobody's.
     env: {},
-    resourceLimits: {
-      maxOldGenerationSizeMb: HEAP_MIB + Math.ceil((bytes.length * HEAP_PER_BYTE) / 2 ** 20),
-    },
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });
-  const { promise, resolve, reject } = Promise.withResolvers<ThreadAnswer>();
-  const timer = setTimeout(
-    () => reject(promptErrors.tooLarge('Reading takes longer than is waited for.')),
-    READING_MS,
-  );
+  const { promise, resolve, reject } = Promise.withResolvers<ReadingAnswer>();
+  const giveUp = (what: string) =>
+    reject(promptErrors.tooLarge(`Reading takes more ${what} than is given to it.`));
+  const timer = setTimeout(() => giveUp('time'), READING_MS);
   const onAbort = () => reject(signal?.reason);
   signal?.addEventListener('abort', onAbort, { once: true });
-  worker.once('message', resolve);
-  worker.once('error', (error: NodeJS.ErrnoException) => {
-    const exhausted = error.code === 'ERR_WORKER_OUT_OF_MEMORY';
-    reject(exhausted ? promptErrors.tooLarge('Reading takes more memory than is given to it.') : error);
-  });
-  worker.once('exit', () => reject(new Error('The reading thread ended without an answer.')));
+  child.once('message', (answer) => resolve(answer as ReadingAnswer));
+  child.on('error', reject);
+  // It ends by itself only after its answer, or where it has run out of memory.
+  child.once('exit', () => giveUp('memory'));
+  child.send(request, (error) => error && child.kill('SIGKILL'));
   try {
     return await promise;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
-    await worker.terminate();
+    child.kill('SIGKILL');
   }
 }
 
-let threads = 0;
+let processes = 0;
 const waiting: (() => void)[] = [];
 
-/** Waits for a place for a thread; the returned function gives it back. */
-async function threadPlace(): Promise<() => void> {
-  if (threads < MAX_THREADS) threads += 1;
+/** Waits for a place for a process; the returned function gives it back. */
+async function processPlace(): Promise<() => void> {
+  if (processes < MAX_PROCESSES) processes += 1;
   else await new Promise<void>((resolve) => waiting.push(resolve));
   return () => {
     const next = waiting.shift();
     if (next) next();
-    else threads -= 1;
+    else processes -= 1;
   };
 }

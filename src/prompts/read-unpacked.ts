@@ -1,4 +1,4 @@
-/** Bytes of a known format → prompts, on the thread that calls. */
+/** Bytes of a known format → prompts, in the process that calls. */
 import { checkPrompts, type PromptLimits } from './check-prompts.ts';
 import { choosePrompts, KNOWN_COLUMNS, type PromptChoice, placesOf } from './choose-column.ts';
 import { decodeText } from './decode-text.ts';
@@ -27,7 +27,7 @@ export type PromptReading = {
   readonly warnings: string[];
 };
 
-/** How {@link readUnpacked} reads. It can be sent to another thread. */
+/** How {@link readUnpacked} reads. It can be sent to another process. */
 export type ReadOptions = {
   readonly format: PromptFormat;
   readonly limits: PromptLimits & { readonly maxBytes: number };

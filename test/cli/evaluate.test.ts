@@ -125,7 +125,7 @@ test('what cannot be judged is refused with a reason', async (t) => {
     [{ data: path('none.jsonl') }, /There are no rows.*\[evaluation-data-invalid\]/],
     [{ data: path('bad.jsonl') }, /1 of 2 rows cannot be used[\s\S]*Line 2 has no usable text in "response"/],
     [{ draws: '0' }, /--draws is a whole number from 1 to 100/],
-    [{ prompts: path('text.gguf') }, /neither \.txt/],
+    [{ prompts: path('text.gguf') }, /none of \.txt/],
   ];
   for (const [options, message] of cases) {
     const { code, out, err } = await run(options);

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, stat, watch, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { test } from 'tap';
 import { verifyAdapter } from '../../src/adapter/verify.ts';
 import { findBase } from '../../src/lora/bases.ts';
@@ -105,6 +106,21 @@ test('a bundle is built, listed, verified and generated from, without a server',
   const weights = (name: string) => readFile(join(dataDir, name, 'adapter_model.safetensors'));
   t.ok((await weights('one')).equals(await weights('two/0')), 'adapter 0 does not depend on the count');
   t.notOk((await weights('two/0')).equals(await weights('two/1')), 'each adapter takes the next draw');
+
+  const table = join(dataDir, 'prompts.csv.gz');
+  await writeFile(table, gzipSync('id,topic,verb\n1,rust,is\n2,ice,is\n3,ice,is\n'));
+  const from = (file: string, out: string, ...more: string[]) =>
+    loradrop(['generate', '--bundle', bundle, '--prompts', file, '--out', join(dataDir, out), ...more]);
+  const template = ['--prompt-template', 'What {verb} {topic}?', '--seed', '3', '--dtype', 'f32'];
+  const tabled = await from(table, 'table', ...template);
+  t.equal(tabled.code, 0, tabled.err);
+  t.match(tabled.out, /: 3 prompts from a template of verb \+ topic, 2 distinct; 16 a condition/);
+  const named = await from(table, 'named', '--prompt-field', 'topic', '--seed', '3', '--dtype', 'f32');
+  t.match(named.out, /3 prompts from topic, 2 distinct/);
+  t.notOk((await weights('table')).equals(await weights('named')));
+  const unnamed = await from(table, 'unnamed');
+  t.equal(unnamed.code, 1);
+  t.match(unnamed.err, /Its columns: `id`, `topic`, `verb`\. .*--prompt-field.*\[prompts-invalid\]/);
 
   const strict = await run('strict', '--strict-prompts');
   t.equal(strict.code, 1);

@@ -184,7 +184,7 @@ export function registerGenerate(
     preValidation: async (request: FastifyRequest) => {
       if (request.mediaType === FORM_TYPE) {
         const contentType = request.headers['content-type']!;
-        const { fields, files } = await readForm((request.body ?? Buffer.of()) as Buffer, contentType, Form);
+        const { fields, files } = readForm((request.body ?? Buffer.of()) as Buffer, contentType, Form);
         filesOf.set(request, files);
         request.body = { ...fields, ...(files.length > 0 && { file: files.map(({ format }) => format) }) };
       }
