@@ -8,12 +8,14 @@ import { createAuthenticate } from '../src/access/authenticate.ts';
 import { httpLimits } from '../src/compose.ts';
 import { loadConfig } from '../src/config/load.ts';
 import { buildApp } from '../src/http/app.ts';
+import { openDeliveries } from '../src/jobs/deliveries.ts';
 import { openGenerateQueue } from '../src/jobs/generate-queue.ts';
 import { openModelRegistry } from '../src/models/registry.ts';
 import { createLogger } from '../src/observability/logger.ts';
 import { createMetrics } from '../src/observability/metrics.ts';
 import { openQueueBackend } from '../src/queue/open-queue-backend.ts';
 import { openLocalStore } from '../src/store/local.ts';
+import { GIVE_UP_MS } from '../src/webhooks/retry.ts';
 import { startPostgres } from '../test/helpers/postgres.ts';
 import { startRedis } from '../test/helpers/redis.ts';
 import { buildUntrainedBundle } from '../test/helpers/untrained-bundle.ts';
@@ -57,6 +59,7 @@ async function measure(name: string, url?: string): Promise<string[]> {
     logger,
   });
   const queue = await openGenerateQueue({ backend, maxWaiting: MAX_JOBS, logger });
+  const deliveries = await openDeliveries({ backend, giveUpMs: GIVE_UP_MS });
   const app = await buildApp({
     authenticate: createAuthenticate({ limits: {} }),
     rates: backend.rates,
@@ -67,6 +70,13 @@ async function measure(name: string, url?: string): Promise<string[]> {
     metrics: createMetrics(),
     readiness: async () => ({ ready: true, parts: {} }),
     limits: httpLimits(loadConfig({}, {})),
+    webhooks: {
+      guard: { check: async () => {} },
+      secrets: { of: () => [] },
+      operator: [],
+      deliveries,
+      notifier: { hint() {} },
+    },
   });
   const address = await app.listen({ host: '127.0.0.1', port: 0 });
   const load = fork(join(import.meta.dirname, 'accept-load.ts'), [
@@ -76,6 +86,7 @@ async function measure(name: string, url?: string): Promise<string[]> {
   ]);
   const [result] = (await once(load, 'message')) as [LoadResult];
   await app.close();
+  await deliveries.close();
   await queue.close();
   await backend.close();
   await store.close();

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { sha256Json } from '../base/digest.ts';
 import type { FieldError } from '../base/errors.ts';
-import type { GeneratePayload } from '../jobs/catalog.ts';
+import type { GeneratePayload, Webhook } from '../jobs/catalog.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
@@ -11,6 +11,7 @@ import { httpErrors } from './errors.ts';
 import { UNTRAINED_NOTICE } from './present-model.ts';
 import { type GenerateRequest, METADATA_LIMITS } from './schemas.ts';
 import type { HttpLimits } from './services.ts';
+import { refuseEvents } from './webhook-request.ts';
 
 /** What {@link makeGeneratePayload} works with. */
 export type GenerateContext = {
@@ -19,6 +20,8 @@ export type GenerateContext = {
   readonly models: ModelRegistry;
   readonly limits: HttpLimits;
   readonly requestId: string;
+  /** Who is told of the job. */
+  readonly webhooks?: readonly Webhook[];
   readonly now?: () => number;
   readonly random?: (bytes: number) => Uint8Array;
 };
@@ -32,7 +35,7 @@ const DEFAULT_PRIORITY = 5;
  * prompts.
  */
 export function makeGeneratePayload(request: GenerateRequest, context: GenerateContext): GeneratePayload {
-  const { id, models, limits, requestId, now = Date.now, random = randomBytes } = context;
+  const { id, models, limits, requestId, webhooks = [], now = Date.now, random = randomBytes } = context;
   checkOptions(request, limits);
   checkPrompts(request.prompts, limits, (index) => `/prompts/${index}`);
   const { manifest, digest } = chooseBundle(request.model, models);
@@ -63,6 +66,7 @@ export function makeGeneratePayload(request: GenerateRequest, context: GenerateC
     priority,
     fingerprint: fingerprintOf(request),
     requestId,
+    ...(webhooks.length > 0 && { webhooks: [...webhooks] }),
   };
 }
 
@@ -71,12 +75,13 @@ const MAX_FIELDS = 64;
 
 /**
  * Refuses a body that has too many of something, whatever their types: ahead of the schema, which would look at each of a
- * million prompts or fields. Errors: `too-many-prompts`, `metadata-too-large`, `field-unknown`.
+ * million prompts or fields. Errors: `too-many-prompts`, `metadata-too-large`, `field-unknown`, `webhook-events-invalid`.
  */
 export function refuseOversized(body: unknown, limits: HttpLimits): void {
   if (hasMoreFields(body, MAX_FIELDS))
     throw httpErrors.fieldUnknown('The body has more fields than there are.');
-  const { prompts, metadata } = Object(body) as { prompts?: unknown; metadata?: unknown };
+  const { prompts, metadata, webhook } = Object(body) as Record<string, unknown>;
+  refuseEvents(webhook);
   if (Array.isArray(prompts) && prompts.length > limits.maxPrompts) throw tooMany(limits);
   if (hasMoreFields(metadata, METADATA_LIMITS.entries)) throw metadataTooLarge();
 }

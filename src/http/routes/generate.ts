@@ -5,9 +5,11 @@ import type { Caller } from '../../access/caller.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../../adapter/verify.ts';
 import { baseErrors, LoradropError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
+import type { GeneratePayload } from '../../jobs/catalog.ts';
 import type { GenerateRecord } from '../../jobs/generate-queue.ts';
+import { firstLook } from '../../jobs/notify.ts';
 import { parsePrompts } from '../../prompts/parse-prompts.ts';
-import { isFinal, type JobQuota } from '../../queue/queue.ts';
+import { isFinal, type JobQuota, type SubmitOptions } from '../../queue/queue.ts';
 import { storeErrors } from '../../store/errors.ts';
 import { awaitJob, connectionSignal } from '../await-job.ts';
 import { httpErrors } from '../errors.ts';
@@ -36,6 +38,7 @@ import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapt
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
 import type { App, HttpServices } from '../services.ts';
 import type { StoredUsage } from '../stored-usage.ts';
+import { wants, webhooksOf } from '../webhook-request.ts';
 
 const JSON_TYPE = 'application/json';
 const WEIGHTS_TYPE = SERVED_FILES[ADAPTER_WEIGHTS_FILE];
@@ -60,6 +63,11 @@ const FAILURES: readonly ProblemCode[] = [
   'metadata-too-large',
   'model-not-chosen',
   'model-not-found',
+  'webhook-url-invalid',
+  'webhook-address-refused',
+  'webhook-unresolvable',
+  'webhook-events-invalid',
+  'webhook-secret-missing',
   'job-conflict',
   'queue-full',
   'quota-waiting-exceeded',
@@ -184,6 +192,7 @@ export function registerGenerate(
       models,
       limits,
       requestId: request.id,
+      webhooks: await webhooksOf(wanted, services.webhooks, request.caller.tenant),
       ...(now && { now }),
       ...(random && { random }),
     };
@@ -191,8 +200,13 @@ export function registerGenerate(
     const queue = services.queue.of(caller.tenant);
     const payload = makeGeneratePayload(wanted, context);
     await stored.refuseWhenFull(caller);
-    const { record, created } = await queue.submit(id, payload, { fresh, quota: jobQuotaOf(caller) });
+    const { record, created } = await queue.submit(id, payload, {
+      fresh,
+      quota: jobQuotaOf(caller),
+      ...notifyOf(payload),
+    });
     if (created) {
+      if (wants('job.queued', payload.webhooks)) services.webhooks.notifier.hint(record);
       metrics.accepted.inc({ model: record.payload.model });
       request.log.info(
         {
@@ -321,6 +335,13 @@ export function registerGenerate(
     const format = type === 'text/plain' ? 'text' : 'jsonl';
     return { ...query, prompts: parsePrompts(request.body as string, format, limits) };
   }
+}
+
+/** What is kept with the acceptance of a job that somebody is to be told of. */
+function notifyOf({ webhooks, acceptedAt }: GeneratePayload): Pick<SubmitOptions, 'notify'> {
+  if (!webhooks) return {};
+  const early = wants('job.started', webhooks) || wants('job.progress', webhooks);
+  return { notify: { of: early ? 'progress' : 'ends', at: firstLook(acceptedAt) } };
 }
 
 /** What the caller's limits are to the queue. */
