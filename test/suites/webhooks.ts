@@ -9,6 +9,7 @@ import type { GenerateRecord } from '../../src/jobs/generate-queue.ts';
 import { createWorkers, type JobHandler } from '../../src/jobs/workers.ts';
 import { loraErrors } from '../../src/lora/errors.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
+import { toQueueId } from '../../src/queue/stored-job.ts';
 import type { WebhookEvent } from '../../src/webhooks/events.ts';
 import { newWebhookSecret } from '../../src/webhooks/sign.ts';
 import {
@@ -100,9 +101,11 @@ export function webhookSuite(name: string, start: (t: Test) => Promise<QueueSuit
         /** Makes the next attempt at the first delivery now. */
         async tryNow() {
           const { payload } = await find();
-          await webhooks.deliveries.resume([
-            { tenant: DEFAULT_TENANT, id: `${id}--${payload.acceptedAt}-0-0` },
-          ]);
+          const delivery = { tenant: DEFAULT_TENANT, id: `${id}--${payload.acceptedAt}-0-0` };
+          const bull = backend.queue('webhook');
+          await until(async () => (await bull.getJobState(toQueueId(delivery))) === 'delayed');
+          await bull.close();
+          await webhooks.deliveries.resume([delivery]);
         },
       };
     }
@@ -194,11 +197,8 @@ export function webhookSuite(name: string, start: (t: Test) => Promise<QueueSuit
         t.match(delivery, { state: 'pending', attempts: { status: 500, nextAt: Number } });
         const waitMs = delivery!.attempts.nextAt! - delivery!.attempts.lastAt!;
         t.ok(waitMs >= (made === 1 ? 4000 : 24_000), `${waitMs} ms until the next attempt`);
-        // Noted before it is put off, so it may still be on its way there.
-        await until(async () => {
-          await tryNow();
-          return receiver.received.length > made;
-        });
+        await tryNow();
+        await receiver.waitFor(made + 1);
       }
       await told();
       t.strictSame(receiver.events(id), ['job.queued', 'job.queued', 'job.queued', 'job.succeeded']);
@@ -347,10 +347,7 @@ export function webhookSuite(name: string, start: (t: Test) => Promise<QueueSuit
       await expire(Date.now() + 10_000);
       t.ok(await queue.find(id), 'it is still to be told');
       receiver.behave(() => 200);
-      await until(async () => {
-        await tryNow();
-        return receiver.received.length === 2;
-      });
+      await tryNow();
       await told();
       const record = await find();
       await expire(Date.now() + 3_600_000);
