@@ -10,12 +10,14 @@ import type { KeyEntry } from '../src/access/key-file.ts';
 import { httpLimits } from '../src/compose.ts';
 import { loadConfig } from '../src/config/load.ts';
 import { buildApp } from '../src/http/app.ts';
+import { openDeliveries } from '../src/jobs/deliveries.ts';
 import { openGenerateQueue } from '../src/jobs/generate-queue.ts';
 import { openModelRegistry } from '../src/models/registry.ts';
 import { createLogger } from '../src/observability/logger.ts';
 import { createMetrics } from '../src/observability/metrics.ts';
 import { openQueueBackend } from '../src/queue/open-queue-backend.ts';
 import { openLocalStore } from '../src/store/local.ts';
+import { GIVE_UP_MS } from '../src/webhooks/retry.ts';
 import { startPostgres } from '../test/helpers/postgres.ts';
 import { startRedis } from '../test/helpers/redis.ts';
 import { buildUntrainedBundle } from '../test/helpers/untrained-bundle.ts';
@@ -107,6 +109,7 @@ async function measure(way: Way, url?: string): Promise<LoadResult> {
     logger,
   });
   const queue = await openGenerateQueue({ backend, maxWaiting: MAX_JOBS, logger });
+  const deliveries = await openDeliveries({ backend, giveUpMs: GIVE_UP_MS });
   const app = await buildApp({
     authenticate,
     rates: backend.rates,
@@ -117,6 +120,13 @@ async function measure(way: Way, url?: string): Promise<LoadResult> {
     metrics: createMetrics(),
     readiness: async () => ({ ready: true, parts: {} }),
     limits: httpLimits(loadConfig({}, {})),
+    webhooks: {
+      guard: { check: async () => {} },
+      secrets: { of: () => [] },
+      operator: [],
+      deliveries,
+      notifier: { hint() {} },
+    },
   });
   const address = await app.listen({ host: '127.0.0.1', port: 0 });
   const load = fork(join(import.meta.dirname, 'accept-load.ts'), [
@@ -127,6 +137,7 @@ async function measure(way: Way, url?: string): Promise<LoadResult> {
   ]);
   const [result] = (await once(load, 'message')) as [LoadResult];
   await app.close();
+  await deliveries.close();
   await queue.close();
   await backend.close();
   await store.close();

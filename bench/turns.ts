@@ -8,7 +8,7 @@ import { openGenerateQueue } from '../src/jobs/generate-queue.ts';
 import { createWorkers } from '../src/jobs/workers.ts';
 import { createLogger } from '../src/observability/logger.ts';
 import { openQueueBackend } from '../src/queue/open-queue-backend.ts';
-import { somePayload, someResult } from '../test/helpers/generate-job.ts';
+import { idleHandlers, somePayload, someResult } from '../test/helpers/generate-job.ts';
 import { startPostgres } from '../test/helpers/postgres.ts';
 import { startRedis } from '../test/helpers/redis.ts';
 import type { Benchmark } from './report.ts';
@@ -59,7 +59,7 @@ async function measure(name: string, url?: string): Promise<string[]> {
         if (tenant === 'crowd') done += 1;
         return someResult(id);
       },
-      expire: async () => ({ adapters: 0, records: 0 }),
+      ...idleHandlers,
     },
     concurrency: CONCURRENCY,
     logger,

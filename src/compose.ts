@@ -19,12 +19,15 @@ import type { Config } from './config/schema.ts';
 import { buildApp, buildProbeApp } from './http/app.ts';
 import type { FrontDoor } from './http/front-door.ts';
 import { hostRule } from './http/hosts.ts';
+import { presentJob } from './http/present-job.ts';
 import type { HttpLimits, Readiness, ReadinessPart } from './http/services.ts';
 import { createEngine } from './inference/create-engine.ts';
 import type { Engine } from './inference/engine.ts';
+import { openDeliveries } from './jobs/deliveries.ts';
 import { createExpireHandler } from './jobs/expire.ts';
 import { createGenerateHandler } from './jobs/generate.ts';
 import { openGenerateQueue } from './jobs/generate-queue.ts';
+import { openWebhooks, type Webhooks } from './jobs/open-webhooks.ts';
 import { createWorkers } from './jobs/workers.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { SHIPPED_BUNDLE } from './models/shipped.ts';
@@ -34,6 +37,7 @@ import { createMetrics } from './observability/metrics.ts';
 import { openQueueBackend } from './queue/open-queue-backend.ts';
 import { openLocalStore } from './store/local.ts';
 import type { AdapterStore } from './store/store.ts';
+import { GIVE_UP_MS } from './webhooks/retry.ts';
 
 /** What a process does: everything, the API alone, or the work alone. */
 export type Role = 'all' | 'api' | 'worker';
@@ -97,18 +101,32 @@ export async function startService(
     signal?.throwIfAborted();
     const queue = await openGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
     closers.add('queue', () => queue.close());
+    const deliveries = await openDeliveries({ backend, giveUpMs: GIVE_UP_MS });
+    closers.add('deliveries', () => deliveries.close());
     const access = await openServiceAccess(config, role, logger);
     closers.add('keys', () => access.close());
     const engine = role === 'api' ? undefined : await startEngine(config, logger);
     if (engine) closers.add('engine', () => engine.close());
     const metrics = createMetrics({
       queue: () => queue.counts(),
+      deliveryQueue: () => deliveries.counts(),
       ...(engine && { engine: () => engine.status() }),
       ...(access.keys && { keys: () => keysView(access.keys!) }),
     });
 
+    const webhooks = await openWebhooks({
+      queue,
+      deliveries,
+      present: (record) => presentJob(record, { models }),
+      metrics,
+      logger,
+      ...webhookSettings(config),
+    });
+    closers.add('webhooks', () => webhooks.close());
+
     const draining = new AbortController();
-    const readiness = () => checkReadiness({ queue, store, models, engine, keys: access.keys });
+    const readiness = () =>
+      checkReadiness({ queue, store, models, engine, keys: access.keys, secrets: webhooks.secrets });
     const services = {
       readiness,
       metrics,
@@ -127,6 +145,7 @@ export async function startService(
             queue,
             models,
             store,
+            webhooks: { ...webhooks, deliveries },
             limits: httpLimits(config),
             ...(engine && { unloadable: () => engine.status().unloadable }),
           });
@@ -152,9 +171,12 @@ export async function startService(
             logger,
             logPrompts: config.logPrompts,
           }),
-          expire: createExpireHandler({ queue, store, logger }),
+          expire: createExpireHandler({ queue, deliveries, store, logger }),
+          ...webhooks.handlers,
         },
         concurrency: config.concurrency,
+        concurrencyOf: { webhook: config.webhookConcurrency },
+        onChange: webhooks.notifier.onChange,
         lockMs: config.jobLockMs,
         logger,
         metrics,
@@ -219,6 +241,20 @@ function openServiceAccess(config: Config, role: Role, logger: Logger): Promise<
         ? logger.error({ err: damage }, 'the keys file cannot be used; the last good keys hold')
         : logger.info({ keys: size }, 'keys read anew'),
   });
+}
+
+function webhookSettings(config: Config) {
+  const { webhookAllow, webhookPorts, webhookEndpoints, webhookEndpointEvents } = config;
+  const { webhookSecretsFile, webhookConcurrency, dataDir } = config;
+  return {
+    allow: webhookAllow,
+    ports: webhookPorts,
+    endpoints: webhookEndpoints ?? '',
+    endpointEvents: webhookEndpointEvents,
+    secretsFile: webhookSecretsFile && resolve(webhookSecretsFile),
+    dataDirectory: resolve(dataDir),
+    concurrency: webhookConcurrency,
+  };
 }
 
 /** The bounds that hold for keys without their own. */
@@ -291,9 +327,10 @@ type Parts = {
   readonly models: ModelRegistry;
   readonly engine: Engine | undefined;
   readonly keys: KeyRing | undefined;
+  readonly secrets: Webhooks['secrets'];
 };
 
-async function checkReadiness({ queue, store, models, engine, keys }: Parts): Promise<Readiness> {
+async function checkReadiness({ queue, store, models, engine, keys, secrets }: Parts): Promise<Readiness> {
   const answers = (promise: Promise<void>): Promise<ReadinessPart> =>
     promise.then(
       () => ({ ready: true }),
@@ -305,6 +342,9 @@ async function checkReadiness({ queue, store, models, engine, keys }: Parts): Pr
     models: { ready: models.list().length > 0 },
     // The last good keys hold, so this is to be seen and no reason to stop sending requests.
     ...(keys?.damage && { keys: { ready: true, detail: `${keys.damage.title} ${keys.damage.message}` } }),
+    ...(secrets.damage && {
+      webhooks: { ready: true, detail: `${secrets.damage.title} ${secrets.damage.message}` },
+    }),
   };
   if (engine) {
     const { state, bundles, unloadable, error } = engine.status();

@@ -23,8 +23,9 @@ const ALLOWED: Record<string, readonly string[]> = {
   store: ['base'],
   evaluation: ['base'],
   access: ['base'],
+  webhooks: ['base', 'observability'],
   queue: ['base', 'observability'],
-  jobs: ['base', 'observability', 'lora', 'adapter', 'models', 'inference', 'store', 'queue'],
+  jobs: ['base', 'observability', 'lora', 'adapter', 'models', 'inference', 'store', 'queue', 'webhooks'],
   http: [
     'base',
     'observability',
@@ -32,13 +33,16 @@ const ALLOWED: Record<string, readonly string[]> = {
     'access',
     'jobs/adapter-info',
     'jobs/catalog',
+    'jobs/deliveries',
     'jobs/generate-queue',
+    'jobs/notify',
     'queue/queue',
     'queue/errors',
     'queue/request-rates',
     'models',
     'store',
     'adapter',
+    'webhooks',
   ],
   cli: [
     'base',
@@ -54,6 +58,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'lora',
     'inference',
     'evaluation',
+    'webhooks',
   ],
   compose: [
     'base',
@@ -68,6 +73,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'queue',
     'jobs',
     'http',
+    'webhooks',
   ],
   main: ['base', 'cli'],
 };

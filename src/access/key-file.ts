@@ -1,11 +1,9 @@
 /** The file of API keys: JSON with the digest of each key, its tenant, scopes, expiry and limits. */
-import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { TENANT_PATTERN } from '../base/ids.ts';
+import { readPrivateFile, replacePrivateFile } from '../base/private-file.ts';
 import { SCOPES } from './caller.ts';
 import { accessErrors } from './errors.ts';
 
@@ -13,8 +11,6 @@ import { accessErrors } from './errors.ts';
 export const KEY_NAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$';
 /** Largest file: thirty thousand keys, and read in milliseconds. */
 const MAX_FILE_BYTES = 16 << 20;
-/** Only the service's own user reads who may come in. */
-const FILE_MODE = 0o600;
 
 const closed = { additionalProperties: false } as const;
 const Count = Type.Integer({ minimum: 0 });
@@ -86,20 +82,11 @@ export function parseKeyFile(text: string): KeyEntry[] {
 /** The file's text and what tells one state of it from another, or undefined when there is no file. */
 export async function readKeyFile(path: string): Promise<{ text: string; stamp: string } | undefined> {
   try {
-    const stamp = await stampOfKeyFile(path);
-    const { size } = await stat(path);
-    if (size > MAX_FILE_BYTES) throw accessErrors.keysFile(`It has more than ${MAX_FILE_BYTES} bytes.`);
-    return { text: await readFile(path, 'utf8'), stamp };
+    return await readPrivateFile(path, MAX_FILE_BYTES);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (error instanceof RangeError) throw accessErrors.keysFile(error.message);
     throw error;
   }
-}
-
-/** Changes whenever the file does: it is replaced, never written in place, by us and by Kubernetes alike. */
-export async function stampOfKeyFile(path: string): Promise<string> {
-  const { ino, mtimeMs, size } = await stat(path);
-  return `${ino}.${mtimeMs}.${size}`;
 }
 
 /**
@@ -112,18 +99,5 @@ export async function changeKeyFile(
 ): Promise<void> {
   const file = await readKeyFile(path);
   const keys = change(file ? parseKeyFile(file.text) : []);
-  await mkdir(dirname(path), { recursive: true });
-  const draft = join(dirname(path), `.${basename(path)}.${randomUUID()}`);
-  try {
-    const handle = await open(draft, 'wx', FILE_MODE);
-    try {
-      await handle.writeFile(`${JSON.stringify({ version: 1, keys }, null, 2)}\n`);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(draft, path);
-  } finally {
-    await rm(draft, { force: true });
-  }
+  await replacePrivateFile(path, `${JSON.stringify({ version: 1, keys }, null, 2)}\n`);
 }

@@ -1,9 +1,9 @@
 import { timingSafeEqual } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { type LoradropError, toLoradropError } from '../base/errors.ts';
+import { watchFile } from '../base/private-file.ts';
 import { digestOfKey } from './api-key.ts';
 import { accessErrors } from './errors.ts';
-import { type KeyEntry, parseKeyFile, readKeyFile, stampOfKeyFile } from './key-file.ts';
+import { type KeyEntry, parseKeyFile, readKeyFile } from './key-file.ts';
 
 /** How often the file is looked at: a revoked key stops working within this. A look is one `stat`. */
 const POLL_MS = 2000;
@@ -72,19 +72,12 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
         ? entry
         : undefined;
     },
-    async close() {
-      closing.abort();
-      await watching;
-    },
+    close: () => watch.close(),
   };
-  const closing = new AbortController();
-  const watch = async () => {
-    let seen = stamp;
-    for (;;) {
-      await delay(pollMs, undefined, { signal: closing.signal });
-      const current = await stampOfKeyFile(path).catch(() => undefined);
-      if (current === seen) continue;
-      seen = current;
+  const watch = watchFile(path, {
+    stamp,
+    pollMs,
+    async onChange() {
       await load().then(
         () => {
           damage = undefined;
@@ -94,8 +87,7 @@ export async function openKeyRing(options: KeyRingOptions): Promise<KeyRing> {
         },
       );
       onChange(ring);
-    }
-  };
-  const watching = watch().catch(() => undefined);
+    },
+  });
   return ring;
 }

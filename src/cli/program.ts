@@ -15,6 +15,7 @@ import { registerModels } from './models.ts';
 import { createOutput, type Output } from './output.ts';
 import type { Registration } from './registration.ts';
 import { registerService } from './service.ts';
+import { registerWebhooks } from './webhooks.ts';
 
 const REGISTRATIONS: readonly Registration[] = [
   registerService,
@@ -24,6 +25,7 @@ const REGISTRATIONS: readonly Registration[] = [
   registerImport,
   registerModels,
   registerKeys,
+  registerWebhooks,
   registerInspect,
   registerConfig,
   registerDocs,

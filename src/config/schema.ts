@@ -141,6 +141,46 @@ export const SETTINGS = {
       { default: 75_000, minimum: 100, maximum: 3_600_000 },
     ),
   },
+  Webhooks: {
+    webhookAllow: text(
+      {
+        description:
+          'Host names, addresses and networks (`hooks.internal, 10.1.0.0/16`) that webhooks may go to besides public ones, by http and on any port too. Names that need the hosts file or a search domain have to be listed by name. `none`: no others.',
+      },
+      { default: 'none' },
+    ),
+    webhookPorts: text(
+      {
+        description:
+          'Ports of public receivers. Few, so that webhooks cannot be made to speak to other services.',
+      },
+      { default: '443,8443', pattern: '^[0-9]{1,5}(,[0-9]{1,5})*$' },
+    ),
+    webhookEndpoints: Type.Optional(
+      text({
+        description:
+          'Addresses, separated by spaces, that are told of every job of every tenant; signed with the secret of `loradrop webhooks secret create --operator`.',
+        secret: true,
+      }),
+    ),
+    webhookEndpointEvents: text(
+      { description: 'Events that `WEBHOOK_ENDPOINTS` are told of, separated by commas.' },
+      { default: 'job.succeeded,job.failed,job.canceled' },
+    ),
+    webhookSecretsFile: Type.Optional(
+      text({
+        description:
+          'File of the secrets that webhooks are signed with, as `loradrop webhooks secret` writes it; read again when it changes. Default: `webhook-secrets.json` in the data directory.',
+      }),
+    ),
+    webhookConcurrency: whole(
+      {
+        description:
+          'Deliveries a worker attempts at once. Half of them are kept for receivers that answer quickly.',
+      },
+      { default: 32, minimum: 2, maximum: 1024 },
+    ),
+  },
   'Models from a Hub': {
     hfEndpoint: text(
       { description: 'The Hugging Face Hub, or another server that answers like it, for `models pull`.' },

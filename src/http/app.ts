@@ -16,6 +16,7 @@ import { installDocs, installOpenapi } from './plugins/openapi-document.ts';
 import { answerClientError, answerFrameworkError, installProblems } from './plugins/problems.ts';
 import { installValidation } from './plugins/validation.ts';
 import { registerAdapters } from './routes/adapters.ts';
+import { registerDeliveries } from './routes/deliveries.ts';
 import { registerGenerate } from './routes/generate.ts';
 import { registerJobs } from './routes/jobs.ts';
 import { registerModels } from './routes/models.ts';
@@ -39,6 +40,7 @@ export async function buildApp(services: HttpServices): Promise<FastifyInstance>
   const refuseOtherMethods = collectMethods(app);
   registerGenerate(app, services, { stored, closing });
   registerJobs(app, services, closing);
+  registerDeliveries(app, services);
   registerAdapters(app, services);
   registerModels(app, services);
   registerUsage(app, services, stored);

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { sha256Json } from '../base/digest.ts';
 import type { FieldError } from '../base/errors.ts';
-import type { GeneratePayload } from '../jobs/catalog.ts';
+import type { GeneratePayload, Webhook } from '../jobs/catalog.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import { checkPrompts, tooMany } from '../prompts/check-prompts.ts';
@@ -12,6 +12,7 @@ import { httpErrors } from './errors.ts';
 import { UNTRAINED_NOTICE } from './present-model.ts';
 import { type GenerateRequest, METADATA_LIMITS } from './schemas.ts';
 import type { HttpLimits } from './services.ts';
+import { refuseEvents } from './webhook-request.ts';
 
 /** What {@link makeGeneratePayload} works with. */
 export type GenerateContext = {
@@ -22,6 +23,8 @@ export type GenerateContext = {
   readonly models: ModelRegistry;
   readonly limits: HttpLimits;
   readonly requestId: string;
+  /** Who is told of the job. */
+  readonly webhooks?: readonly Webhook[];
   readonly now?: () => number;
   readonly random?: (bytes: number) => Uint8Array;
 };
@@ -41,7 +44,16 @@ export function makeGeneratePayload(
   request: GenerateOptionsWithMetadata,
   context: GenerateContext,
 ): GeneratePayload {
-  const { id, reading, models, limits, requestId, now = Date.now, random = randomBytes } = context;
+  const {
+    id,
+    reading,
+    models,
+    limits,
+    requestId,
+    webhooks = [],
+    now = Date.now,
+    random = randomBytes,
+  } = context;
   const { prompts, source } = reading;
   checkOptions(request, limits);
   checkPrompts(prompts, limits, (index) => `/prompts/${index}`);
@@ -74,6 +86,7 @@ export function makeGeneratePayload(
     priority,
     fingerprint: fingerprintOf(request, prompts),
     requestId,
+    ...(webhooks.length > 0 && { webhooks: [...webhooks] }),
   };
 }
 
@@ -82,13 +95,14 @@ const MAX_FIELDS = 64;
 
 /**
  * Refuses a body that has too many of something, whatever their types: ahead of the schema, which would look at each of a
- * million prompts or fields. Errors: `too-many-prompts`, `metadata-too-large`, `field-unknown`.
+ * million prompts or fields. Errors: `too-many-prompts`, `metadata-too-large`, `field-unknown`, `webhook-events-invalid`.
  */
 export function refuseOversized(body: unknown, limits: HttpLimits): void {
   if (body instanceof Uint8Array) return;
   if (hasMoreFields(body, MAX_FIELDS))
     throw httpErrors.fieldUnknown('The body has more fields than there are.');
-  const { prompts, metadata } = Object(body) as { prompts?: unknown; metadata?: unknown };
+  const { prompts, metadata, webhook } = Object(body) as Record<string, unknown>;
+  refuseEvents(webhook);
   if (Array.isArray(prompts) && prompts.length > limits.maxPrompts) throw tooMany(limits);
   if (hasMoreFields(metadata, METADATA_LIMITS.entries)) throw metadataTooLarge();
 }

@@ -4,6 +4,10 @@
 export const jobUrl = (id: string): string => `/jobs/${id}`;
 /** A job's event stream. */
 export const jobEventsUrl = (id: string): string => `/jobs/${id}/events`;
+/** The deliveries of a job's webhook. */
+export const jobDeliveriesUrl = (id: string): string => `/jobs/${id}/deliveries`;
+/** Where a delivery is sent anew. */
+export const deliveryReplayUrl = (id: string, n: number): string => `/jobs/${id}/deliveries/${n}/replay`;
 /** An adapter. */
 export const adapterUrl = (id: string): string => `/adapters/${id}`;
 /** A file of an adapter. */

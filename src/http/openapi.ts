@@ -32,6 +32,13 @@ export async function renderOpenapi(): Promise<string> {
     queue: { of: unused },
     models: { list: unused, get: unused, default: unused, problems: [] },
     store: { of: unused },
+    webhooks: {
+      guard: { check: unused },
+      secrets: { of: unused },
+      operator: [],
+      deliveries: { list: unused, replay: unused },
+      notifier: { hint: unused },
+    },
     readiness: unused,
     metrics: createMetrics(),
     logger: createLogger({ level: 'silent' }),

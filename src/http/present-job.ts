@@ -1,8 +1,10 @@
 /** A job's record → what clients see of it. */
 import { sha256 } from '../base/digest.ts';
+import { requestWebhook } from '../jobs/deliveries.ts';
 import type { GenerateRecord, JobTimings } from '../jobs/generate-queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
-import { adapterUrl, jobEventsUrl, jobUrl } from './links.ts';
+import { shownUrl } from '../webhooks/shown-url.ts';
+import { adapterUrl, jobDeliveriesUrl, jobEventsUrl, jobUrl } from './links.ts';
 import { problemOf } from './problem.ts';
 import type { Job, JobProgressView } from './schemas.ts';
 
@@ -41,6 +43,7 @@ export function presentJob(
   { models, digests = true }: { models: ModelRegistry; digests?: boolean },
 ): Job {
   const { id, payload, progress, result, failure } = record;
+  const webhook = payload.webhooks?.[requestWebhook(payload.webhooks)];
   const bundle = models.list().find(({ digest }) => digest === payload.bundleDigest);
   return {
     id,
@@ -59,6 +62,7 @@ export function presentJob(
     priority: payload.priority,
     ...(payload.name !== undefined && { name: payload.name }),
     ...(payload.metadata && { metadata: payload.metadata }),
+    ...(webhook && { webhook: { url: shownUrl(webhook.url), events: webhook.events } }),
     warnings: payload.warnings,
     acceptedAt: isoTime(payload.acceptedAt),
     ...(record.startedAt !== undefined && { startedAt: isoTime(record.startedAt) }),
@@ -77,6 +81,7 @@ export function presentJob(
       self: jobUrl(id),
       events: jobEventsUrl(id),
       cancel: jobUrl(id),
+      ...(webhook && { deliveries: jobDeliveriesUrl(id) }),
       adapter: adapterUrl(payload.adapterIds[0]!),
     },
   };

@@ -253,6 +253,44 @@ export const PROBLEMS = {
   'device-unavailable': { status: 503, meaning: 'The operator has to set `DEVICE` to one that works.' },
   'deadline-exceeded': { status: 504, meaning: 'Submit the job with a later deadline.' },
 
+  // Webhooks
+  'webhook-url-invalid': {
+    status: 400,
+    meaning: 'Give the https:// address of a receiver, 2048 characters at most.',
+  },
+  'webhook-address-refused': {
+    status: 400,
+    meaning:
+      'Webhooks go to public addresses, by https and its usual ports. The operator may allow others with `WEBHOOK_ALLOW`.',
+  },
+  'webhook-unresolvable': {
+    status: 400,
+    meaning: 'Correct the host name, or ask again once it has an address.',
+  },
+  'webhook-events-invalid': {
+    status: 400,
+    meaning: '`errors` names the events there are. Each is named once at most.',
+  },
+  'webhook-secret-missing': {
+    status: 400,
+    meaning: 'The operator has to make a secret for your tenant with `loradrop webhooks secret create`.',
+  },
+  'delivery-not-found': { status: 404, meaning: 'The number is wrong, or the job has no webhook.' },
+  'delivery-pending': {
+    status: 409,
+    meaning: 'It is sent by itself. Replay what has ended.',
+    retryAfterSeconds: 5,
+  },
+  'webhook-secrets-file-invalid': {
+    status: 500,
+    meaning: 'The operator has to repair `WEBHOOK_SECRETS_FILE`.',
+  },
+  'webhook-secret-exists': { status: 500, meaning: 'The operator has to rotate the secret there is.' },
+  'webhook-settings-invalid': {
+    status: 500,
+    meaning: 'The operator has to correct the settings of webhooks.',
+  },
+
   // Adapters
   'adapter-not-found': {
     status: 404,

@@ -11,6 +11,7 @@ import { Licence } from '../models/licence.ts';
 import { PROMPT_FILES, PROMPT_FORMATS } from '../prompts/prompt-format.ts';
 import { MAX_FIELD_CHARS, MAX_TEMPLATE_CHARS } from '../prompts/template.ts';
 import { JOB_STAGES, JOB_STATUSES } from '../queue/queue.ts';
+import { WEBHOOK_EVENTS } from '../webhooks/events.ts';
 import { PROBLEMS } from './problem.ts';
 import type { HttpLimits } from './services.ts';
 
@@ -40,6 +41,7 @@ const Time = Type.String({ format: 'date-time' });
 const Url = Type.String({ format: 'uri-reference', description: 'Relative to the service.' });
 const DtypeName = Type.Enum([...DTYPES]);
 const Id = Type.String({ pattern: ID_PATTERN });
+const EventName = Type.Enum([...WEBHOOK_EVENTS]);
 
 /** The path parameter of jobs and adapters. */
 export const IdParams = Type.Object({ id: Id });
@@ -147,6 +149,23 @@ export function generateRequest(limits: HttpLimits) {
         Type.Record(Type.String(), Type.String({ pattern: PLAIN_TEXT }), {
           description: `Kept and shown with the job. At most ${METADATA_LIMITS.entries} entries, keys of ${METADATA_LIMITS.keyChars} and values of ${METADATA_LIMITS.valueChars} characters.`,
         }),
+      ),
+      webhook: Type.Optional(
+        Type.Object(
+          {
+            url: Type.String({
+              description:
+                'Where the job’s events are posted, signed as Standard Webhooks say. A public https:// address; the operator may allow others.',
+            }),
+            events: Type.Optional(
+              Type.Array(EventName, {
+                description:
+                  'Default: `job.succeeded`, `job.failed`, `job.canceled`. `job.delivered` comes when a copy of the adapter has reached the request’s destination, so not without one.',
+              }),
+            ),
+          },
+          { ...closed, description: 'Who is told of the job.' },
+        ),
       ),
     },
     {
@@ -303,6 +322,12 @@ export const Job = Type.Object(
     priority: Type.Integer(),
     name: Type.Optional(Type.String()),
     metadata: Type.Optional(Type.Record(Type.String(), Type.String())),
+    webhook: Type.Optional(
+      Type.Object(
+        { url: Type.String(), events: Type.Array(EventName) },
+        { description: 'As the request has it; a password in the address is not shown.' },
+      ),
+    ),
     warnings: Type.Array(Type.String()),
     acceptedAt: Time,
     startedAt: Type.Optional(Time),
@@ -319,6 +344,9 @@ export const Job = Type.Object(
       self: Url,
       events: Url,
       cancel: Type.String({ format: 'uri-reference', description: 'Send DELETE.' }),
+      deliveries: Type.Optional(
+        Type.String({ format: 'uri-reference', description: 'Of its webhook, where it has one.' }),
+      ),
       adapter: Type.String({
         format: 'uri-reference',
         description: 'The first adapter; all are in `adapters`.',
@@ -329,6 +357,47 @@ export const Job = Type.Object(
 );
 /** See {@link Job}. */
 export type Job = Static<typeof Job>;
+
+/** The path parameters of a delivery. */
+export const DeliveryParams = Type.Object({
+  id: Id,
+  n: Type.Integer({ minimum: 0, description: 'Number of the delivery among those of the job.' }),
+});
+
+/** A delivery of a job's webhook as clients see it. */
+export const DeliveryView = Type.Object(
+  {
+    n: Type.Integer({ description: '0-based number among the deliveries of the job.' }),
+    id: Type.String({ description: 'The `webhook-id` header, the same in every attempt.' }),
+    event: EventName,
+    state: Type.Enum(['pending', 'delivered', 'failed', 'disabled'], {
+      description:
+        '`failed`: given up after a day of attempts. `disabled`: the receiver answered 410, so nothing more is sent to it.',
+    }),
+    attempts: Type.Integer({ description: 'Attempts made so far.' }),
+    createdAt: Time,
+    lastAttemptAt: Type.Optional(Time),
+    nextAttemptAt: Type.Optional(Time),
+    status: Type.Optional(Type.Integer({ description: 'What the receiver answered last.' })),
+    failure: Type.Optional(
+      Type.String({
+        description: 'Why there was no answer: `timeout`, `connection-refused`, `tls-failed` ….',
+      }),
+    ),
+    urls: Type.Object({
+      replay: Type.String({ format: 'uri-reference', description: 'Send POST.' }),
+    }),
+  },
+  { $id: 'Delivery', description: 'A delivery of a job’s webhook.' },
+);
+/** See {@link DeliveryView}. */
+export type DeliveryView = Static<typeof DeliveryView>;
+
+/** All deliveries of a job. */
+export const DeliveryList = Type.Object(
+  { deliveries: Type.Array(refTo(DeliveryView)) },
+  { $id: 'DeliveryList', description: 'Deliveries of a job’s webhook, in order.' },
+);
 
 /** The data of a `progress` event. */
 export const JobProgressView = Type.Object(
@@ -535,6 +604,8 @@ export const COMPONENTS: readonly TSchema[] = [
   PromptSource,
   Job,
   JobProgressView,
+  DeliveryView,
+  DeliveryList,
   JobList,
   Adapter,
   Model,

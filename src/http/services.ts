@@ -5,13 +5,18 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { Authenticate } from '../access/authenticate.ts';
 import type { Scope } from '../access/caller.ts';
+import type { Webhook } from '../jobs/catalog.ts';
+import type { Deliveries } from '../jobs/deliveries.ts';
 import type { TenantGenerateQueue } from '../jobs/generate-queue.ts';
+import type { Notifier } from '../jobs/notify.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { PromptLimits } from '../prompts/check-prompts.ts';
 import type { RequestRates } from '../queue/request-rates.ts';
 import type { TenantStore } from '../store/store.ts';
+import type { AddressGuard } from '../webhooks/address-guard.ts';
+import type { SecretRing } from '../webhooks/secret-ring.ts';
 import type { FrontDoor } from './front-door.ts';
 
 /** Bounds on requests; each has a problem code of its own. */
@@ -66,6 +71,14 @@ export type HttpServices = ProbeServices & {
     of(tenant: string): Pick<TenantStore, 'find' | 'read' | 'remove' | 'location' | 'usage'>;
   };
   readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest' | 'accepted'>;
+  readonly webhooks: {
+    readonly guard: Pick<AddressGuard, 'check'>;
+    readonly secrets: Pick<SecretRing, 'of'>;
+    /** The operator's own receivers, who hear of every job. */
+    readonly operator: readonly Webhook[];
+    readonly deliveries: Pick<Deliveries, 'list' | 'replay'>;
+    readonly notifier: Pick<Notifier, 'hint'>;
+  };
   readonly limits: HttpLimits;
   /** Bundles that the engine of this process does not load or run, with reasons that are safe to show. Absent without one. */
   readonly unloadable?: () => readonly { readonly digest: string; readonly reason: string }[];

@@ -6,6 +6,20 @@ import { type Static, Type } from 'typebox';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
+import { WEBHOOK_EVENTS } from '../webhooks/events.ts';
+
+/** A receiver of a job's events, as it was when the job was accepted. */
+const Webhook = Type.Object(
+  {
+    url: Type.String(),
+    events: Type.Array(Type.Enum([...WEBHOOK_EVENTS])),
+    /** It is the operator's, who hears of every job; else the request named it. */
+    operator: Type.Optional(Type.Literal(true)),
+  },
+  { additionalProperties: false },
+);
+/** See {@link Webhook}. */
+export type Webhook = Static<typeof Webhook>;
 
 /** What a generation needs, complete: prompts are drawn at acceptance, so a retry never draws anew. */
 export const GeneratePayload = Type.Object(
@@ -42,10 +56,38 @@ export const GeneratePayload = Type.Object(
     /** Digest of the request as the client sent it, so that one id or key cannot stand for two requests. */
     fingerprint: Type.String(),
     requestId: Type.Optional(Type.String()),
+    /** Who is told of the job. */
+    webhooks: Type.Optional(Type.Array(Webhook)),
   },
   { additionalProperties: false },
 );
 export type GeneratePayload = Static<typeof GeneratePayload>;
+
+/** One message to one receiver, complete: what it says was fixed when the event was seen, so that retries say the same. */
+export const WebhookPayload = Type.Object(
+  {
+    /** The generation job it is about; its tenant is the delivery's. */
+    jobId: Type.String({ pattern: ID_PATTERN }),
+    jobAcceptedAt: Type.Integer(),
+    /** Index into the `webhooks` of the job. */
+    webhook: Type.Integer({ minimum: 0 }),
+    event: Type.Enum([...WEBHOOK_EVENTS]),
+    /** How far the job was. */
+    fraction: Type.Number(),
+    url: Type.String(),
+    operator: Type.Optional(Type.Literal(true)),
+    /** The same in every attempt, so that a receiver can tell a repetition. */
+    messageId: Type.String(),
+    body: Type.String(),
+    /** When the message was made, in milliseconds since the epoch. */
+    createdAt: Type.Integer(),
+  },
+  { additionalProperties: false },
+);
+export type WebhookPayload = Static<typeof WebhookPayload>;
+
+/** Looks after jobs of which somebody is to be told, where a process ended before it did. */
+export const NotifyPayload = Type.Object({}, { additionalProperties: false });
 
 /** Removes adapters and job records past their retention. */
 export const ExpirePayload = Type.Object({}, { additionalProperties: false });
@@ -58,11 +100,16 @@ export type JobTiming = {
   readonly backoffMs: number;
   /** Runs by itself this often, once in the whole fleet. */
   readonly everyMs?: number;
+  /** Tenants take turns with it. */
+  readonly turns?: true;
 };
 
 /** The catalogue: name → payload and timing. Add a job here first. */
 export const JOB_CATALOG = {
-  generate: { payload: GeneratePayload, timing: { attempts: 4, backoffMs: 500 } },
+  generate: { payload: GeneratePayload, timing: { attempts: 4, backoffMs: 500, turns: true } },
+  // A receiver's failures are the handler's to count; these attempts are for failures of our own.
+  webhook: { payload: WebhookPayload, timing: { attempts: 20, backoffMs: 1000 } },
+  notify: { payload: NotifyPayload, timing: { attempts: 1, backoffMs: 1000, everyMs: 5000 } },
   expire: { payload: ExpirePayload, timing: { attempts: 1, backoffMs: 1000, everyMs: 60_000 } },
 } as const satisfies Record<string, { payload: unknown; timing: JobTiming }>;
 

@@ -1,11 +1,13 @@
 import type { Logger } from '../observability/logger.ts';
 import type { AdapterStore } from '../store/store.ts';
+import type { Deliveries } from './deliveries.ts';
 import type { GenerateQueue } from './generate-queue.ts';
 import type { JobHandler } from './workers.ts';
 
 /** What clean-up works with. */
 export type ExpireServices = {
   readonly queue: Pick<GenerateQueue, 'removeExpired' | 'mendTurns'>;
+  readonly deliveries: Pick<Deliveries, 'removeAll'>;
   readonly store: Pick<AdapterStore, 'expired' | 'of'>;
   readonly logger: Logger;
   readonly now?: () => number;
@@ -20,14 +22,14 @@ type Step = () => Promise<{ readonly removed: number; readonly more: boolean }>;
 
 /** Makes the handler of the `expire` job: removes adapters and job records whose retention is over. */
 export function createExpireHandler(services: ExpireServices): JobHandler<'expire'> {
-  const { queue, store, logger, now = Date.now } = services;
+  const { queue, deliveries, store, logger, now = Date.now } = services;
 
   const removeAdapters: Step = async () => {
     const names = await store.expired(now(), BATCH);
     const removed = await Promise.all(names.map(({ tenant, id }) => store.of(tenant).remove(id)));
     return { removed: removed.filter(Boolean).length, more: names.length === BATCH };
   };
-  const removeRecords: Step = () => queue.removeExpired(now(), BATCH);
+  const removeRecords: Step = () => queue.removeExpired(now(), BATCH, deliveries.removeAll);
 
   async function repeat(step: Step, signal: AbortSignal): Promise<number> {
     let total = 0;

@@ -13,11 +13,25 @@ export const WORKER_STOPPING = new Error('The worker stops; the job goes back to
 /** Abort reason: this worker no longer holds the job, so whatever it does is for nothing. */
 export const LOCK_LOST = new Error('The job was given to another worker.');
 
+/** Thrown by a handler: the job runs again at `at`, which costs it no attempt. `note` is kept and given to that run. */
+export class PutOff extends Error {
+  readonly at: number;
+  readonly note: unknown;
+
+  constructor(at: number, note?: unknown) {
+    super('The job is put off.');
+    this.at = at;
+    this.note = note;
+  }
+}
+
 /** What a handler knows of the run it carries out. */
 export type RunContext<P> = TenantId & {
   readonly payload: P;
   /** 1 for the first run of the job. */
   readonly attempt: number;
+  /** What the run before has left (see {@link PutOff}). */
+  readonly note?: unknown;
   /** Aborts when the job is canceled, its deadline passes, the worker stops or the job was given to another worker. */
   readonly signal: AbortSignal;
   /** Shows how far the run is. Cheap to call often: the latest report within a short while is the one that is kept. */
@@ -78,8 +92,14 @@ export async function runJob<P, R>(options: RunJobOptions<P, R>): Promise<R> {
   watchRecord().catch(() => undefined);
 
   try {
-    progress.report({ stage: 'loading', fraction: 0, adapter: 0 });
-    const context = { ...fromQueueId(queueId), payload, attempt: job.attemptsStarted, signal };
+    const { note } = job.data;
+    const context = {
+      ...fromQueueId(queueId),
+      payload,
+      attempt: job.attemptsStarted,
+      signal,
+      ...(note !== undefined && { note: JSON.parse(note) as unknown }),
+    };
     const output = await Promise.race([handler({ ...context, report: progress.report }), stuck]);
     if (signal.aborted && signal.reason !== WORKER_STOPPING) throw signal.reason;
     return output;

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { toLoradropError } from '../base/errors.ts';
+import type { TenantId } from '../base/ids.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { BullQueue, BullWorker, QueueBackend, StoredBullJob } from '../queue/backend.ts';
@@ -9,16 +10,31 @@ import { finalFailure, letGo, putOff } from '../queue/run-outcomes.ts';
 import { fromQueueId, storeJob } from '../queue/stored-job.ts';
 import { createTurns, type Turns } from '../queue/turns.ts';
 import { JOB_CATALOG, type JobName, type JobPayload, type JobTiming } from './catalog.ts';
+import type { DeliveryResult } from './deliveries.ts';
 import { jobErrors } from './errors.ts';
 import type { GenerateResult } from './generate-queue.ts';
 import { readPayload } from './read-payload.ts';
-import { LOCK_LOST, type RunContext, runJob, WORKER_STOPPING } from './run-job.ts';
+import { LOCK_LOST, PutOff, type RunContext, runJob, WORKER_STOPPING } from './run-job.ts';
 
 /** What the clean-up job did. */
 export type ExpireResult = { readonly adapters: number; readonly records: number };
 
+/** How many jobs the clock looked at for those who are to be told. */
+export type NotifyResult = { readonly looked: number };
+
 /** What a job's handler hands back, by name. */
-export type JobOutput<N extends JobName> = { generate: GenerateResult; expire: ExpireResult }[N];
+export type JobOutput<N extends JobName> = {
+  generate: GenerateResult;
+  webhook: DeliveryResult;
+  notify: NotifyResult;
+  expire: ExpireResult;
+}[N];
+
+/** What has happened to a job in this process, of which somebody is to be told. */
+export type JobChange = TenantId & {
+  readonly name: JobName;
+  readonly kind: 'started' | 'progress' | 'ended';
+};
 
 /** What a handler knows of the run it carries out, by the job's name. */
 export type JobContext<N extends JobName> = RunContext<JobPayload<N>>;
@@ -35,6 +51,10 @@ export type WorkersOptions = {
   readonly handlers: JobHandlers;
   /** Jobs of one name at once. A job that runs by the clock runs once at a time all the same. */
   readonly concurrency: number;
+  /** The same for jobs that need another number. */
+  readonly concurrencyOf?: Partial<Record<JobName, number>>;
+  /** Hears of jobs that were added with somebody to be told, once the change is stored. */
+  readonly onChange?: (change: JobChange) => void;
   readonly logger: Logger;
   readonly metrics?: Pick<Metrics, 'finished'>;
   /** A worker that has not renewed its hold for this long is taken for dead. */
@@ -75,6 +95,8 @@ const HELD_MS = 15_000;
 /** Failed runs of clean-up that are kept to look at. */
 const MAX_FAILED_BY_CLOCK = 10;
 
+const runIdOf = (name: JobName, queueId: string) => `${name}/${queueId}`;
+
 /** A job as logs name it. */
 function named(queueId: string) {
   const { tenant, id } = fromQueueId(queueId);
@@ -82,7 +104,7 @@ function named(queueId: string) {
 }
 
 /** How a run ended, for logs and metrics. */
-type Outcome = 'succeeded' | 'failed' | 'retried' | 'canceled' | 'handed-back' | 'lost' | 'held';
+type Outcome = 'succeeded' | 'failed' | 'retried' | 'canceled' | 'handed-back' | 'lost' | 'held' | 'put-off';
 
 /** The queue that a job comes from, and its turns where tenants share it. */
 type Line = { readonly queue: BullQueue; readonly turns: Turns | undefined };
@@ -99,7 +121,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   const missing = names.filter((name) => typeof handlers[name] !== 'function');
   if (missing.length > 0) throw jobErrors.noHandler(`There is none for ${missing.join(', ')}.`);
 
-  /** Runs under way, by BullMQ's id of the job. */
+  /** Runs under way, by the job's name and BullMQ's id. */
   const runs = new Map<string, AbortController>();
   const workers: BullWorker[] = [];
   const queues: BullQueue[] = [];
@@ -109,8 +131,8 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   async function run<N extends JobName>(name: N, { queue }: Line, job: StoredBullJob): Promise<JobOutput<N>> {
     if (job.data.canceled) throw canceledFailure();
     const controller = new AbortController();
-    const queueId = job.id ?? '';
-    runs.set(queueId, controller);
+    const runId = runIdOf(name, job.id ?? '');
+    runs.set(runId, controller);
     try {
       // BullMQ may still hand a job over after it was told to close.
       if (closing) throw WORKER_STOPPING;
@@ -127,7 +149,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
         ...limits,
       });
     } finally {
-      runs.delete(queueId);
+      runs.delete(runId);
     }
   }
 
@@ -141,6 +163,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
         : toLoradropError(error).code;
     const log = logOf(name, job);
     if (outcome === 'failed' || outcome === 'retried') log.warn({ outcome, code, err: error }, 'run failed');
+    else if (name === 'notify' || outcome === 'put-off') log.debug({ outcome }, 'run ended');
     else log.info({ outcome }, 'run ended');
     if (name === 'generate') {
       const { model } = JSON.parse(job.data.payload) as JobPayload<'generate'>;
@@ -166,6 +189,12 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
       note(name, job, 'succeeded');
       return output;
     } catch (error) {
+      if (error instanceof PutOff) {
+        if (error.note !== undefined) await job.updateData({ ...job.data, note: JSON.stringify(error.note) });
+        await job.moveToDelayed(error.at, token);
+        note(name, job, 'put-off');
+        throw putOff();
+      }
       again = error === WORKER_STOPPING;
       if (error === WORKER_STOPPING) {
         // If this fails the hold runs out and another worker takes the job a little later.
@@ -190,14 +219,13 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   }
 
   async function start(name: JobName): Promise<void> {
-    const { everyMs, attempts }: JobTiming = JOB_CATALOG[name].timing;
+    const { everyMs, attempts, turns: inTurns }: JobTiming = JOB_CATALOG[name].timing;
     const queue = backend.queue(name);
     queues.push(queue);
-    // Jobs of the clock belong to no tenant.
-    const turns = everyMs === undefined ? createTurns(queue, backend.index(name), now) : undefined;
+    const turns = inTurns ? createTurns(queue, backend.index(name), now) : undefined;
     const line: Line = { queue, turns };
     const worker = backend.worker(name, (job, token) => process(name, line, job, token), {
-      concurrency: everyMs === undefined ? concurrency : 1,
+      concurrency: everyMs === undefined ? (options.concurrencyOf?.[name] ?? concurrency) : 1,
       lockMs,
       stalledMs,
       maxStalled,
@@ -207,8 +235,18 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
       logger.warn({ job: name, ...named(queueId) }, 'a job lost its worker and waits again');
     });
     worker.on('lockRenewalFailed', (queueIds) => {
-      for (const queueId of queueIds) runs.get(queueId)?.abort(LOCK_LOST);
+      for (const queueId of queueIds) runs.get(runIdOf(name, queueId))?.abort(LOCK_LOST);
     });
+    const tell = (kind: JobChange['kind'], job: StoredBullJob | undefined) => {
+      const { notify } = job?.data ?? {};
+      if (!job || !notify || (kind !== 'ended' && notify !== 'progress')) return;
+      options.onChange?.({ name, kind, ...fromQueueId(job.id ?? '') });
+    };
+    worker.on('active', (job) => tell('started', job));
+    worker.on('progress', (job) => tell('progress', job));
+    worker.on('completed', (job) => tell('ended', job));
+    // Also after a run that is tried again, which whoever hears of it sees from the record.
+    worker.on('failed', (job) => tell('ended', job));
     await worker.waitUntilReady();
     if (everyMs !== undefined) {
       await queue.upsertJobScheduler(

@@ -20,6 +20,7 @@ type KeysView = { readonly size: number; readonly damaged: boolean };
 export type MetricSources = {
   readonly engine?: () => EngineView;
   readonly queue?: () => Promise<QueueView>;
+  readonly deliveryQueue?: () => Promise<QueueView>;
   readonly keys?: () => KeysView;
 };
 
@@ -81,7 +82,21 @@ export function createMetrics(sources: MetricSources = {}) {
     registers,
   });
 
-  const { engine, queue, keys } = sources;
+  const deliveries = new Counter({
+    name: 'loradrop_webhook_deliveries_total',
+    help: 'Attempts at webhook deliveries that were made here, by outcome; by tells whose webhook: of the request or the operator.',
+    labelNames: ['outcome', 'by'],
+    registers,
+  });
+  const deliverySeconds = new Histogram({
+    name: 'loradrop_webhook_attempt_seconds',
+    help: 'Time of an attempt at a webhook delivery, by what the receiver answered: 2xx, 4xx …, none.',
+    labelNames: ['answer'],
+    buckets: [0.005, 0.02, 0.1, 0.5, 1, 5, 15],
+    registers,
+  });
+
+  const { engine, queue, deliveryQueue, keys } = sources;
   if (engine) {
     new Gauge({
       name: 'loradrop_engine_state',
@@ -142,6 +157,19 @@ export function createMetrics(sources: MetricSources = {}) {
     });
   }
 
+  if (deliveryQueue) {
+    new Gauge({
+      name: 'loradrop_webhook_queue',
+      help: 'Webhook deliveries in the queue, by state; delayed ones wait for their next attempt.',
+      labelNames: ['state'],
+      registers,
+      async collect() {
+        const counts = await deliveryQueue().catch(() => undefined);
+        this.reset();
+        for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
+      },
+    });
+  }
   if (keys) {
     new Gauge({
       name: 'loradrop_api_keys',
@@ -173,6 +201,8 @@ export function createMetrics(sources: MetricSources = {}) {
     adapters,
     adapterBytes,
     prompts,
+    deliveries,
+    deliverySeconds,
     /** Content type of {@link render}. */
     contentType: registry.contentType,
     /** The exposition text. */

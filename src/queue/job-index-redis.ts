@@ -40,14 +40,16 @@ export function redisJobIndex(redis: Redis | Cluster, prefix: string): JobIndex 
   const byAge = (tenant: string) =>
     tenant === DEFAULT_TENANT ? `${prefix}:accepted` : `${prefix}:accepted:${tenant}`;
   const byExpiry = `${prefix}:expiry`;
+  const byNotice = `${prefix}:notices`;
   const lineOf = (tenant: string) => `${prefix}:line:${tenant}`;
   const tenantsKey = `${prefix}:tenants`;
   return {
-    async add(entry, { expiresAt, priority }) {
+    async add(entry, { expiresAt, priority, notifyAt }) {
       const member = toMember(entry);
       const line = lineOf(entry.tenant);
-      const results = await redis
-        .multi()
+      const transaction = redis.multi();
+      if (notifyAt !== undefined) transaction.zadd(byNotice, 'NX', notifyAt, member);
+      const results = await transaction
         .zadd(byAge(entry.tenant), 'NX', 0, member)
         .zadd(byExpiry, 'NX', expiresAt, member)
         .zadd(line, 'NX', scoreOf(entry, priority), member)
@@ -68,9 +70,22 @@ export function redisJobIndex(redis: Redis | Cluster, prefix: string): JobIndex 
     async postpone(entry, expiresAt) {
       await redis.zadd(byExpiry, 'XX', expiresAt, toMember(entry));
     },
+    async noticesDue(now, limit) {
+      return (await redis.zrange(byNotice, '-inf', String(now), 'BYSCORE', 'LIMIT', 0, limit)).map(toEntry);
+    },
+    async postponeNotice(entry, at) {
+      await redis.zadd(byNotice, 'XX', at, toMember(entry));
+    },
+    async dropNotice(entry) {
+      await redis.zrem(byNotice, toMember(entry));
+    },
+    async hasNotice(entry) {
+      return (await redis.zscore(byNotice, toMember(entry))) !== null;
+    },
     async remove(entry) {
       const member = toMember(entry);
       const transaction = redis.multi().zrem(byAge(entry.tenant), member).zrem(byExpiry, member);
+      transaction.zrem(byNotice, member);
       replies(await transaction.zrem(lineOf(entry.tenant), member).exec());
     },
     async enterLine(entry, priority) {

@@ -27,6 +27,11 @@ export async function createJobIndexTables(session: SqlQueries): Promise<void> {
       'CREATE INDEX IF NOT EXISTS job_index_expiry ON loradrop.job_index (queue, expires_at)',
     );
     await addTenants(session);
+    // Version 3: when somebody is to be told of the job; null where nobody is.
+    await session.query('ALTER TABLE loradrop.job_index ADD COLUMN IF NOT EXISTS notify_at bigint');
+    await session.query(
+      'CREATE INDEX IF NOT EXISTS job_index_notices ON loradrop.job_index (queue, notify_at) WHERE notify_at IS NOT NULL',
+    );
     // The form that rate-limiter-flexible expects.
     await session.query(
       'CREATE TABLE IF NOT EXISTS loradrop.request_rates (key varchar(255) PRIMARY KEY, points integer NOT NULL DEFAULT 0, expire bigint)',
@@ -68,11 +73,11 @@ const BEFORE = '(-line, accepted_at, id) < (-$5::smallint, $3::bigint, $4::text)
 export function sqlJobIndex(sql: SqlQueries, queue: string): JobIndex {
   const keyOf = ({ tenant, acceptedAt, id }: IndexEntry) => [queue, tenant, acceptedAt, id];
   return {
-    async add(entry, { expiresAt, priority }) {
+    async add(entry, { expiresAt, priority, notifyAt }) {
       await sql.query(
-        `INSERT INTO loradrop.job_index (queue, tenant, accepted_at, id, line, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-        [...keyOf(entry), priority, expiresAt],
+        `INSERT INTO loradrop.job_index (queue, tenant, accepted_at, id, line, expires_at, notify_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+        [...keyOf(entry), priority, expiresAt, notifyAt ?? null],
       );
       const { rows } = await sql.query(
         `SELECT count(*) AS waiting, count(*) FILTER (WHERE ${BEFORE}) AS ahead FROM loradrop.job_index
@@ -103,6 +108,30 @@ export function sqlJobIndex(sql: SqlQueries, queue: string): JobIndex {
         ...keyOf(entry),
         expiresAt,
       ]);
+    },
+    async noticesDue(now, limit) {
+      const { rows } = await sql.query(
+        `SELECT tenant, accepted_at, id FROM loradrop.job_index WHERE queue = $1 AND notify_at <= $2
+         ORDER BY notify_at LIMIT $3`,
+        [queue, now, limit],
+      );
+      return rows.map(toEntry);
+    },
+    async postponeNotice(entry, at) {
+      await sql.query(`UPDATE loradrop.job_index SET notify_at = $5 WHERE ${KEY} AND notify_at IS NOT NULL`, [
+        ...keyOf(entry),
+        at,
+      ]);
+    },
+    async dropNotice(entry) {
+      await sql.query(`UPDATE loradrop.job_index SET notify_at = NULL WHERE ${KEY}`, keyOf(entry));
+    },
+    async hasNotice(entry) {
+      const { rows } = await sql.query(
+        `SELECT 1 FROM loradrop.job_index WHERE ${KEY} AND notify_at IS NOT NULL`,
+        keyOf(entry),
+      );
+      return rows.length > 0;
     },
     async remove(entry) {
       await sql.query(`DELETE FROM loradrop.job_index WHERE ${KEY}`, keyOf(entry));

@@ -125,7 +125,7 @@ export async function createJobQueue<P extends JobEnvelope, R>(
   }
 
   async function submit(which: TenantId, payload: P, submitOptions: SubmitOptions) {
-    const { fresh = false, quota = {} } = submitOptions;
+    const { fresh = false, quota = {}, notify } = submitOptions;
     if (!fresh) {
       const known = await existing(which, payload);
       if (known) return known;
@@ -136,8 +136,9 @@ export async function createJobQueue<P extends JobEnvelope, R>(
     const place = await turns.accept(entry, {
       expiresAt: acceptedAt + payload.retentionSeconds * 1000,
       priority,
+      ...(notify && { notifyAt: notify.at }),
     });
-    const data = storeJob(payload, quota);
+    const data = storeJob(payload, { ...quota, ...(notify && { notify: notify.of }) });
     const job = await queue.add(name, data, {
       jobId: toQueueId(which),
       priority: place.number,
@@ -227,8 +228,14 @@ export async function createJobQueue<P extends JobEnvelope, R>(
       );
       return { waiting: prioritized ?? 0, active: active ?? 0, delayed: delayed ?? 0 };
     },
-    removeExpired: (time, limit) => removeExpiredRecords({ queue, index, read, time, limit }),
+    removeExpired: (time, limit, beforeRemoval) =>
+      removeExpiredRecords<P, R>({ queue, index, read, beforeRemoval, time, limit }),
     mendTurns: () => turns.mend(),
+    notices: {
+      due: (time, limit) => answer(index.noticesDue(time, limit)),
+      postpone: (entry, at) => answer(index.postponeNotice(entry, at)),
+      drop: (entry) => answer(index.dropNotice(entry)),
+    },
     ready: () => backend.ready(),
     close,
   };

@@ -1,6 +1,7 @@
 /** The queue as the HTTP edge and the workers see it, and the record of a job that clients read. */
 import type { FieldError } from '../base/errors.ts';
 import type { TenantId } from '../base/ids.ts';
+import type { IndexEntry } from './job-index.ts';
 
 /** Where a job stands. `canceled` holds from the moment of cancellation, even while a worker still lets go. */
 export const JOB_STATUSES = ['queued', 'processing', 'succeeded', 'failed', 'canceled'] as const;
@@ -83,11 +84,16 @@ export type JobQuota = {
   readonly maxRunning?: number;
 };
 
+/** Which changes of a job somebody is told of: its end, or its start and progress too. */
+export type Notify = 'ends' | 'progress';
+
 /** What the caller of submit knows of the id and of the tenant. */
 export type SubmitOptions = {
   /** The id is new for certain (the service has just drawn it), so nobody needs to look whether it exists. */
   readonly fresh?: boolean;
   readonly quota?: JobQuota;
+  /** Somebody is to be told of the job: this is kept with the acceptance, and found by `notices` from `at` on. */
+  readonly notify?: { readonly of: Notify; readonly at: number };
 };
 
 /** What a tenant has in the queue now. */
@@ -123,17 +129,32 @@ export type TenantQueue<P extends JobEnvelope = JobEnvelope, R = unknown> = {
   usage(): Promise<QueueUsage>;
 };
 
+/** Jobs of which somebody is to be told, kept with them from acceptance until all has been told. */
+export type JobNotices = {
+  /** Those whose time is at or before `now`, the earliest first. */
+  due(now: number, limit: number): Promise<readonly IndexEntry[]>;
+  /** Comes back to it at `at`. Does nothing once it was dropped. */
+  postpone(entry: IndexEntry, at: number): Promise<void>;
+  /** All has been told. Idempotent. */
+  drop(entry: IndexEntry): Promise<void>;
+};
+
 /** One catalogue job's queue, the same over every backend. */
 export type JobQueue<P extends JobEnvelope = JobEnvelope, R = unknown> = {
   of(tenant: string): TenantQueue<P, R>;
   counts(): Promise<QueueCounts>;
   /**
-   * Removes records whose time is over (`finishedAt` + `retentionSeconds`), looking at no more than `limit`. `more` tells
-   * that there may be others.
+   * Removes records whose time is over (`finishedAt` + `retentionSeconds`) and of which nobody is to be told any more,
+   * looking at no more than `limit`. `more` tells that there may be others. `beforeRemoval` takes away what belongs to one.
    */
-  removeExpired(now: number, limit: number): Promise<{ readonly removed: number; readonly more: boolean }>;
   /** Gives every tenant its turn where a crash has prevented that. */
   mendTurns(): Promise<void>;
+  removeExpired(
+    now: number,
+    limit: number,
+    beforeRemoval?: (record: JobRecord<P, R>) => Promise<void>,
+  ): Promise<{ readonly removed: number; readonly more: boolean }>;
+  readonly notices: JobNotices;
   /** Rejects with `queue-unavailable` when the backend does not answer. */
   ready(): Promise<void>;
   close(): Promise<void>;

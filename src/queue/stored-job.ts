@@ -1,7 +1,7 @@
 /** How a job of ours lies in a BullMQ record. */
 import { randomUUID } from 'node:crypto';
 import { DEFAULT_TENANT, type TenantId } from '../base/ids.ts';
-import type { JobEnvelope } from './queue.ts';
+import type { JobEnvelope, Notify } from './queue.ts';
 
 /** What cancellation notes: the job as it stood then, so that the record no longer moves. Times in milliseconds since the epoch. */
 export type Cancellation = {
@@ -10,7 +10,10 @@ export type Cancellation = {
   readonly startedAt?: number;
 };
 
-/** The `data` of a BullMQ job. It is written by acceptance and, once, by cancellation; workers only read it. */
+/**
+ * The `data` of a BullMQ job. It is written by acceptance and, once, by cancellation; the worker that holds a job which
+ * nobody cancels may leave a note in it.
+ */
 export type StoredJob = {
   /** Differs for every call of submit, which tells who created the record of an id. */
   readonly nonce: string;
@@ -21,6 +24,10 @@ export type StoredJob = {
   readonly payload: string;
   /** Jobs of its tenant that may run at once, as it was when the job was accepted; absent: any number. */
   readonly maxRunning?: number;
+  /** Somebody is to be told of the job. */
+  readonly notify?: Notify;
+  /** JSON text that a run left for the next one (see `PutOff`). */
+  readonly note?: string;
   readonly canceled?: Cancellation;
 };
 
@@ -43,11 +50,15 @@ export function fromQueueId(queueId: string): TenantId {
 }
 
 /** The stored form of a payload. */
-export function storeJob(payload: unknown, { maxRunning }: { maxRunning?: number } = {}): StoredJob {
+export function storeJob(
+  payload: unknown,
+  { maxRunning, notify }: { maxRunning?: number; notify?: Notify } = {},
+): StoredJob {
   return {
     nonce: randomUUID(),
     payload: JSON.stringify(payload),
     ...(maxRunning !== undefined && { maxRunning }),
+    ...(notify && { notify }),
   };
 }
 

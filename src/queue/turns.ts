@@ -29,7 +29,7 @@ export type Turns = {
   /** Notes a new job, before it is added. `number` is the priority it is to have in BullMQ. */
   accept(
     entry: IndexEntry,
-    options: { expiresAt: number; priority: number },
+    options: { expiresAt: number; priority: number; notifyAt?: number },
   ): Promise<{ readonly number: number; readonly ahead: number; readonly waiting: number }>;
   /** To be called once the job has been added: the one that was first till then waits behind it. */
   added(entry: IndexEntry, place: { readonly ahead: number; readonly waiting: number }): Promise<void>;

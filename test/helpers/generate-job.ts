@@ -9,6 +9,7 @@ import {
   openGenerateQueue,
   type TenantGenerateQueue,
 } from '../../src/jobs/generate-queue.ts';
+import type { JobHandlers } from '../../src/jobs/workers.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 
 /** Says nothing. */
@@ -16,6 +17,15 @@ export const logger = createLogger({ level: 'silent' });
 
 /** Short times, so that a test sees in moments what a fleet sees in seconds. */
 export const QUICK = { lockMs: 1500, stalledMs: 300, pollCancelMs: 50, letGoMs: 2000 };
+
+/** Handlers of the jobs that a test is not about. */
+export const idleHandlers: Omit<JobHandlers, 'generate'> = {
+  webhook: async () => ({ outcome: 'delivered', attempts: 1, giveUpAt: 0 }),
+  notify: async () => ({ looked: 0 }),
+  expire: async () => ({ adapters: 0, records: 0 }),
+};
+/** Nothing that a job's webhooks could have left. */
+export const noDeliveries = { removeAll: async () => {} };
 
 /** A payload that the catalogue accepts. */
 export function somePayload(changes: Partial<GeneratePayload> = {}): GeneratePayload {

@@ -14,6 +14,7 @@ import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../../src/adapter/ver
 import { sha256, sha256Json } from '../../src/base/digest.ts';
 import { buildApp } from '../../src/http/app.ts';
 import { DOCUMENTED_LIMITS } from '../../src/http/openapi.ts';
+import { presentJob } from '../../src/http/present-job.ts';
 import type { HttpLimits, HttpServices, Readiness } from '../../src/http/services.ts';
 import { createExpireHandler } from '../../src/jobs/expire.ts';
 import type { GenerateResult } from '../../src/jobs/generate-queue.ts';
@@ -25,6 +26,7 @@ import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import type { AdapterStore } from '../../src/store/store.ts';
 import { type DefaultQueue, openDefaultQueue } from '../helpers/generate-job.ts';
+import { openTestWebhooks } from '../helpers/open-test-webhooks.ts';
 import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
 import { type DefaultStore, defaultStore } from '../suites/store-samples.ts';
 
@@ -79,6 +81,13 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
   const backend = await openQueueBackend({ dataDirectory: join(directory, 'data'), logger });
   const queue = await openDefaultQueue({ backend, maxWaiting, logger });
   const metrics = createMetrics({ queue: () => queue.counts() });
+  const webhooks = await openTestWebhooks({
+    backend,
+    queue,
+    logger,
+    metrics,
+    present: (record) => presentJob(record, { models }),
+  });
   const draining = new AbortController();
   const gate = Promise.withResolvers<void>();
   const api = { readiness: { ready: true, parts: { queue: { ready: true } } } as Readiness };
@@ -87,6 +96,7 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     rates: backend.rates,
     queue,
     models,
+    webhooks,
     store: store.all,
     metrics,
     logger,
@@ -101,14 +111,17 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
         backend,
         handlers: {
           generate: (context) => makeSmallAdapters(context, { store: store.all, gate: gate.promise }),
-          expire: createExpireHandler({ queue, store: store.all, logger }),
+          expire: createExpireHandler({ queue, deliveries: webhooks.deliveries, store: store.all, logger }),
+          ...webhooks.handlers,
         },
+        onChange: webhooks.notifier.onChange,
         concurrency: 4,
         logger,
         metrics,
       })
     : undefined;
   const closeQueue = async () => {
+    await webhooks.close();
     await queue.close();
     await backend.close();
   };

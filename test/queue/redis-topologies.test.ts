@@ -6,6 +6,7 @@ import { type Test, test } from 'tap';
 import { createWorkers } from '../../src/jobs/workers.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
 import {
+  idleHandlers,
   logger,
   openDefaultQueue,
   QUICK,
@@ -25,7 +26,7 @@ async function runOneJob(t: Test, url: string) {
     backend,
     handlers: {
       generate: async ({ id }) => someResult(id),
-      expire: async () => ({ adapters: 0, records: 0 }),
+      ...idleHandlers,
     },
     concurrency: 1,
     logger,

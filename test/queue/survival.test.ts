@@ -2,6 +2,7 @@ import { type Test, test } from 'tap';
 import { createWorkers } from '../../src/jobs/workers.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
 import {
+  idleHandlers,
   logger,
   openDefaultQueue,
   QUICK,
@@ -63,7 +64,7 @@ for (const [name, start] of [
           signal.throwIfAborted();
           return someResult(id);
         },
-        expire: async () => ({ adapters: 0, records: 0 }),
+        ...idleHandlers,
       },
       concurrency: 2,
       logger,

@@ -12,7 +12,9 @@ import { toQueueId } from '../../src/queue/stored-job.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import {
   type DefaultQueue,
+  idleHandlers,
   logger,
+  noDeliveries,
   openDefaultQueue,
   QUICK,
   somePayload,
@@ -79,7 +81,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
     async function work(t: Test, handler: JobHandler<'generate'>, options: Partial<WorkersOptions> = {}) {
       const workers = await createWorkers({
         backend: main,
-        handlers: { generate: handler, expire: async () => ({ adapters: 0, records: 0 }) },
+        handlers: { generate: handler, ...idleHandlers },
         concurrency: 1,
         logger,
         ...QUICK,
@@ -452,6 +454,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
       const expire = (now: number) =>
         createExpireHandler({
           queue,
+          deliveries: noDeliveries,
           store: all,
           logger,
           now: () => now,
@@ -629,7 +632,11 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
         runs.push(id);
         return { adapters: 0, records: 0 };
       };
-      const handlers = { generate: async ({ id }: { id: string }) => someResult(id), expire };
+      const handlers = {
+        generate: async ({ id }: { id: string }) => someResult(id),
+        ...idleHandlers,
+        expire,
+      };
       await work(t, handlers.generate, { handlers });
       await work(t, handlers.generate, { handlers, backend: await suite.connect() });
       const bull = main.queue('expire');

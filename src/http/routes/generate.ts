@@ -5,11 +5,13 @@ import type { Caller } from '../../access/caller.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../../adapter/verify.ts';
 import { baseErrors, LoradropError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
+import type { GeneratePayload } from '../../jobs/catalog.ts';
 import type { GenerateRecord } from '../../jobs/generate-queue.ts';
+import { firstLook } from '../../jobs/notify.ts';
 import { choosePrompts, type PromptChoice } from '../../prompts/choose-column.ts';
 import type { PromptFormat } from '../../prompts/prompt-format.ts';
 import { type PromptReading, sourceOf } from '../../prompts/read-unpacked.ts';
-import { isFinal, type JobQuota } from '../../queue/queue.ts';
+import { isFinal, type JobQuota, type SubmitOptions } from '../../queue/queue.ts';
 import { storeErrors } from '../../store/errors.ts';
 import { awaitJob, connectionSignal } from '../await-job.ts';
 import { httpErrors } from '../errors.ts';
@@ -43,6 +45,7 @@ import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapt
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
 import type { App, HttpLimits, HttpServices } from '../services.ts';
 import type { StoredUsage } from '../stored-usage.ts';
+import { wants, webhooksOf } from '../webhook-request.ts';
 
 const JSON_TYPE = 'application/json';
 const WEIGHTS_TYPE = SERVED_FILES[ADAPTER_WEIGHTS_FILE];
@@ -70,6 +73,11 @@ const FAILURES: readonly ProblemCode[] = [
   'metadata-too-large',
   'model-not-chosen',
   'model-not-found',
+  'webhook-url-invalid',
+  'webhook-address-refused',
+  'webhook-unresolvable',
+  'webhook-events-invalid',
+  'webhook-secret-missing',
   'job-conflict',
   'queue-full',
   'quota-waiting-exceeded',
@@ -215,6 +223,7 @@ export function registerGenerate(
       models,
       limits,
       requestId: request.id,
+      webhooks: await webhooksOf(wanted, services.webhooks, request.caller.tenant),
       ...(now && { now }),
       ...(random && { random }),
     };
@@ -222,8 +231,13 @@ export function registerGenerate(
     const queue = services.queue.of(caller.tenant);
     const payload = makeGeneratePayload(wanted, context);
     await stored.refuseWhenFull(caller);
-    const { record, created } = await queue.submit(id, payload, { fresh, quota: jobQuotaOf(caller) });
+    const { record, created } = await queue.submit(id, payload, {
+      fresh,
+      quota: jobQuotaOf(caller),
+      ...notifyOf(payload),
+    });
     if (created) {
+      if (wants('job.queued', payload.webhooks)) services.webhooks.notifier.hint(record);
       metrics.accepted.inc({ model: record.payload.model });
       request.log.info(
         {
@@ -357,6 +371,13 @@ export function registerGenerate(
     const file = { bytes: request.body as Uint8Array, format: PROMPT_TYPES[type!]! };
     return { options: query, reading: await readFiles([file], choiceOf(query), limits) };
   }
+}
+
+/** What is kept with the acceptance of a job that somebody is to be told of. */
+function notifyOf({ webhooks, acceptedAt }: GeneratePayload): Pick<SubmitOptions, 'notify'> {
+  if (!webhooks) return {};
+  const early = wants('job.started', webhooks) || wants('job.progress', webhooks);
+  return { notify: { of: early ? 'progress' : 'ends', at: firstLook(acceptedAt) } };
 }
 
 /** What the caller's limits are to the queue. */

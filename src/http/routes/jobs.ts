@@ -16,7 +16,7 @@ const JSON_ONLY = ['application/json'] as const;
 
 /** Registers the routes. `closing` ends streams when the application closes. */
 export function registerJobs(app: App, services: HttpServices, closing: AbortSignal): void {
-  const { models } = services;
+  const { models, webhooks } = services;
   const queueOf = ({ tenant }: Caller) => services.queue.of(tenant);
   const find = async (id: string, caller: Caller) => {
     const record = await queueOf(caller).find(id);
@@ -128,6 +128,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
     async ({ params, log, caller }) => {
       const record = await queueOf(caller).cancel(params.id);
       log.info({ job: params.id }, 'job canceled');
+      if (record.payload.webhooks) webhooks.notifier.hint(record);
       return presentJob(record, { models });
     },
   );

@@ -1,0 +1,64 @@
+/** Webhooks that may go to loopback, with a secret for everybody. Imports no test runner. */
+import { createDeliverHandler } from '../../src/jobs/deliver.ts';
+import { openDeliveries } from '../../src/jobs/deliveries.ts';
+import type { GenerateQueue, GenerateRecord } from '../../src/jobs/generate-queue.ts';
+import { createNotifier } from '../../src/jobs/notify.ts';
+import type { Logger } from '../../src/observability/logger.ts';
+import { createMetrics, type Metrics } from '../../src/observability/metrics.ts';
+import type { QueueBackend } from '../../src/queue/backend.ts';
+import { createReceiverGate } from '../../src/webhooks/receiver-gate.ts';
+import { GIVE_UP_MS } from '../../src/webhooks/retry.ts';
+import { createWebhookClient } from '../../src/webhooks/send.ts';
+import { loopbackGuard, SECRET } from './webhook-receiver.ts';
+
+/** What a test may set. */
+export type TestWebhooksOptions = {
+  readonly backend: QueueBackend;
+  readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
+  readonly logger: Logger;
+  readonly metrics?: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
+  readonly present?: (record: GenerateRecord) => object;
+  readonly giveUpMs?: number;
+  readonly timeoutMs?: number;
+  readonly concurrency?: number;
+  readonly secrets?: { of(owner: string): readonly string[] };
+  readonly now?: () => number;
+};
+
+/** Opens webhooks over a queue; close them before it. */
+export async function openTestWebhooks(options: TestWebhooksOptions) {
+  const { backend, queue, logger, metrics = createMetrics(), giveUpMs = GIVE_UP_MS } = options;
+  const { present = ({ id, status }) => ({ id, status }), timeoutMs, concurrency = 32, now } = options;
+  const { secrets = { of: () => [SECRET] } } = options;
+  const clock = now && { now };
+  const guard = loopbackGuard();
+  const client = createWebhookClient({ guard, ...(timeoutMs !== undefined && { timeoutMs }) });
+  const deliveries = await openDeliveries({ backend, giveUpMs, ...clock });
+  const notifier = createNotifier({ queue, deliveries, present, logger, ...clock });
+  return {
+    guard,
+    secrets,
+    operator: [],
+    deliveries,
+    notifier,
+    handlers: {
+      notify: notifier.sweep,
+      webhook: createDeliverHandler({
+        client,
+        secrets,
+        gate: createReceiverGate({ concurrency }),
+        deliveries,
+        metrics,
+        logger,
+        giveUpMs,
+        userAgent: 'Loradrop/test',
+        ...clock,
+      }),
+    },
+    async close() {
+      await notifier.close();
+      client.close();
+      await deliveries.close();
+    },
+  };
+}
