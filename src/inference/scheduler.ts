@@ -167,7 +167,8 @@ function endWastedWork(state: SchedulerState): Step {
   if (doing.kind !== 'batch' || reading.size > 0) return only(state);
   const { requests, on } = doing;
   const concerned = on === 'batch' ? requests : [requests.find(({ id }) => id === on)];
-  const wasted = concerned.every((request) => request?.cancel?.overdue);
+  // A batch whose requests have all ended is about to leave the child free.
+  const wasted = concerned.length > 0 && concerned.every((request) => request?.cancel?.overdue);
   return { state, actions: wasted ? [{ type: 'endProcess' }] : [] };
 }
 

@@ -120,6 +120,14 @@ test('a process is not ended while tokens of finished requests are being read', 
   scheduler.tell({ type: 'cancel', id: 2 });
   t.strictSame(scheduler.tickAt(1100), []);
   t.strictSame(scheduler.tell({ type: 'read', id: 1 }), [{ type: 'endProcess' }]);
+
+  const ended = startWith([a]);
+  ended.infer(1, a);
+  ended.decoded(1);
+  ended.idle();
+  ended.infer(2, a);
+  ended.tell({ type: 'failed', id: 2, failure: killed });
+  t.strictSame(ended.tell({ type: 'read', id: 1 }), [], 'nor when no request is left in the batch');
 });
 
 test('a lost batch goes back in front of the queue; the second loss rejects what was worked on', async (t) => {
