@@ -12,9 +12,6 @@ const MAX_RESTARTS = 6;
 const RESTART_DELAY_MS = 250;
 const MAX_RESTART_DELAY_MS = 30_000;
 
-/** What the supervisor asks of a process: {@link InferenceProcess}. */
-export type SupervisedProcess = Pick<InferenceProcess, 'pid' | 'send' | 'kill' | 'exited'>;
-
 /** Options of a {@link Supervisor}. */
 export type SupervisorOptions = {
   readonly device: WantedDevice;
@@ -33,18 +30,16 @@ export type SupervisorOptions = {
   readonly onLost: (loss: { readonly failure: Failure; readonly onPurpose: boolean }) => void;
   /** The process has been given up. Called after `onLost`. */
   readonly onFailed: (failure: Failure) => void;
-  /** Starts a process; by default a real {@link InferenceProcess}. */
-  readonly startProcess?: (options: ConstructorParameters<typeof InferenceProcess>[0]) => SupervisedProcess;
 };
 
 /** Where the process is in its life. */
 export type ProcessLife =
   /** The process has been started and has not said that it can take work. */
-  | { readonly kind: 'opening'; readonly process: SupervisedProcess }
+  | { readonly kind: 'opening'; readonly process: InferenceProcess }
   /** The process takes work. */
-  | { readonly kind: 'open'; readonly process: SupervisedProcess }
+  | { readonly kind: 'open'; readonly process: InferenceProcess }
   /** The process took work and has been killed; another one takes its place when it is gone. */
-  | { readonly kind: 'ending'; readonly process: SupervisedProcess }
+  | { readonly kind: 'ending'; readonly process: InferenceProcess }
   /** The process is gone; the next one starts when the timer ends. */
   | { readonly kind: 'restarting'; readonly timer: NodeJS.Timeout }
   | { readonly kind: 'failed'; readonly reason: string }
@@ -156,8 +151,7 @@ export class Supervisor {
 
   #launch(device: WantedDevice): ProcessLife {
     const { logger, environment, opening, onMessage } = this.#options;
-    const { startProcess = (options) => new InferenceProcess(options) } = this.#options;
-    const process = startProcess({
+    const process = new InferenceProcess({
       logger,
       environment,
       onMessage: (message) => {
