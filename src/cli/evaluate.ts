@@ -52,10 +52,8 @@ harms   it lies above 0
 neither no difference was seen with so many rows; more rows may show one
 The intervals are over rows (bootstrap), not over other tasks: --control shows what adapters from other prompts do.`;
 
-export const registerEvaluate: Registration = (program, output) => {
-  const command = program
-    .command('evaluate')
-    .description("Compare a base model with and without a bundle's adapters on labelled rows.")
+export const registerEvaluate: Registration = (command, output) => {
+  command
     .addOption(
       new Option('--bundle <dir>', 'bundle directory').default(
         SHIPPED_BUNDLE,
