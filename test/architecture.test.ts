@@ -101,7 +101,12 @@ const OWNERS: Record<string, readonly string[]> = {
   'cli-progress': ['cli'],
 };
 
-type Import = { readonly file: string; readonly specifier: string };
+type Import = {
+  readonly file: string;
+  readonly specifier: string;
+  /** Loaded with the file that names it: neither a type alone nor later, by `import()`. */
+  readonly isLoadedAtOnce: boolean;
+};
 
 async function readImports(): Promise<Import[]> {
   const found: Import[] = [];
@@ -110,7 +115,8 @@ async function readImports(): Promise<Import[]> {
     for (const match of text.matchAll(
       /(?:^|\n)\s*(?:import|export)\s[^'";]*?from\s+'([^']+)'|\bimport\(\s*'([^']+)'\s*\)|new URL\(\s*'(\.[^']+\.ts)'/g,
     )) {
-      found.push({ file, specifier: (match[1] ?? match[2] ?? match[3])! });
+      const isLoadedAtOnce = match[1] !== undefined && !/^\s*(import|export)\s+type\b/.test(match[0]);
+      found.push({ file, specifier: (match[1] ?? match[2] ?? match[3])!, isLoadedAtOnce });
     }
   }
   return found;
@@ -184,6 +190,25 @@ test('the process ends, and reads its environment, in one place each', async (t)
   );
   // The other one does not read a setting: it sets what a library reads when it is loaded.
   t.strictSame(environment.sort(), ['config/load.ts', 'inference/no-telemetry.ts']);
+});
+
+test('the list of commands loads none of them, so that help and wrong usage are quick', async (t) => {
+  const imports = (await readImports()).filter(({ isLoadedAtOnce }) => isLoadedAtOnce);
+  const files = new Set<string>();
+  const packages = new Set<string>();
+  const visit = (file: string): void => {
+    if (files.has(file)) return;
+    files.add(file);
+    for (const { specifier } of imports.filter((each) => each.file === file)) {
+      if (specifier.endsWith('.json') || specifier.startsWith('node:')) continue;
+      if (specifier.startsWith('.')) visit(normalize(join(dirname(file), specifier)));
+      else packages.add(specifier);
+    }
+  };
+  visit('main.ts');
+  t.ok(files.has('cli/program.ts'));
+  t.strictSame([...packages].sort(), ['cli-progress', 'commander']);
+  t.notOk(files.has('compose.ts'));
 });
 
 test('no import goes round in a circle', async (t) => {

@@ -5,10 +5,8 @@ import { formatTable } from './output.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
-export const registerConfig: Registration = (program, output) => {
-  addSettingOptions(
-    program.command('config').description('Show the settings as they hold, secrets hidden.'),
-  ).action((options) => {
+export const registerConfig: Registration = (command, output) => {
+  addSettingOptions(command).action((options) => {
     const shown = Object.entries(redactConfig(configFromOptions(options)));
     output.line(formatTable(shown.map(([name, value]) => [environmentName(name), String(value)])));
   });

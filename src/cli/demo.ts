@@ -29,11 +29,10 @@ const EXAMPLES = join(import.meta.dirname, '..', '..', 'examples');
 const SEED = 42;
 const POLL_MS = 100;
 
-export const registerDemo: Registration = (program, output) => {
-  addSettingOptions(
-    program.command('demo').description('Show the main job on real prompts: start, generate, verify, stop.'),
-    ['dataDir', 'device', 'threads'],
-  ).action((options) => demo(configFromOptions(options), output));
+export const registerDemo: Registration = (command, output) => {
+  addSettingOptions(command, ['dataDir', 'device', 'threads']).action((options) =>
+    demo(configFromOptions(options), output),
+  );
 };
 
 async function demo({ dataDir: parent, device, threads }: Config, output: Output): Promise<void> {

@@ -22,17 +22,12 @@ export async function renderDocs(root: string): Promise<ReadonlyMap<string, stri
   ]);
 }
 
-export const registerDocs: Registration = (program, output) => {
-  program
-    .command('docs')
-    .description(
-      'Write openapi/openapi.json, .env.example, THIRD_PARTY_NOTICES.md and the README’s settings table (for contributors).',
-    )
-    .action(async () => {
-      const root = join(import.meta.dirname, '..', '..');
-      for (const [path, text] of await renderDocs(root)) {
-        await writeFile(join(root, path), text);
-        output.line(path);
-      }
-    });
+export const registerDocs: Registration = (command, output) => {
+  command.action(async () => {
+    const root = join(import.meta.dirname, '..', '..');
+    for (const [path, text] of await renderDocs(root)) {
+      await writeFile(join(root, path), text);
+      output.line(path);
+    }
+  });
 };

@@ -63,10 +63,8 @@ uniform guess in the right form   every listed choice equally likely, no other a
 An adapter that is not better than both has brought the form of the answers and nothing else; the verdict then says so.
 The intervals are over rows (bootstrap), not over other tasks: --control shows what adapters from other prompts do.`;
 
-export const registerEvaluate: Registration = (program, output) => {
-  const command = program
-    .command('evaluate')
-    .description("Compare a base model with and without a bundle's adapters on labelled rows.")
+export const registerEvaluate: Registration = (command, output) => {
+  command
     .addOption(
       new Option('--bundle <dir>', 'bundle directory').default(
         SHIPPED_BUNDLE,

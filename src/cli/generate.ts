@@ -33,10 +33,8 @@ type Options = PromptChoiceOptions & {
   readonly strictPrompts?: true;
 };
 
-export const registerGenerate: Registration = (program, output) => {
-  const command = program
-    .command('generate')
-    .description('Make adapters from a bundle and a file of prompts, without a server.')
+export const registerGenerate: Registration = (command, output) => {
+  command
     .addOption(
       new Option('--bundle <dir>', 'bundle directory').default(
         SHIPPED_BUNDLE,

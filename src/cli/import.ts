@@ -59,10 +59,8 @@ const COMMERCIAL_USE = { yes: true, no: false, unclear: 'unclear' } as const;
 /** Largest model card: a long one has 50 kB. */
 const MAX_CARD_BYTES = 1 << 18;
 
-export const registerImport: Registration = (program, output) => {
-  program
-    .command('import')
-    .description('Make a bundle from a DnD decoder checkpoint (PyTorch or safetensors) and an ONNX encoder.')
+export const registerImport: Registration = (command, output) => {
+  command
     .option(
       '--checkpoint <file>',
       'state dict in a PyTorch .pth or in safetensors, or the .index.json of a sharded one',

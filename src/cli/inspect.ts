@@ -4,10 +4,8 @@ import { openSafetensors } from '../adapter/safetensors.ts';
 import { formatBytes, formatCount, formatTable } from './output.ts';
 import type { Registration } from './registration.ts';
 
-export const registerInspect: Registration = (program, output) => {
-  program
-    .command('inspect')
-    .description('Show the tensors of a safetensors file.')
+export const registerInspect: Registration = (command, output) => {
+  command
     .argument('<file>')
     .option('--json', 'as JSON')
     .action(async (file: string, options: { json?: boolean }) => {

@@ -101,9 +101,7 @@ async function createKey(file: string, options: CreateOptions, now: number): Pro
   return key;
 }
 
-export const registerKeys: Registration = (program, output) => {
-  const keys = program.command('keys').description('Make, list and revoke API keys.');
-
+export const registerKeys: Registration = (keys, output) => {
   addSettingOptions(
     keys
       .command('create')

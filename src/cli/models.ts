@@ -32,9 +32,7 @@ function bundleArgument(): Argument {
   );
 }
 
-export const registerModels: Registration = (program, output) => {
-  const models = program.command('models').description('Work with the bundles on this machine.');
-
+export const registerModels: Registration = (models, output) => {
   addSettingOptions(models.command('list').description('List the bundles of the bundles directory.'), [
     'dataDir',
     'bundlesDir',

@@ -3,33 +3,67 @@ import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import { crashText } from '../base/crash-text.ts';
 import { LoradropError } from '../base/errors.ts';
-import { registerConfig } from './config.ts';
-import { registerDemo } from './demo.ts';
-import { registerDocs } from './docs.ts';
-import { registerEvaluate } from './evaluate.ts';
-import { registerGenerate } from './generate.ts';
-import { registerImport } from './import.ts';
-import { registerInspect } from './inspect.ts';
-import { registerKeys } from './keys.ts';
-import { registerModels } from './models.ts';
 import { createOutput, type Output } from './output.ts';
 import type { Registration } from './registration.ts';
-import { registerService } from './service.ts';
-import { registerWebhooks } from './webhooks.ts';
 
-const REGISTRATIONS: readonly Registration[] = [
-  registerService,
-  registerDemo,
-  registerGenerate,
-  registerEvaluate,
-  registerImport,
-  registerModels,
-  registerKeys,
-  registerWebhooks,
-  registerInspect,
-  registerConfig,
-  registerDocs,
-];
+/** A command in the list of all; what it needs is loaded when it is run, since most of it is heavy. */
+type Entry = { readonly description: string; readonly load: () => Promise<Registration> };
+
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  start: {
+    description: 'Run the API and a worker in one process.',
+    load: async () => (await import('./service.ts')).registerStart,
+  },
+  serve: {
+    description: 'Run the API alone; needs QUEUE_URL and a worker elsewhere.',
+    load: async () => (await import('./service.ts')).registerServe,
+  },
+  worker: {
+    description: 'Run a worker alone (with probes and metrics on PORT); needs QUEUE_URL.',
+    load: async () => (await import('./service.ts')).registerWorker,
+  },
+  demo: {
+    description: 'Show the main job on real prompts: start, generate, verify, stop.',
+    load: async () => (await import('./demo.ts')).registerDemo,
+  },
+  generate: {
+    description: 'Make adapters from a bundle and a file of prompts, without a server.',
+    load: async () => (await import('./generate.ts')).registerGenerate,
+  },
+  evaluate: {
+    description: "Compare a base model with and without a bundle's adapters on labelled rows.",
+    load: async () => (await import('./evaluate.ts')).registerEvaluate,
+  },
+  import: {
+    description: 'Make a bundle from a DnD decoder checkpoint (PyTorch or safetensors) and an ONNX encoder.',
+    load: async () => (await import('./import.ts')).registerImport,
+  },
+  models: {
+    description: 'Work with the bundles on this machine.',
+    load: async () => (await import('./models.ts')).registerModels,
+  },
+  keys: {
+    description: 'Make, list and revoke API keys.',
+    load: async () => (await import('./keys.ts')).registerKeys,
+  },
+  webhooks: {
+    description: 'Make and rotate the secrets that webhooks are signed with.',
+    load: async () => (await import('./webhooks.ts')).registerWebhooks,
+  },
+  inspect: {
+    description: 'Show the tensors of a safetensors file.',
+    load: async () => (await import('./inspect.ts')).registerInspect,
+  },
+  config: {
+    description: 'Show the settings as they hold, secrets hidden.',
+    load: async () => (await import('./config.ts')).registerConfig,
+  },
+  docs: {
+    description:
+      'Write openapi/openapi.json, .env.example, THIRD_PARTY_NOTICES.md and the README’s settings table (for contributors).',
+    load: async () => (await import('./docs.ts')).registerDocs,
+  },
+};
 
 /**
  * Runs one command line (`argv` as in `process.argv`) and answers the exit status: 0 done, 1 failed, 2 wrong usage.
@@ -42,9 +76,17 @@ export async function runCli(argv: readonly string[], output: Output = createOut
     .exitOverride()
     .showHelpAfterError('(add --help for the options)')
     .configureHelp({ showGlobalOptions: true });
-  for (const register of REGISTRATIONS) register(program, output);
   // Commander copies exitOverride only into commands made after it was set, which holds here.
+  for (const [name, { description }] of Object.entries(COMMANDS)) {
+    program.command(name).description(description);
+  }
+  const register = async (command: Command) => (await COMMANDS[command.name()]?.load())?.(command, output);
+  program.hook('preSubcommand', (_program, command) => register(command));
   try {
+    // `help NAME` shows the command's help without going to it, so without the hook.
+    const [, , verb, name] = argv;
+    const asked = program.commands.find((command) => verb === 'help' && command.name() === name);
+    if (asked) await register(asked);
     await program.parseAsync([...argv]);
     return 0;
   } catch (error) {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
 import type { Output } from './output.ts';
 
-/** Adds a command to the program. */
-export type Registration = (program: Command, output: Output) => void;
+/** Gives a command, which has its name and description already, its options and what it does. */
+export type Registration = (command: Command, output: Output) => void;

@@ -1,31 +1,20 @@
 /** `loradrop start | serve | worker`: the long-running roles. */
 import { once } from 'node:events';
-import { type Role, startService } from '../compose.ts';
+import type { Role } from '../compose.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 
-const ROLES: readonly { command: string; role: Role; description: string }[] = [
-  { command: 'start', role: 'all', description: 'Run the API and a worker in one process.' },
-  {
-    command: 'serve',
-    role: 'api',
-    description: 'Run the API alone; needs QUEUE_URL and a worker elsewhere.',
-  },
-  {
-    command: 'worker',
-    role: 'worker',
-    description: 'Run a worker alone (with probes and metrics on PORT); needs QUEUE_URL.',
-  },
-];
-
-export const registerService: Registration = (program) => {
-  for (const { command, role, description } of ROLES) {
-    addSettingOptions(program.command(command).description(description)).action(async (options) => {
+const registerRole =
+  (role: Role): Registration =>
+  (command) => {
+    addSettingOptions(command).action(async (options) => {
       const config = configFromOptions(options);
       const stop = new AbortController();
       // Once each: a second signal while draining ends the process the default way.
       for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
       const { signal } = stop;
+      // Not before it is sure that a service is wanted: everything that one is made of takes most of a second to load.
+      const { startService } = await import('../compose.ts');
       const service = await startService(config, role, { pretty: process.stdout.isTTY, signal }).catch(
         (error) => {
           if (signal.aborted) return undefined;
@@ -35,5 +24,8 @@ export const registerService: Registration = (program) => {
       if (!signal.aborted) await once(signal, 'abort');
       await service?.close();
     });
-  }
-};
+  };
+
+export const registerStart = registerRole('all');
+export const registerServe = registerRole('api');
+export const registerWorker = registerRole('worker');

@@ -39,12 +39,8 @@ function ownerOf({ tenant, operator }: OwnerOptions): string {
 
 const nameOf = (owner: string) => (owner === OPERATOR ? 'the operator' : `tenant ${owner}`);
 
-export const registerWebhooks: Registration = (program, output) => {
-  const secret = program
-    .command('webhooks')
-    .description('Keep the secrets that webhooks are signed with.')
-    .command('secret')
-    .description('Make, rotate and list secrets.');
+export const registerWebhooks: Registration = (command, output) => {
+  const secret = command.command('secret').description('Make, rotate and list secrets.');
   const withOwner = (command: ReturnType<typeof secret.command>) =>
     addSettingOptions(
       command

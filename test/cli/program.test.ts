@@ -47,6 +47,9 @@ test('help lists the commands, and each command its options', async (t) => {
   const start = await loradrop(['start', '--help']);
   t.equal(start.code, 0);
   t.match(start.out, /--queue-url <value>[\s\S]*QUEUE_URL/);
+  t.equal((await loradrop(['help', 'start'])).out, start.out, 'asked for in the other way');
+  t.match((await loradrop(['help', 'models'])).out, /pull \[options\] <address>/);
+  t.match((await loradrop(['models', 'help', 'pull'])).out, /--include <pattern>/);
 });
 
 test('wrong usage ends with 2 and a hint, a failure with 1 and a sentence', async (t) => {
