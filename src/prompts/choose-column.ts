@@ -1,5 +1,5 @@
 /** Which column of a data set's rows is the prompt: as the client says, or as the names of public data sets tell. */
-import { dialogueText, type Reading, userText } from './dialogue.ts';
+import { dialogueText, isDialogue, type Reading, userText } from './dialogue.ts';
 import { promptErrors } from './errors.ts';
 import {
   columnsOf,
@@ -99,7 +99,7 @@ function readInstruction({ instruction, input, context }: Fields): Reading | und
 }
 
 /**
- * The prompts of rows. Rows that are strings are prompts. Objects are rows of a data set, and where the prompt is, is
+ * The prompts of rows. Rows that are strings are prompts, lists of turns are dialogues. Objects are rows of a data set, and where the prompt is, is
  * decided once for all of them: by `choice`, else by the first of `prompt`, `conversations`, `messages` and `instruction`
  * (with `input` or `context`) that every row has, else by the only one of `/body/messages`, `question`, `query`, `text`,
  * `input`, `inputs` and `problem` that every row has. Errors: `prompts-invalid` with the row, `prompt-field-ambiguous`
@@ -119,6 +119,7 @@ export function choosePrompts(rows: Rows, choice: PromptChoice, maxChars: number
   const fields = rows.rows.map((row): Fields => {
     if (typeof row.value === 'string') return { prompt: row.value };
     if (isFields(row.value)) return row.value;
+    if (isDialogue(row.value)) return { messages: row.value };
     throw invalidRow(rows, row, 'is neither a string nor an object');
   });
   if (field !== undefined) return byField(rows, fields, field);
@@ -133,7 +134,8 @@ function byField(rows: Rows, fields: readonly Fields[], name: string): Chosen {
     const reading = userText(value);
     if (reading && 'text' in reading) return reading;
     const row_ = rows.rows[index]!;
-    throw invalidRow(rows, row_, `${missingField(path, value)}; its columns: ${shown(rows, row_)}`);
+    const fault = reading ? `cannot be used: \`${name}\` is ${reading.fault}` : missingField(path, value);
+    throw invalidRow(rows, row_, `${fault}. Its columns: ${shown(rows, row_)}`);
   });
   refuseAnswers(readings, name);
   return { prompts: readings.map(({ text }) => text), field: name, warnings: mediaWarnings(readings) };

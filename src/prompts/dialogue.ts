@@ -22,7 +22,7 @@ export function userText(value: unknown): Reading | undefined {
   }
   if (!Array.isArray(value)) return { fault: `${kindOf(value)}, not text` };
   if (value.length === 0) return { fault: 'an empty list' };
-  return value.every(isTurn) ? textOfTurns(value) : textOfParts(value);
+  return isDialogue(value) ? textOfTurns(value) : textOfParts(value);
 }
 
 /** Like {@link userText}, for columns that hold dialogues: plain text there is a dialogue that cannot be taken apart. */
@@ -37,10 +37,15 @@ function turnsInText(text: string): readonly Fields[] | undefined {
   if (!/^\s*\[\s*\{/.test(text) || !/"(role|from)"/.test(text)) return undefined;
   try {
     const value: unknown = JSON.parse(text);
-    return Array.isArray(value) && value.every(isTurn) ? value : undefined;
+    return isDialogue(value) ? value : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** True for a list of turns. */
+export function isDialogue(value: unknown): value is readonly Fields[] {
+  return Array.isArray(value) && value.length > 0 && value.every(isTurn);
 }
 
 function isTurn(value: unknown): value is Fields {

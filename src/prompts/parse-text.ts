@@ -28,9 +28,9 @@ function endOfLine(text: string, start: number): number {
   return LINE_END.exec(text)?.index ?? text.length;
 }
 
-/** Every line that is not blank as JSON; a text that is one JSON array as {@link parseArray} reads it. */
+/** Every line that is not blank as JSON; a text that is a JSON array, over one line or several, as {@link parseArray} reads it. */
 export function parseJsonLines(text: string, limits: MaxPrompts): Rows {
-  if (/^\s*\[/.test(text)) return parseArray(text, limits);
+  if (/^\s*\[/.test(text) && !looksLikeLines(text)) return parseArray(text, limits);
   const lines = parseLines(text, limits);
   const rows = lines.rows.map((row) => ({
     ...row,
@@ -69,12 +69,14 @@ function parseJson(text: string, failure: () => Error): unknown {
 /** Longest first line that is tried: rows of data sets are shorter, and a text without line breaks is not. */
 const MAX_FIRST_LINE = 1 << 20;
 
+/** True where the first line is a row by itself and is not the only one. */
 function looksLikeLines(text: string): boolean {
   const start = text.search(/\S/);
   const end = start === -1 ? 0 : endOfLine(text, start);
-  if (end === text.length || end - start > MAX_FIRST_LINE) return false;
+  if (end - start > MAX_FIRST_LINE || text.slice(end).trim() === '') return false;
   try {
-    return isFields(JSON.parse(text.slice(start, end)));
+    const value: unknown = JSON.parse(text.slice(start, end));
+    return isFields(value) || Array.isArray(value);
   } catch {
     return false;
   }

@@ -4,6 +4,7 @@ import { LoradropError } from '../base/errors.ts';
 import type { PromptLimits } from './check-prompts.ts';
 import type { PromptChoice } from './choose-column.ts';
 import { promptErrors } from './errors.ts';
+import { refuseOtherFiles } from './other-files.ts';
 import type { PromptFormat } from './prompt-format.ts';
 import { isParquet } from './read-parquet.ts';
 import { type PromptReading, type ReadOptions, readUnpacked } from './read-unpacked.ts';
@@ -22,14 +23,15 @@ export type ReadPromptsOptions = {
 };
 
 /**
- * Largest text that is read in this process: its event loop stands still for about 10 ms. What is larger, and Parquet of
- * any size, is read in a process of its own.
+ * Largest text that is read in this process: a table of nothing but commas, the slowest, takes its event loop for
+ * about 50 ms, prompts a few. What is larger, and Parquet of any size, is read in a process of its own.
  */
-export const MAX_BYTES_INLINE = 1 << 18;
+export const MAX_BYTES_INLINE = 1 << 16;
 /** Processes that read at the same time; further readings wait. The engine and the event loop need the other cores. */
 const MAX_PROCESSES = 2;
-/** Time for one reading: tens of times what 16 MiB of any format take. */
-const READING_MS = 30_000;
+/** Time for one reading: about ten times what ordinary files take, and enough for tables of nothing but commas. */
+const READING_MS = 15_000;
+const READING_MS_PER_MIB = 500;
 /** Heap of a reading process: rows of short columns take about twenty times their bytes. */
 const HEAP_MIB = 192;
 const HEAP_PER_BYTE = 24;
@@ -44,6 +46,7 @@ export async function readPrompts(bytes: Uint8Array, options: ReadPromptsOptions
   const coding = codingOf(bytes);
   if (!coding && bytes.length > limits.maxBytes) throw tooLarge(limits.maxBytes);
   const unpacked = coding ? await unpack(bytes, coding, limits.maxBytes) : bytes;
+  refuseOtherFiles(unpacked);
   const format = isParquet(unpacked) ? 'parquet' : options.format;
   const request: ReadOptions = { format, limits, choice };
   signal?.throwIfAborted();
@@ -69,7 +72,8 @@ async function readElsewhere(
 }
 
 async function askProcess(request: ReadingRequest, signal: AbortSignal | undefined): Promise<ReadingAnswer> {
-  const heapMib = HEAP_MIB + Math.ceil((request.bytes.length * HEAP_PER_BYTE) / 2 ** 20);
+  const mebibytes = Math.ceil(request.bytes.length / 2 ** 20);
+  const heapMib = HEAP_MIB + mebibytes * HEAP_PER_BYTE;
   const child = fork(new URL('./reading-process.ts', import.meta.url), [], {
     serialization: 'advanced',
     execArgv: [`--max-old-space-size=${heapMib}`],
@@ -80,7 +84,7 @@ async function askProcess(request: ReadingRequest, signal: AbortSignal | undefin
   const { promise, resolve, reject } = Promise.withResolvers<ReadingAnswer>();
   const giveUp = (what: string) =>
     reject(promptErrors.tooLarge(`Reading takes more ${what} than is given to it.`));
-  const timer = setTimeout(() => giveUp('time'), READING_MS);
+  const timer = setTimeout(() => giveUp('time'), READING_MS + mebibytes * READING_MS_PER_MIB);
   const onAbort = () => reject(signal?.reason);
   signal?.addEventListener('abort', onAbort, { once: true });
   child.once('message', (answer) => resolve(answer as ReadingAnswer));

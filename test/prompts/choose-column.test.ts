@@ -289,9 +289,9 @@ test('a column can be chosen, by name or by pointer', async (t) => {
     'a',
   ]);
   for (const [field, code, expected] of [
-    ['nothing', 'prompts-invalid', /Line 1 has no `nothing`; its columns: `id`, `utterance`/],
-    ['id', 'prompts-invalid', /has a number in `id`/],
-    ['deep', 'prompts-invalid', /has an object in `deep`/],
+    ['nothing', 'prompts-invalid', /Line 1 has no `nothing`. Its columns: `id`, `utterance`/],
+    ['id', 'prompts-invalid', /Line 1 cannot be used: `id` is a number, not text/],
+    ['deep', 'prompts-invalid', /`deep` is an object, not text/],
     ['constructor', 'prompts-invalid', /has no `constructor`/],
     ['/deep/list/length', 'prompts-invalid', /has no/],
     ['/deep/list/-1/text', 'prompts-invalid', /has no/],

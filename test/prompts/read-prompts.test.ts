@@ -34,6 +34,11 @@ test('JSON is an array, an array in an object, a row, or lines under its name', 
   ]);
   t.strictSame(await promptsOf(lines({ question: 'a' }, { question: 'b' }), 'json'), ['a', 'b']);
   t.strictSame(await promptsOf(' \n[\n"a"\n]', 'jsonl'), ['a'], 'an array under the name of lines');
+  t.strictSame(
+    await promptsOf('[{"role":"user","content":"a"}]\n[{"role":"user","content":"b"}]', 'jsonl'),
+    ['a', 'b'],
+    'a dialogue a line',
+  );
   for (const [text, message] of [
     ['{"train": [{"question": "secret"}], "test": [{"question": "b"}]}', /`train`, `test`/],
     ['{"text": "about", "data": [{"question": "secret"}]}', /`text`, `data`/],
@@ -164,6 +169,25 @@ test('CSV and TSV have a header, and fields may be quoted', async (t) => {
     if (pointer) t.equal(failure.fields[0]?.pointer, pointer);
     t.notMatch(`${failure.message} ${JSON.stringify(failure.fields)}`, /secret/);
   }
+});
+
+test('files that hold no prompts say what they are', async (t) => {
+  for (const [content, format, what] of [
+    ['PK\x03\x04secret', 'csv', /zip archive.*\.xlsx.*save it as CSV/],
+    ['version https://git-lfs.github.com/spec/v1\noid sha256:secret\nsize 3\n', 'text', /Git LFS pointer/],
+    ['<!DOCTYPE html>\n<title>secret', 'jsonl', /HTML page/],
+    ['ARROW1\0\0secret', 'parquet', /Arrow file/],
+    ['%PDF-1.7 secret', 'text', /a PDF/],
+    ['BZh91AY&SYsecret', 'jsonl', /bzip2/],
+    [Buffer.from('\xfd7zXZ\0secret', 'latin1'), 'jsonl', /xz/],
+    [gzipSync('<!doctype html>secret'), 'text', /HTML page/],
+  ] as const) {
+    const failure = await failureOf(read(content, format));
+    t.equal(failure.code, 'prompts-invalid');
+    t.match(failure.message, what);
+    t.notMatch(failure.message, /secret/);
+  }
+  t.strictSame(await promptsOf('BZhello\nPK', 'text'), ['BZhello', 'PK']);
 });
 
 test('gzip and zstd are told by their bytes and bounded', async (t) => {
