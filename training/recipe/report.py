@@ -39,13 +39,13 @@ def _form(sets: dict) -> list[str]:
 
 def verdicts(one: dict) -> dict[str, bool]:
     """
-    What the generated adapter beats, of what was scored: intervals that do not meet for base and mean, else the paired interval
-    above 0.
+    What the generated adapter beats, of what was scored: the paired interval above 0, or intervals that do not meet for base and mean
+    and where there is no paired one.
     """
     subjects = one["subjects"]
     generated = subjects["generated"]["nll"]
     apart = lambda name: generated["high"] < subjects[name]["nll"]["low"]
-    paired = lambda name: subjects[name]["nll_minus_generated"]["low"] > 0
+    paired = lambda name: subjects[name]["nll_minus_generated"]["low"] > 0 if "low" in subjects[name]["nll_minus_generated"] else apart(name)
     judged = {
         "uniform guess in the right form": ("uniform-guess", paired),
         "base held to the listed choices": ("base-held-to-choices", paired),
@@ -57,7 +57,7 @@ def verdicts(one: dict) -> dict[str, bool]:
         "multi-task LoRA": ("multi-task-adapter", paired),
         "multi-task LoRA without mixed sets": ("multi-task-adapter-unmixed", paired),
     }
-    has = lambda name: "low" in subjects.get(name, {}).get("nll_minus_generated", {})
+    has = lambda name: name in subjects and "low" in subjects[name]["nll"]
     return {told: beats(name) for told, (name, beats) in judged.items() if has(name)}
 
 
