@@ -61,7 +61,7 @@ def verdicts(one: dict) -> dict[str, bool]:
     return {told: beats(name) for told, (name, beats) in judged.items() if has(name)}
 
 
-def share_of_ceiling(one: dict, subject: str) -> float:
+def share_of_own_gain(one: dict, subject: str) -> float:
     """A subject's gain over the base in NLL as a share of the own LoRA's."""
     value = lambda name: one["subjects"][name]["nll"]["value"]
     return (value("base") - value(subject)) / (value("base") - value("own-adapter"))
@@ -107,11 +107,11 @@ def table(name: str, one: dict, level: int = 2) -> list[str]:
     missed = [what for what, yes in verdicts(one).items() if not yes]
     form = ""
     if "uniform-guess" in one["subjects"]:
-        form = f"; a uniform guess in the right form, which is form alone, has {share_of_ceiling(one, 'uniform-guess'):.0%}"
+        form = f"; a uniform guess in the right form, which is form alone, has {share_of_own_gain(one, 'uniform-guess'):.0%}"
     lines += [
         "",
         f"Better in NLL than: {', '.join(beaten) or 'nothing'}. Not better than: {', '.join(missed) or 'nothing of these'}. "
-        f"Of the own LoRA's gain over the base the generated adapter has {share_of_ceiling(one, 'generated'):.0%}{form}.",
+        f"Of the own LoRA's gain over the base the generated adapter has {share_of_own_gain(one, 'generated'):.0%}{form}.",
         "",
     ]
     return lines
