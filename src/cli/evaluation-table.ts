@@ -32,7 +32,7 @@ const SUBJECT_NAMES: Readonly<Record<EvaluationSubject, string>> = {
   'training-adapters-average': 'with one adapter, the average of their weights',
   'multi-task-adapter': 'with one adapter trained on all of these sets together',
   'multi-task-adapter-unmixed': 'with one trained on those of them whose every row shows how to answer it',
-  'own-adapter': 'ceiling: with an adapter trained on the data set itself',
+  'own-adapter': 'with an adapter trained on the data set itself, on right answers',
 };
 
 /** Columns of a line of prose. */
@@ -117,8 +117,8 @@ export function datasetFigures(evaluation: Evaluation | undefined, dataset: stri
   const reading =
     `${share ? `${sharesText(share)} ` : ''}Where the intervals in brackets overlap, a difference may be chance. Where ` +
     '`uniform-guess` or `base-held-to-choices` does as well as `generated`, the adapters carry the form of the answers and ' +
-    'nothing else. Where a control does as well as `generated`, what the prompts say did not matter, beyond their form ' +
-    'where that control is `control-same-form`. `own-adapter` took a training run on the data set’s answers, which ' +
+    'nothing else. Where a control does as well as `generated`, what the prompts say did not matter; with ' +
+    '`control-same-form`, their form alone did. `own-adapter` took a training run on the data set’s answers, which ' +
     '`generated` never saw.';
   return [`Measured on ${dataset} before the model was published:`, ...tables, '', ...wrapText(reading)];
 }

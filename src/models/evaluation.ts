@@ -22,7 +22,7 @@ export type EvaluationMetric = (typeof EVALUATION_METRICS)[number];
  * - `multi-task-adapter`: one adapter trained on all data sets of theirs together;
  * - `multi-task-adapter-unmixed`: the same, without the sets whose rows do not show by themselves how they want to be answered;
  * - `generated`: adapters that the bundle makes from prompts of this data set;
- * - `own-adapter`: an adapter trained on this data set itself, which is the ceiling;
+ * - `own-adapter`: an adapter trained on this data set itself, on right answers that the bundle never sees;
  * - `control-same-form`: adapters that the bundle makes from prompts of other data sets that are answered in the same form;
  * - `control-other-form`: adapters that the bundle makes from prompts of data sets that are answered in another form;
  * - `control-other-prompts`: adapters that the bundle makes from prompts of other data sets, whatever their form: the two

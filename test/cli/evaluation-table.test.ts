@@ -33,7 +33,7 @@ test('the figures of one data set are told with what they are to be read against
     told[3],
     /^ {2}base +2\.500 \(2\.250–2\.750\) +the base model alone\n {2}uniform-guess +1\.250 +a guess .*\n {2}generated +2\.000/,
   );
-  t.match(told[3], /own-adapter +1\.000 +ceiling/);
+  t.match(told[3], /own-adapter +1\.000 +with an adapter trained on/);
   t.equal(told[5], 'accuracy (share of right answers, more is better)');
   t.match(told.join(' '), /`generated` has 33 %; `uniform-guess`, which is form alone, has 83 %\./);
   t.match(datasetFigures(SAMPLE_EVALUATION, 'boolq'), [/Nothing .* on boolq; .* sums, rhymes\.$/]);

@@ -60,12 +60,12 @@ def evaluation_rows(results: dict) -> dict:
                 if not entry or key not in entry:
                     continue
                 row = {"dataset": name, "metric": metric, "subject": subject}
-                row |= {part: round(value, 4) for part, value in entry[key].items()}
+                row |= {part: round(value, 5) for part, value in entry[key].items()}
                 row["items"] = one["items"]
                 if "adapters" in entry:
                     row["draws"] = entry["adapters"]
                     if metric == "answer-nll" and "nll_deviation" in entry:
-                        row["deviation"] = round(entry["nll_deviation"], 4)
+                        row["deviation"] = round(entry["nll_deviation"], 5)
                 rows.append(row)
     return {"protocol": protocol(results), "rows": rows}
 

@@ -39,13 +39,13 @@ def _form(sets: dict) -> list[str]:
 
 def verdicts(one: dict) -> dict[str, bool]:
     """
-    What the generated adapter beats, of what was scored: intervals that do not meet for base and mean, else the paired interval
-    above 0.
+    What the generated adapter beats, of what was scored: the paired interval above 0, or intervals that do not meet for base and mean
+    and where there is no paired one.
     """
     subjects = one["subjects"]
     generated = subjects["generated"]["nll"]
     apart = lambda name: generated["high"] < subjects[name]["nll"]["low"]
-    paired = lambda name: subjects[name]["nll_minus_generated"]["low"] > 0
+    paired = lambda name: subjects[name]["nll_minus_generated"]["low"] > 0 if "low" in subjects[name]["nll_minus_generated"] else apart(name)
     judged = {
         "uniform guess in the right form": ("uniform-guess", paired),
         "base held to the listed choices": ("base-held-to-choices", paired),
@@ -57,11 +57,11 @@ def verdicts(one: dict) -> dict[str, bool]:
         "multi-task LoRA": ("multi-task-adapter", paired),
         "multi-task LoRA without mixed sets": ("multi-task-adapter-unmixed", paired),
     }
-    has = lambda name: "low" in subjects.get(name, {}).get("nll_minus_generated", {})
+    has = lambda name: name in subjects and "low" in subjects[name]["nll"]
     return {told: beats(name) for told, (name, beats) in judged.items() if has(name)}
 
 
-def share_of_ceiling(one: dict, subject: str) -> float:
+def share_of_own_gain(one: dict, subject: str) -> float:
     """A subject's gain over the base in NLL as a share of the own LoRA's."""
     value = lambda name: one["subjects"][name]["nll"]["value"]
     return (value("base") - value(subject)) / (value("base") - value("own-adapter"))
@@ -107,11 +107,11 @@ def table(name: str, one: dict, level: int = 2) -> list[str]:
     missed = [what for what, yes in verdicts(one).items() if not yes]
     form = ""
     if "uniform-guess" in one["subjects"]:
-        form = f"; a uniform guess in the right form, which is form alone, has {share_of_ceiling(one, 'uniform-guess'):.0%}"
+        form = f"; a uniform guess in the right form, which is form alone, has {share_of_own_gain(one, 'uniform-guess'):.0%}"
     lines += [
         "",
         f"Better in NLL than: {', '.join(beaten) or 'nothing'}. Not better than: {', '.join(missed) or 'nothing of these'}. "
-        f"Of the own LoRA's gain over the base the generated adapter has {share_of_ceiling(one, 'generated'):.0%}{form}.",
+        f"Of the own LoRA's gain over the base the generated adapter has {share_of_own_gain(one, 'generated'):.0%}{form}.",
         "",
     ]
     return lines

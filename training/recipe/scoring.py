@@ -105,6 +105,7 @@ class Bootstrap:
 
 
 def interval(value: float, resampled: np.ndarray) -> dict[str, float]:
-    """A figure with its 95 % percentile bootstrap interval."""
+    """A figure with its 95 % percentile bootstrap interval, which holds the figure."""
     low, high = np.percentile(resampled, [2.5, 97.5])
-    return {"value": float(value), "low": float(low), "high": float(high)}
+    # Resamples of a constant differ from it by rounding.
+    return {"value": float(value), "low": float(min(low, value)), "high": float(max(high, value))}
