@@ -20,10 +20,11 @@ export type ConditionRequest = {
 const [request] = (await once(process, 'message')) as [ConditionRequest];
 const { bundle, prompts, threads, tokenBudget, out } = request;
 const { condition, tokenizer } = bundle.manifest;
+const { tokenize } = await openTokenizer(join(bundle.directory, tokenizer.file), condition);
 const makeConditions = createConditionMaker({
   bundle,
   encoder: await openEncoder(bundle, { provider: 'cpu', name: 'cpu', threads }, { tokenBudget }),
-  tokenize: await openTokenizer(join(bundle.directory, tokenizer.file), condition),
+  tokenize,
   cache: createByteLru(0),
 });
 const embeddings = await makeConditions(prompts, {

@@ -6,6 +6,7 @@ import { MAX_SEED } from '../base/random.ts';
 import { availableMemory } from '../inference/available-memory.ts';
 import { availableThreads } from '../inference/available-threads.ts';
 import { createGraphRunner } from '../inference/graph-runner.ts';
+import { tryEncoder } from '../inference/try-encoder.ts';
 import { KNOWN_BASES } from '../lora/bases.ts';
 import { UNTRAINED } from '../models/bundle.ts';
 import type { Evaluation } from '../models/evaluation.ts';
@@ -188,6 +189,7 @@ export const registerImport: Registration = (command, output) => {
           ...(card === undefined ? {} : { card }),
           ...(encoderFile === undefined ? {} : { encoderFile }),
           ...(options.stateDict === undefined ? {} : { stateDictKey: options.stateDict }),
+          verify: (made) => tryEncoder(made, { threads: availableThreads() }),
           onNote: (sentence) => notes.push(sentence),
           ...(fullyMasked === undefined ? {} : { fullyMaskedAttention: fullyMasked }),
           precision: options.precision,

@@ -97,8 +97,11 @@ async function load(bundle: Bundle): Promise<void> {
   const startedAt = performance.now();
   try {
     const memoryBytes = claimMemory(bundle);
-    const tokenize = await openTokenizer(join(directory, manifest.tokenizer.file), manifest.condition);
-    const encoder = await openEncoder(bundle, device, { tokenBudget: encodeTokenBudget });
+    const { tokenize, largestId } = await openTokenizer(
+      join(directory, manifest.tokenizer.file),
+      manifest.condition,
+    );
+    const encoder = await openEncoder(bundle, device, { tokenBudget: encodeTokenBudget, largestId });
     const makeConditions = createConditionMaker({ bundle, encoder, tokenize, cache: promptCache });
     const decoder = await openDecoder(bundle, device);
     const { prompts, tokens, width } = manifest.condition;

@@ -1,5 +1,6 @@
 /** The text encoder of a bundle: slices of token ids → hidden states of every position. */
 
+import { LoradropError } from '../base/errors.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
@@ -17,10 +18,15 @@ export type Encoder = {
   readonly maxSlices: number;
   /** True when every run has `maxSlices` rows, filled up where there are fewer. */
   readonly fixedShape: boolean;
-  /** The hidden states of 1…`maxSlices` slices, each `[sliceTokens, width]`; padding positions included, nothing pooled. */
+  /**
+   * The hidden states of 1…`maxSlices` slices, each `[sliceTokens, width]`; padding positions included, nothing pooled.
+   * Errors: `prompts-unusable` where they are not finite.
+   */
   encode(slices: readonly Slice[]): Promise<Float32Array[]>;
   /** The hidden states of a slice that is nothing but padding: the same for every prompt (spec §1.3). */
   readonly padded: Float32Array;
+  /** Gives its memory back. */
+  close(): Promise<void>;
 };
 
 /**
@@ -43,12 +49,13 @@ const CPU_CROWD = 4;
  *   meet the case. Where numbers depend on the whole run (dynamic quantisation), every position notices, and that it does
  *   tells nothing.
  *
- * Errors: `bundle-unloadable`.
+ * `largestId` is the largest id that the tokenizer makes; an encoder without an embedding for it would fail at the first
+ * prompt that has it. Errors: `bundle-unloadable`.
  */
 export async function openEncoder(
   bundle: Bundle,
   device: Device,
-  options: { tokenBudget: number },
+  options: { tokenBudget: number; largestId?: number },
 ): Promise<Encoder> {
   const { encoder, condition } = bundle.manifest;
   const { file, inputs, output } = encoder;
@@ -92,13 +99,20 @@ export async function openEncoder(
   // On CUDA the full run, since it is the one shape that will be used.
   const rows = device.provider === 'cuda' ? maxSlices : Math.min(maxSlices, CPU_CROWD);
   const crowd = await warmUp(() => run([...Array<Slice>(rows - 1).fill(padding), probe], rows));
-  if (!alone!.every(Number.isFinite)) throw refuse('gives numbers that are not finite');
+  if (!allFinite(alone!)) throw refuse('gives numbers that are not finite');
   const fixedShape = device.provider === 'cuda' || !sameBits(alone!, crowd.at(-1)!);
-  const encode = (slices: readonly Slice[]) => run(slices, fixedShape ? maxSlices : slices.length);
-  const [padded] = await encode([padding]);
+  const encode = async (slices: readonly Slice[]) => {
+    const hidden = await run(slices, fixedShape ? maxSlices : slices.length);
+    if (!hidden.every(allFinite)) {
+      throw inferenceErrors.badPrompts(`${file} gives numbers that are not finite for one of the prompts.`);
+    }
+    return hidden;
+  };
+  if (options.largestId !== undefined) await tryId(options.largestId);
+  const [padded] = await run([padding], fixedShape ? maxSlices : 1);
 
   if (condition.tokens > sliceTokens) {
-    if (!padded!.every(Number.isFinite)) {
+    if (!allFinite(padded!)) {
       throw refuse('gives numbers that are not finite where every token is masked');
     }
     const changed: Slice = { ids: Int32Array.of(...padding.ids.subarray(1), otherId), length: 0 };
@@ -111,7 +125,22 @@ export async function openEncoder(
       );
     }
   }
-  return { sliceTokens, maxSlices, fixedShape, encode, padded: padded! };
+  const close = () => session.release();
+  return { sliceTokens, maxSlices, fixedShape, encode, padded: padded!, close };
+
+  /** A graph says nowhere how many embeddings it has; looking one up that is not there fails. */
+  async function tryId(id: number): Promise<void> {
+    const ids = Int32Array.of(id, ...padding.ids.subarray(1));
+    try {
+      await run([{ ids, length: 1 }], fixedShape ? maxSlices : 1);
+    } catch (cause) {
+      if (!(cause instanceof LoradropError)) throw cause;
+      throw inferenceErrors.unloadable(
+        `The tokenizer has ids up to ${id}, and the encoder cannot take that one: ${cause.message}`,
+        { cause },
+      );
+    }
+  }
 
   /** A first run that fails means that the bundle does not run. */
   async function warmUp(first: () => Promise<Float32Array[]>): Promise<Float32Array[]> {
@@ -121,6 +150,13 @@ export async function openEncoder(
       throw cause instanceof Error ? inferenceErrors.unloadable(cause.message, { cause }) : cause;
     }
   }
+}
+
+/** Whether every number is finite: NaN and infinity stay NaN when multiplied by 0, and a sum without branches costs nothing. */
+function allFinite(values: Float32Array): boolean {
+  let probe = 0;
+  for (let i = 0; i < values.length; i++) probe += values[i]! * 0;
+  return probe === 0;
 }
 
 function sameBits(a: Float32Array, b: Float32Array): boolean {

@@ -16,7 +16,7 @@ export function runtimeReason(error: unknown, { directory = '' }: { directory?: 
       .split('\n', 1)[0]!
       .replaceAll(directory, '')
       // Paths lose their directories, so that a bundle's file keeps its name and nothing else of the machine shows.
-      .replace(/(?:[A-Za-z]:)?(?:[^\s/\\'":]*[/\\])+/g, '')
+      .replace(/(?:\b[A-Za-z]:(?=[/\\]))?(?:[^\s/\\'":]*[/\\])+/g, '')
       .replace(/\.+\s*$/, '')
       .slice(0, MAX_CHARS)
       .trim() || 'no reason given'

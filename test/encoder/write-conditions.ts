@@ -30,7 +30,7 @@ const { prompts } = await readPrompts(await readFile(file), {
   format: promptFormatOf(file)!,
   limits: LIMITS,
 });
-const tokenize = await openTokenizer(join(directory, tokenizer.file), condition);
+const { tokenize } = await openTokenizer(join(directory, tokenizer.file), condition);
 const device = { provider: 'cpu', name: 'cpu', threads: availableThreads() } as const;
 const encoder = await openEncoder(bundle, device, { tokenBudget: TOKEN_BUDGET });
 const makeConditions = createConditionMaker({ bundle, encoder, tokenize, cache: createByteLru(0) });

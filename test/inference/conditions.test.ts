@@ -16,8 +16,8 @@ const quietly = () => ({
   onProgress: () => {},
 });
 
-const openBundleTokenizer = (bundle: Bundle) =>
-  openTokenizer(join(bundle.directory, bundle.manifest.tokenizer.file), bundle.manifest.condition);
+const openBundleTokenizer = async ({ directory, manifest }: Bundle) =>
+  (await openTokenizer(join(directory, manifest.tokenizer.file), manifest.condition)).tokenize;
 
 /** A condition maker over the real encoder, and the sizes of the runs it asks for. */
 async function observedMaker(bundle: Bundle, options: { cacheBytes: number; tokenBudget: number }) {

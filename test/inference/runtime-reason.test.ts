@@ -7,6 +7,11 @@ test('a reason is one short line without directories', async (t) => {
       'Load model from /srv/b/encoder.onnx failed:Protobuf parsing failed.',
       'Load model from encoder.onnx failed:Protobuf parsing failed',
     ],
+    [
+      'Load model from /srv/b/encoder.onnx failed:/onnxruntime_src/onnxruntime/core/graph/model.cc:180 Unsupported model IR version: 99',
+      'Load model from encoder.onnx failed:model.cc:180 Unsupported model IR version: 99',
+    ],
+    ['cannot open C:\\models\\a.onnx', 'cannot open a.onnx'],
     ['/onnxruntime_src/core/x.cc:12 Run [E] : bad shape {1,2}\nstack', 'x.cc:12 Run [E] : bad shape {1,2}'],
     ['', 'no reason given'],
     [

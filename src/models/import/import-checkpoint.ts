@@ -95,6 +95,8 @@ export type ImportOptions = {
     fromMultiplyAdds?: number;
   };
   onProgress?: (progress: ImportProgress) => void;
+  /** Tries what only a runtime can tell, before the bundle gets its place; a failure is the import's. */
+  verify?: (bundle: Bundle) => Promise<void>;
   /** Told what of the checkpoint was taken and what was left out, a sentence each. */
   onNote?: (sentence: string) => void;
   signal?: AbortSignal;
@@ -137,6 +139,7 @@ export async function importCheckpoint(options: ImportOptions): Promise<Bundle> 
       ...(options.signal ? { signal: options.signal } : {}),
       onBytes: bytesReporter('verification', totalBytes, options.onProgress),
     });
+    await options.verify?.(bundle);
     await publishDirectory(building, out, modelErrors.checkpoint);
     return { ...bundle, directory: out };
   } finally {

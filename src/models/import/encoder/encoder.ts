@@ -4,6 +4,7 @@ import { copyFile, open, readdir, readFile, stat, writeFile } from 'node:fs/prom
 import { basename, dirname, join } from 'node:path';
 import { LoradropError } from '../../../base/errors.ts';
 import { type GraphValue, inspectModel, type ModelFacts } from '../../../onnx/inspect-model.ts';
+import { createTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { modelErrors } from '../../errors.ts';
 import type { BundleManifest } from '../../manifest.ts';
 import { type FullyMaskedAttention, setFullyMaskedAttention } from './fully-masked.ts';
@@ -52,7 +53,8 @@ const refuse = modelErrors.encoder;
 /**
  * Inspects an encoder directory as model hubs have it: the named model file, else `model.onnx` or `onnx/model.onnx`;
  * `tokenizer.json`; and `config.json` and `tokenizer_config.json` where there are such. Errors: `encoder-invalid` with the
- * reason: a missing file, an input nothing feeds, no output of the wanted width, no padding token.
+ * reason: a missing file, a tokenizer that is not computed the same here, an input nothing feeds, no output of the wanted
+ * width, no padding token.
  */
 export async function inspectEncoder(
   directory: string,
@@ -66,7 +68,7 @@ export async function inspectEncoder(
   const tokenizerPath = join(directory, 'tokenizer.json');
   const tokenizer = await readJson(tokenizerPath, MAX_TOKENIZER_BYTES);
   if (!tokenizer) throw refuse('The encoder directory has no tokenizer.json.');
-  if (!isObject(tokenizer['model'])) throw refuse('tokenizer.json describes no tokenizer model.');
+  checkTokenizer(tokenizer);
   const config = (await readJson(join(directory, 'config.json'), MAX_CONFIG_BYTES)) ?? {};
   const tokenizerConfig = (await readJson(join(directory, 'tokenizer_config.json'), MAX_CONFIG_BYTES)) ?? {};
   checkHiddenSize(config, options.width);
@@ -111,6 +113,16 @@ export async function copyEncoder(
     await handle.sync().finally(() => handle.close());
   }
   return encoder.dataFiles;
+}
+
+/** Refuses a tokenizer whose ids would not be those of the encoder's authors. */
+function checkTokenizer(content: Record<string, unknown>): void {
+  try {
+    createTokenizer(content);
+  } catch (cause) {
+    if (!(cause instanceof LoradropError)) throw cause;
+    throw refuse(`tokenizer.json cannot be used: ${cause.message}`, { cause });
+  }
 }
 
 async function findModel(directory: string, file?: string): Promise<string> {
