@@ -30,7 +30,8 @@ export function valuesFromText(schema: TSchema, values: Fields): Fields {
 const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const compiled = Compile(schema);
   return (input: unknown) => {
-    const value = httpPart === 'querystring' ? valuesFromText(schema, input as Fields) : input;
+    const inAddress = httpPart === 'querystring' || httpPart === 'params';
+    const value = inAddress ? valuesFromText(schema, input as Fields) : input;
     // The quick check first: naming the errors walks through all of a large body.
     return compiled.Check(value)
       ? { value }
