@@ -361,10 +361,7 @@ export type Job = Static<typeof Job>;
 /** The path parameters of a delivery. */
 export const DeliveryParams = Type.Object({
   id: Id,
-  n: Type.String({
-    pattern: '^[0-9]{1,6}$',
-    description: 'Number of the delivery among those of the job.',
-  }),
+  n: Type.Integer({ minimum: 0, description: 'Number of the delivery among those of the job.' }),
 });
 
 /** A delivery of a job's webhook as clients see it. */

@@ -59,11 +59,13 @@ export type TestApiOptions = {
   /** False leaves accepted jobs waiting. */
   readonly work?: boolean;
   readonly services?: Partial<HttpServices>;
+  /** Webhook secrets; without it everybody has one. */
+  readonly secrets?: { of(owner: string): readonly string[] };
 };
 
 /** Starts an API and closes all of it at the end of the test. */
 export async function startApi(t: Test, options: TestApiOptions = {}): Promise<TestApi> {
-  const { limits, heartbeatMs, maxWaiting = 1000, work = true, services = {} } = options;
+  const { limits, heartbeatMs, maxWaiting = 1000, work = true, services = {}, secrets } = options;
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-http-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const lines: string[] = [];
@@ -87,6 +89,7 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     logger,
     metrics,
     present: (record) => presentJob(record, { models }),
+    ...(secrets && { secrets }),
   });
   const draining = new AbortController();
   const gate = Promise.withResolvers<void>();

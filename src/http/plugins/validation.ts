@@ -32,7 +32,8 @@ const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) 
   return (input: unknown) => {
     // Bytes are judged by the reader of their format; their schema is for the documentation.
     if (httpPart === 'body' && input instanceof Uint8Array) return { value: input };
-    const value = httpPart === 'querystring' ? valuesFromText(schema, input as Fields) : input;
+    const inAddress = httpPart === 'querystring' || httpPart === 'params';
+    const value = inAddress ? valuesFromText(schema, input as Fields) : input;
     // The quick check first: naming the errors walks through all of a large body.
     return compiled.Check(value)
       ? { value }

@@ -73,7 +73,7 @@ export function registerDeliveries(app: App, { queue, webhooks }: HttpServices):
     },
     async ({ params, caller, log }, reply) => {
       const { record, webhook } = await find(params.id, caller);
-      const delivery = await deliveries.replay(record, webhook, Number(params.n));
+      const delivery = await deliveries.replay(record, webhook, params.n);
       log.info({ job: params.id, delivery: params.n }, 'delivery replayed');
       return reply.code(202).send(presentDelivery(delivery));
     },
