@@ -181,7 +181,9 @@ export class Supervisor {
     this.#life = this.#lifeAfter(how, this.#device);
     onLost({ failure: failureOf(lost), onPurpose });
     if (this.#life.kind !== 'failed') return;
-    onFailed(failureOf(inferenceErrors.engineLost(this.#life.reason)));
+    const failed = inferenceErrors.engineLost(this.#life.reason);
+    this.#first.reject(failed);
+    onFailed(failureOf(failed));
   }
 
   /** What follows the end of a process: another one, at once or after a while, or the end of trying. */
