@@ -46,13 +46,13 @@ export function slicedBundle(bundle: Bundle, attention: 'zero' | 'uniform' = 'un
 
 /**
  * A copy of the bundle's directory whose encoder is a small graph: the hidden state is the token id in every column, plus
- * `batchShare` times the number of prompts in the run, over (with `divideByMask`) the number of unmasked tokens. It attends
- * to nothing.
+ * `batchShare` times the number of prompts in the run, over (with `divideByMask`) the number of unmasked tokens; for the
+ * token `nanFor` it is no number. It attends to nothing.
  */
 export async function withToyEncoder(
   t: Teardown,
   bundle: Bundle,
-  options: { batchShare?: number; divideByMask?: boolean },
+  options: { batchShare?: number; divideByMask?: boolean; nanFor?: number },
 ): Promise<Bundle> {
   const directory = join(await temporaryDirectory(t), 'bundle');
   await cp(bundle.directory, directory, { recursive: true });
@@ -72,7 +72,12 @@ export async function withToyEncoder(
     asFloat('batch-float', batch),
     scalar('batch-share', options.batchShare ?? 0),
   ]);
-  const typed = graph.node('typed', 'Add', [asFloat('ids-float', ids), asFloat('types-float', types)]);
+  const plain = asFloat('ids-float', ids);
+  // 0 over 0 for one token, and nothing for all others.
+  const away = graph.node('away', 'Sub', [plain, scalar('nan-for', options.nanFor ?? -1)]);
+  const nothing = graph.node('nothing', 'Div', [graph.node('zeros', 'Mul', [away, scalar('zero', 0)]), away]);
+  const shown = graph.node('shown', 'Add', [plain, nothing]);
+  const typed = graph.node('typed', 'Add', [shown, asFloat('types-float', types)]);
   const shared = graph.node('shared', 'Add', [typed, share]);
   const axis = graph.constant('axis', BigInt64Array.of(1n), [1]);
   const unmasked = graph.node('unmasked', 'ReduceSum', [asFloat('mask-float', mask), axis]);

@@ -193,6 +193,21 @@ test('with the untrained bundle', async (t) => {
     }
   });
 
+  t.test(
+    'numbers of the encoder that are none are the encoder’s, and the prompt’s that has them',
+    async (t) => {
+      const tokenize = await openBundleTokenizer(bundle);
+      const [, cat] = tokenize('cat').ids;
+      const toy = await withToyEncoder(t, bundle, { nanFor: cat! });
+      const encoder = await openEncoder(toy, cpu, { tokenBudget: 1e6 });
+      t.equal((await encoder.encode([tokenize('dog')])).length, 1);
+      await t.rejects(encoder.encode([tokenize('dog'), tokenize('cat')]), {
+        code: 'prompts-unusable',
+        message: 'encoder.onnx gives numbers that are not finite for one of the prompts.',
+      });
+    },
+  );
+
   t.test('an encoder of another width is refused', async (t) => {
     const wider = variant(bundle, ({ condition }) => {
       condition.width = 64;

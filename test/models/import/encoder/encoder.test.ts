@@ -7,11 +7,14 @@ import { createGraphBuilder } from '../../../../src/onnx/graph-builder.ts';
 import { encodeModel } from '../../../../src/onnx/schema.ts';
 import { writeEncoder } from '../../small-bundle.ts';
 
+const MODEL = { type: 'WordPiece', unk_token: '[UNK]', vocab: { '[UNK]': 0, a: 1, b: 2 } };
 const TOKENIZER = {
-  model: { type: 'WordPiece' },
+  model: MODEL,
   added_tokens: [{ id: 3, content: '[PAD]' }],
   padding: null,
 };
+/** A tokenizer that names no padding. */
+const BARE = JSON.stringify({ model: MODEL });
 
 type Value = { name: string; type?: 'int64' | 'float32'; shape?: (number | string)[] };
 
@@ -106,14 +109,14 @@ test('what exporters write is understood', async (t) => {
     [
       'a padding token under a name of its own',
       interfaceOf([IDS, MASK], [HIDDEN]),
-      { model: {}, added_tokens: [{ id: 7, content: '<|end|>' }] },
+      { model: MODEL, added_tokens: [{ id: 3, content: '<|end|>' }] },
       { pad_token_id: 5 },
-      { padTokenId: 7 },
+      { padTokenId: 3 },
     ],
     [
       'padding in the config alone',
       interfaceOf([IDS, MASK], [HIDDEN]),
-      { model: {} },
+      { model: MODEL },
       { pad_token_id: 5 },
       { padTokenId: 5 },
     ],
@@ -152,7 +155,9 @@ test('an output whose width is left open is taken: the engine sees it in its fir
     ['b', 'p', ''],
     ['b', 'p', 'width'],
   ]) {
-    const directory = t.testdir({ 'tokenizer.json': '{"model":{},"padding":{"pad_id":0}}' });
+    const directory = t.testdir({
+      'tokenizer.json': JSON.stringify({ model: MODEL, padding: { pad_id: 0 } }),
+    });
     await writeFile(join(directory, 'model.onnx'), interfaceOf([IDS, MASK], [{ ...HIDDEN, shape }]));
     t.match(await inspectEncoder(directory, { width: 8 }), { output: HIDDEN.name });
   }
@@ -172,15 +177,20 @@ test('what cannot be an encoder is refused with a reason', async (t) => {
       },
     });
   const table: [string, { model?: Uint8Array; tokenizer?: string; config?: string }, RegExp][] = [
-    ['no model', { tokenizer: '{"model":{}}' }, /neither model\.onnx/],
+    ['no model', { tokenizer: BARE }, /neither model\.onnx/],
     ['no tokenizer', { model: good }, /has no tokenizer\.json/],
-    ['a cut model', { model: good.subarray(0, 40), tokenizer: '{"model":{}}' }, /cut short/],
+    ['a cut model', { model: good.subarray(0, 40), tokenizer: BARE }, /cut short/],
     ['a tokenizer that is no JSON', { model: good, tokenizer: '{' }, /tokenizer\.json is not JSON/],
     ['a tokenizer that is a list', { model: good, tokenizer: '[]' }, /not a JSON object/],
-    ['a tokenizer without a model', { model: good, tokenizer: '{}' }, /describes no tokenizer model/],
+    ['a tokenizer without a model', { model: good, tokenizer: '{}' }, /its model is no object/],
+    [
+      'a tokenizer that would make other ids here',
+      { model: good, tokenizer: JSON.stringify({ ...TOKENIZER, pre_tokenizer: { type: 'UnicodeScripts' } }) },
+      /tokenizer\.json cannot be used: its pre-tokenizer "UnicodeScripts" is not known here/,
+    ],
     [
       'no padding token',
-      { model: good, tokenizer: '{"model":{}}' },
+      { model: good, tokenizer: BARE },
       /Neither tokenizer\.json, tokenizer_config\.json nor config\.json tells the id of the padding token/,
     ],
     [
