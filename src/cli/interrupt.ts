@@ -22,6 +22,10 @@ export async function interruptible<T>(
   process.on('SIGINT', abort).on('SIGTERM', abort);
   try {
     return await work(controller.signal);
+  } catch (error) {
+    // Node's streams end with an AbortError of their own and have the reason below it.
+    const { aborted, reason } = controller.signal;
+    throw aborted && error instanceof Error && error.name === 'AbortError' ? reason : error;
   } finally {
     release();
   }

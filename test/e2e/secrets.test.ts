@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { test } from 'tap';
+import { digestOfKey } from '../../src/access/api-key.ts';
 import { startLoradrop, until } from '../helpers/loradrop-process.ts';
 import { startPostgres } from '../helpers/postgres.ts';
 import { startRedis } from '../helpers/redis.ts';
@@ -14,6 +15,9 @@ const SECRETS = {
   queue: 'Qs3cret-hunter2',
   token: 'hf_Ts3cret-swordfish',
   endpoint: 'Es3cret-tr0ubador',
+  key: `ld_${'Ks3cret-correct-horse-battery'.padEnd(43, 'x')}`,
+  // One that was revoked, or never made.
+  wrongKey: `ld_${'Ws3cret-staple'.padEnd(43, 'y')}`,
 } as const;
 const FORMS = Object.values(SECRETS).flatMap((secret) => [
   secret,
@@ -55,16 +59,33 @@ test('a service shows no secret while it works, loses its queue, and is locked o
     ['redis', `redis://loradrop:${SECRETS.queue}@127.0.0.1:${redis.port}`],
     ['postgres', postgres.url.replace('loradrop@', `loradrop:${SECRETS.queue}@`)],
   ] as const) {
+    const dataDir = t.testdir({
+      'keys.json': JSON.stringify({
+        version: 1,
+        keys: [
+          {
+            name: 'k',
+            tenant: 'default',
+            scopes: ['admin'],
+            sha256: digestOfKey(SECRETS.key),
+            createdAt: '2026-11-26',
+          },
+        ],
+      }),
+    });
     const service = await startLoradrop(t, 'start', {
-      DATA_DIR: t.testdir({}),
+      DATA_DIR: dataDir,
       QUEUE_URL: url,
       HF_TOKEN: SECRETS.token,
       HF_ENDPOINT: `https://mirror:${SECRETS.endpoint}@hub.example`,
       LOG_LEVEL: 'trace',
     });
     const answers: string[] = [];
-    const ask = async (path: string, init?: RequestInit) => {
-      const response = await fetch(service.url + path, init);
+    const ask = async (path: string, init: RequestInit = {}, authorization = `Bearer ${SECRETS.key}`) => {
+      const response = await fetch(service.url + path, {
+        ...init,
+        headers: { ...init.headers, authorization },
+      });
       answers.push(JSON.stringify([...response.headers]), await response.text());
       return response.status;
     };
@@ -73,13 +94,15 @@ test('a service shows no secret while it works, loses its queue, and is locked o
         method: 'POST',
         headers: {
           'content-type': 'application/json',
-          authorization: `Bearer ${SECRETS.token}`,
           prefer: 'wait=60',
         },
         body: JSON.stringify(body),
       });
     t.equal(await post({ prompts: ['What is tin?'], seed: 1 }), 200, kind);
     t.equal(await post({ prompts: [] }), 400);
+    t.equal(await ask('/jobs', {}, `Basic ${Buffer.from(`u:${SECRETS.key}`).toString('base64')}`), 200);
+    t.equal(await ask('/jobs', {}, `Bearer ${SECRETS.wrongKey}`), 401);
+    t.equal(await ask('/jobs', {}, SECRETS.wrongKey), 401);
     for (const path of ['/readyz', '/metrics', '/models', '/jobs', '/openapi.json', '/nothing'])
       await ask(path);
     if (kind === 'redis') {

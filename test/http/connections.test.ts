@@ -2,19 +2,51 @@ import { once } from 'node:events';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
 import { type Test, test } from 'tap';
-import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS } from '../../src/http/front-door.ts';
+import { buildProbeApp } from '../../src/http/app.ts';
+import {
+  type ConnectionLimits,
+  DEFAULT_CONNECTION_LIMITS,
+  type FrontDoor,
+} from '../../src/http/front-door.ts';
 import { LOOPBACK_HOSTS } from '../../src/http/hosts.ts';
+import { createMetrics } from '../../src/observability/metrics.ts';
 import { until } from '../helpers/loradrop-process.ts';
 import { bodyOf, rawExchange } from './raw-exchange.ts';
 import { startApi } from './start-api.ts';
 
+/** A front door for this machine with these limits. */
+const doorWith = (limits: Partial<ConnectionLimits>): FrontDoor => ({
+  hosts: LOOPBACK_HOSTS,
+  connections: { ...DEFAULT_CONNECTION_LIMITS, ...limits },
+});
+
+/** Where an application listens, and how many connections it has. */
+const facts = ({ server }: FastifyInstance, url: string) => ({
+  url,
+  port: Number(new URL(url).port),
+  count: promisify(server.getConnections.bind(server)),
+});
+
+/** The whole API. */
 async function listenWith(t: Test, limits: Partial<ConnectionLimits>) {
-  const connections = { ...DEFAULT_CONNECTION_LIMITS, ...limits };
-  const api = await startApi(t, { services: { frontDoor: { hosts: LOOPBACK_HOSTS, connections } } });
-  const url = await api.listen();
-  const count = promisify(api.app.server.getConnections.bind(api.app.server));
-  return { api, url, port: Number(new URL(url).port), count };
+  const api = await startApi(t, { services: { frontDoor: doorWith(limits) } });
+  return { api, ...facts(api.app, await api.listen()) };
+}
+
+/** Probes alone, which open quicker. */
+async function listenToProbes(t: Test, limits: Partial<ConnectionLimits>) {
+  const lines: string[] = [];
+  const app = await buildProbeApp({
+    readiness: async () => ({ ready: true, parts: {} }),
+    metrics: createMetrics(),
+    logger: pino({ level: 'trace' }, { write: (text: string) => void lines.push(text) }),
+    frontDoor: doorWith(limits),
+  });
+  t.teardown(() => app.close());
+  return { logged: () => lines.join(''), ...facts(app, await app.listen({ host: '127.0.0.1', port: 0 })) };
 }
 
 /** Connections to the service, destroyed at the end of the test. */
@@ -69,7 +101,7 @@ test('a client that sends slowly is cut off with 408', async (t) => {
 });
 
 test('a connection without a request is closed after a while', async (t) => {
-  const { port, count } = await listenWith(t, { keepAliveMs: 300 });
+  const { port, count } = await listenToProbes(t, { keepAliveMs: 300 });
   const [socket] = await open(t, port, 1, 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n');
   let received = '';
   socket!.on('data', (chunk) => (received += chunk));
@@ -79,14 +111,14 @@ test('a connection without a request is closed after a while', async (t) => {
 });
 
 test('idle connections beyond the limit give way to new ones, the one idle longest first', async (t) => {
-  const { api, url, port, count } = await listenWith(t, { maxConnections: 100 });
+  const { logged, url, port, count } = await listenToProbes(t, { maxConnections: 100 });
   const silent = await open(t, port, 300);
   const halfSent = await open(t, port, 200, 'GET /livez HTTP/1.1\r\nHost: loc');
   t.equal(await ask(`${url}/livez`), 200);
   await until(async () => (await count()) <= 100);
   t.ok(silent.slice(0, 200).every((socket) => socket.closed || socket.readableEnded || socket.destroyed));
   t.ok(halfSent.at(-1)!.writable, 'the newest stay');
-  t.equal(api.logged().match(/MAX_CONNECTIONS is reached/g)?.length, 1, 'said once a minute, not each time');
+  t.equal(logged().match(/MAX_CONNECTIONS is reached/g)?.length, 1, 'said once a minute, not each time');
 
   // One that was just used is not the one idle longest.
   const [used] = await open(t, port, 1);
@@ -134,7 +166,7 @@ test('requests in progress are never cut off for room, and leave some to probes'
 });
 
 test('five hundred idle connections below the limit do not stop a probe', async (t) => {
-  const { url, port, count } = await listenWith(t, {});
+  const { url, port, count } = await listenToProbes(t, {});
   await open(t, port, 500);
   t.equal(await ask(`${url}/readyz`), 200);
   t.ok((await count()) >= 500);

@@ -1,4 +1,5 @@
 import type { InjectOptions } from 'fastify';
+import { pino } from 'pino';
 import { test } from 'tap';
 import { buildProbeApp } from '../../src/http/app.ts';
 import { DEFAULT_CONNECTION_LIMITS } from '../../src/http/front-door.ts';
@@ -118,15 +119,16 @@ test('a trusted proxy names the client, and its hosts count beside the others', 
     trustedProxies: readonly string[] | number | undefined,
     headers: Record<string, string>,
   ) => {
-    const api = await startApi(t, {
-      work: false,
-      services: { frontDoor: { hosts: LOOPBACK_HOSTS, connections, trustedProxies } },
+    const lines: string[] = [];
+    const app = await buildProbeApp({
+      readiness: async () => ({ ready: true, parts: {} }),
+      metrics: createMetrics(),
+      logger: pino({ level: 'trace' }, { write: (text: string) => void lines.push(text) }),
+      frontDoor: { hosts: LOOPBACK_HOSTS, connections, trustedProxies },
     });
-    const { status } = await fetch(`${await api.listen()}/models`, { headers });
-    const logged = api
-      .logged()
-      .split('\n')
-      .find((text) => text.includes('"msg":"request"'));
+    t.teardown(() => app.close());
+    const { statusCode: status } = await app.inject({ url: '/livez', headers });
+    const logged = lines.find((text) => text.includes('"msg":"request"'));
     return { status, ...(JSON.parse(logged!) as { client: string }) };
   };
   const forwarded = { 'x-forwarded-for': '203.0.113.9, 198.51.100.7' };
