@@ -108,7 +108,7 @@ export async function openEncoder(
     }
     return hidden;
   };
-  if (options.largestId !== undefined) await tryId(options.largestId);
+  if (options.largestId !== undefined) await tryEdges(options.largestId);
   const [padded] = await run([padding], fixedShape ? maxSlices : 1);
 
   if (condition.tokens > sliceTokens) {
@@ -128,17 +128,26 @@ export async function openEncoder(
   const close = () => session.release();
   return { sliceTokens, maxSlices, fixedShape, encode, padded: padded!, close };
 
-  /** A graph says nowhere how many embeddings it has; looking one up that is not there fails. */
-  async function tryId(id: number): Promise<void> {
-    const ids = Int32Array.of(id, ...padding.ids.subarray(1));
+  /**
+   * A graph says nowhere how many tokens and positions it has embeddings for; looking up one that is not there fails, and
+   * without this it would fail at the first prompt that is long enough or has the token.
+   */
+  async function tryEdges(largestId: number): Promise<void> {
+    const whole = { ids: new Int32Array(sliceTokens).fill(otherId), length: sliceTokens };
+    await tryOne(whole, `${file} does not take a prompt of ${sliceTokens} tokens`);
+    await tryOne(
+      { ids: Int32Array.of(largestId, ...padding.ids.subarray(1)), length: 1 },
+      `The tokenizer has tokens up to the id ${largestId}, for which the encoder has no embedding. ` +
+        'Take that token out of added_tokens in tokenizer.json, or an encoder that was exported with it',
+    );
+  }
+
+  async function tryOne(slice: Slice, complaint: string): Promise<void> {
     try {
-      await run([{ ids, length: 1 }], fixedShape ? maxSlices : 1);
+      await run([slice], fixedShape ? maxSlices : 1);
     } catch (cause) {
       if (!(cause instanceof LoradropError)) throw cause;
-      throw inferenceErrors.unloadable(
-        `The tokenizer has ids up to ${id}, and the encoder cannot take that one: ${cause.message}`,
-        { cause },
-      );
+      throw inferenceErrors.unloadable(`${complaint} (${cause.message.replace(/\.$/, '')}).`, { cause });
     }
   }
 

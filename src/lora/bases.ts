@@ -43,15 +43,24 @@ export type BaseShape = {
 /** Where decoder-only bases keep their layers in `transformers`. */
 export const LAYER_PATH = 'model.layers';
 
+/** Where bases that hold a vision tower beside their decoder keep its layers. */
+const LAYER_PATH_BESIDE_VISION = 'model.language_model.layers';
 /**
- * Where architectures that hold more than a decoder keep its layers. Names are those of `transformers` 4.52 and newer, which
- * vLLM 0.32 knows as well; `test/peft` checks them against the libraries.
+ * Architectures that hold more than a decoder. Names are those of `transformers` 4.52 and newer, which vLLM 0.32 knows as
+ * well; `test/peft` takes them from the library.
  */
-const LAYER_PATHS: Readonly<Record<string, string>> = { qwen2_5_vl: 'model.language_model.layers' };
+const WITH_VISION: ReadonlySet<string> = new Set([
+  'gemma3',
+  'llava',
+  'mistral3',
+  'qwen2_5_vl',
+  'qwen2_vl',
+  'qwen3_vl',
+]);
 
 /** Where a base of this architecture keeps its layers: `model.layers`, `model.language_model.layers`. */
 export function layerPathOf(architecture: string): string {
-  return Object.hasOwn(LAYER_PATHS, architecture) ? LAYER_PATHS[architecture]! : LAYER_PATH;
+  return WITH_VISION.has(architecture) ? LAYER_PATH_BESIDE_VISION : LAYER_PATH;
 }
 
 /**

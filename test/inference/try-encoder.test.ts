@@ -43,7 +43,13 @@ test('an import whose encoder does not run fails, says why, and leaves nothing',
       'a token without an embedding',
       goodModel,
       JSON.stringify(withToken),
-      /^The tokenizer has ids up to 30522, and the encoder cannot take that one: encoder\.onnx failed: .*out of data bounds/,
+      /^The tokenizer has tokens up to the id 30522, for which the encoder has no embedding\. Take .* \(encoder\.onnx failed: .*out of data bounds/,
+    ],
+    [
+      'positions for four tokens alone, and prompts of six',
+      positionsFor(4),
+      goodTokenizer,
+      /^encoder\.onnx does not take a prompt of 6 tokens \(encoder\.onnx failed: .*out of data bounds/,
     ],
     [
       'numbers that are none',
@@ -59,6 +65,25 @@ test('an import whose encoder does not run fails, says why, and leaves nothing',
   }
   t.equal(decodeModel(newer).irVersion, 99);
 });
+
+/** An encoder of width 8 whose hidden states are embeddings of positions, which it counts along the mask as RoBERTa does. */
+function positionsFor(tokens: number): Uint8Array {
+  const graph = createGraphBuilder('positions');
+  const sides = ['batch', 'positions'];
+  const ids = graph.input('input_ids', 'int64', sides);
+  const mask = graph.input('attention_mask', 'int64', sides);
+  const along = graph.constant('along', BigInt64Array.of(1n), []);
+  const positions = graph.node('counted', 'CumSum', [mask, along]);
+  const table = graph.constant('table', new Float32Array((tokens + 1) * 8).fill(0.5), [tokens + 1, 8]);
+  const axis = graph.constant('last', BigInt64Array.of(2n), [1]);
+  const column = graph.node('column', 'Unsqueeze', [
+    graph.node('float', 'Cast', [ids], { to: { int: 1 } }),
+    axis,
+  ]);
+  graph.node('last_hidden_state', 'Add', [graph.node('rows', 'Gather', [table, positions]), column]);
+  graph.output('last_hidden_state', 'float32', [...sides, 8]);
+  return graph.encode();
+}
 
 /** An encoder of width 8 that divides nothing by nothing. */
 function notANumber(): Uint8Array {

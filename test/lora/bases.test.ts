@@ -5,7 +5,9 @@ import {
   checkLayout,
   findBase,
   KNOWN_BASES,
+  layerPathOf,
   layoutForBase,
+  TARGET_MODULES,
   withCurrentLayerPath,
 } from '../../src/lora/bases.ts';
 import type { LoraLayout } from '../../src/lora/layout.ts';
@@ -86,6 +88,14 @@ test('every known base is named as the transformers library names its modules', 
   const { architectures } = JSON.parse(
     await readFile(join(import.meta.dirname, '..', 'peft', 'module-names.json'), 'utf8'),
   ) as { architectures: Record<string, { layerPath: string; modules: string[] }> };
+  for (const [architecture, { layerPath, modules }] of Object.entries(architectures)) {
+    t.equal(layerPathOf(architecture), layerPath, architecture);
+    for (const name of TARGET_MODULES)
+      t.ok(
+        modules.some((path) => path.endsWith(`.${name}`)),
+        name,
+      );
+  }
   for (const { alias, architecture, layout } of KNOWN_BASES) {
     const found = architectures[architecture]!;
     t.equal(layout.layerPath, found.layerPath, alias);

@@ -66,6 +66,20 @@ def read_shapes(tensors):
 HEAD = 64
 
 
+# The smallest vision towers of bases that hold more than a decoder; `hidden` is the decoder's width.
+PATCHES = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 64}
+PATCHES |= {"image_size": 28, "patch_size": 14}
+QWEN = {"depth": 1, "hidden_size": 64, "num_heads": 1, "intermediate_size": 64, "out_hidden_size": "hidden"}
+VISION = {
+    "qwen2_vl": {"depth": 1, "embed_dim": 64, "hidden_size": "hidden", "num_heads": 1, "mlp_ratio": 1},
+    "qwen2_5_vl": {**QWEN, "fullatt_block_indexes": [0]},
+    "qwen3_vl": {**QWEN, "deepstack_visual_indexes": [0]},
+    "gemma3": PATCHES,
+    "mistral3": PATCHES,
+    "llava": PATCHES,
+}
+
+
 def build_base(architecture, shapes, dtype):
     """A random model of these shapes in the adapter's dtype."""
     text = {
@@ -79,21 +93,13 @@ def build_base(architecture, shapes, dtype):
         "eos_token_id": None,
     }
     torch.manual_seed(0)
-    if architecture != "qwen2_5_vl":
+    if architecture not in VISION:
         config = transformers.AutoConfig.for_model(architecture, head_dim=HEAD, **text)
         return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
-    vision = {
-        "depth": 1,
-        "hidden_size": 64,
-        "num_heads": 1,
-        "intermediate_size": 64,
-        "out_hidden_size": shapes["hidden"],
-        "fullatt_block_indexes": [0],
-    }
-    rope = {"rope_type": "default", "mrope_section": [8, 12, 12], "rope_theta": 1e6}
-    config = transformers.AutoConfig.for_model(
-        architecture, text_config={**text, "rope_parameters": rope}, vision_config=vision
-    )
+    vision = {key: shapes["hidden"] if value == "hidden" else value for key, value in VISION[architecture].items()}
+    if architecture.startswith("qwen"):
+        text["rope_parameters"] = {"rope_type": "default", "mrope_section": [8, 12, 12], "rope_theta": 1e6}
+    config = transformers.AutoConfig.for_model(architecture, text_config=text, vision_config=vision)
     return transformers.AutoModelForImageTextToText.from_config(config, dtype=dtype).eval()
 
 
@@ -189,7 +195,7 @@ def check_known(scratch):
 
 
 # Architectures whose module names are recorded: those of the known bases, and Llama types that `--layout` files describe.
-RECORDED = ["llama", "mistral", "qwen2", "qwen2_5_vl", "qwen3"]
+RECORDED = sorted(["llama", "mistral", "qwen2", "qwen3", *VISION])
 
 
 def record_module_names():

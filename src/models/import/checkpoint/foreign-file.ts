@@ -46,7 +46,11 @@ export function refuseForeignFile(name: string, head: Uint8Array, fileBytes: num
   }
 }
 
-function whatItIs(head: Uint8Array, fileBytes: number): string | undefined {
+/**
+ * What a file is, told by its first {@link SNIFFED_BYTES} bytes, as the end of a sentence: a Git LFS pointer, a page, JSON, an
+ * archive. Undefined where it may be what it is taken for.
+ */
+export function whatItIs(head: Uint8Array, fileBytes: number): string | undefined {
   if (fileBytes === 0) return 'empty';
   const text = Buffer.from(head.buffer, head.byteOffset, head.length).toString('latin1');
   if (head.length > 8 && head.every((byte) => byte === 0)) {

@@ -7,6 +7,7 @@ import { type GraphValue, inspectModel, type ModelFacts } from '../../../onnx/in
 import { createTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { modelErrors } from '../../errors.ts';
 import type { BundleManifest } from '../../manifest.ts';
+import { SNIFFED_BYTES, whatItIs } from '../checkpoint/foreign-file.ts';
 import { type FullyMaskedAttention, setFullyMaskedAttention } from './fully-masked.ts';
 
 /** What an encoder directory offers. */
@@ -61,9 +62,10 @@ export async function inspectEncoder(
   options: { width: number; file?: string },
 ): Promise<EncoderFacts> {
   const model = await findModel(directory, options.file);
-  const facts = await inspectModel(model).catch((cause: unknown) => {
+  const facts = await inspectModel(model).catch(async (cause: unknown) => {
     if (!(cause instanceof LoradropError)) throw cause;
-    throw refuse(`The encoder's model: ${cause.message}`, { cause });
+    const what = await foreignKind(model);
+    throw refuse(`The encoder's model: ${what ? `It is ${what}.` : cause.message}`, { cause });
   });
   const tokenizerPath = join(directory, 'tokenizer.json');
   const tokenizer = await readJson(tokenizerPath, MAX_TOKENIZER_BYTES);
@@ -72,6 +74,7 @@ export async function inspectEncoder(
   const config = (await readJson(join(directory, 'config.json'), MAX_CONFIG_BYTES)) ?? {};
   const tokenizerConfig = (await readJson(join(directory, 'tokenizer_config.json'), MAX_CONFIG_BYTES)) ?? {};
   checkHiddenSize(config, options.width);
+  const padTokenId = padTokenIdOf(tokenizer, config, tokenizerConfig);
   return {
     model,
     dataFiles: await dataFilesOf(facts, dirname(model)),
@@ -80,8 +83,8 @@ export async function inspectEncoder(
     output: findOutput(facts.outputs, options.width),
     maxBatch: [...facts.operators].some((operator) => BATCH_DEPENDENT.test(operator)) ? 1 : MAX_BATCH,
     operators: facts.operators,
-    encoderTokens: encoderTokensOf(config),
-    padTokenId: padTokenIdOf(tokenizer, config, tokenizerConfig),
+    encoderTokens: encoderTokensOf(config, padTokenId),
+    padTokenId,
   };
 }
 
@@ -155,10 +158,22 @@ async function readJson(path: string, maxBytes: number): Promise<Record<string, 
   try {
     value = JSON.parse(await readFile(path, 'utf8'));
   } catch (cause) {
-    throw refuse(`${name} is not JSON.`, { cause });
+    const what = await foreignKind(path);
+    throw refuse(`${name} is ${what && !what.startsWith('JSON') ? what : 'not JSON'}.`, { cause });
   }
   if (!isObject(value)) throw refuse(`${name} is not a JSON object.`);
   return value;
+}
+
+/** What a file is in place of a model's, where its first bytes tell. */
+async function foreignKind(path: string): Promise<string | undefined> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(SNIFFED_BYTES), 0, SNIFFED_BYTES, 0);
+    return whatItIs(buffer.subarray(0, bytesRead), (await file.stat()).size);
+  } finally {
+    await file.close();
+  }
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -173,6 +188,8 @@ async function dataFilesOf({ external }: ModelFacts, directory: string): Promise
     }
     if ((await fileBytes(join(directory, name))) === undefined)
       throw refuse(`${name} is missing beside the encoder.`);
+    const what = await foreignKind(join(directory, name));
+    if (what?.includes('pointer')) throw refuse(`${name} beside the encoder is ${what}.`);
   }
   return names;
 }
@@ -225,13 +242,19 @@ function checkHiddenSize({ hidden_size: found }: Record<string, unknown>, width:
   }
 }
 
-function encoderTokensOf(config: Record<string, unknown>): number {
+/** Model types that number positions from behind their padding token's id on, so that some are never used. */
+const OFFSET_POSITIONS = /^(?:xlm-|distil)?roberta|^(?:camembert|mpnet|longformer|data2vec-text|ibert|esm)$/;
+
+function encoderTokensOf(config: Record<string, unknown>, padTokenId: number): number {
   const positions = config['max_position_embeddings'];
   if (positions === undefined) return MAX_ENCODER_TOKENS;
   if (typeof positions !== 'number' || !Number.isInteger(positions) || positions < 1) {
     throw refuse('config.json has a max_position_embeddings that is no number of positions.');
   }
-  return Math.min(positions, MAX_ENCODER_TOKENS);
+  const unused = OFFSET_POSITIONS.test(String(config['model_type'])) ? padTokenId + 1 : 0;
+  if (unused >= positions)
+    throw refuse('config.json has too few max_position_embeddings for a single token.');
+  return Math.min(positions - unused, MAX_ENCODER_TOKENS);
 }
 
 function padTokenIdOf(

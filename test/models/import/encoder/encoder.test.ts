@@ -13,6 +13,11 @@ const TOKENIZER = {
   added_tokens: [{ id: 3, content: '[PAD]' }],
   padding: null,
 };
+/** What git leaves in place of a large file where its extension for them is missing. */
+const POINTER = `version https://git-lfs.github.com/spec/v1
+oid sha256:${'0'.repeat(64)}
+size 90868370
+`;
 /** A tokenizer that names no padding. */
 const BARE = JSON.stringify({ model: MODEL });
 
@@ -98,6 +103,13 @@ test('what exporters write is understood', async (t) => {
       TOKENIZER,
       { max_position_embeddings: 8192 },
       { encoderTokens: 512 },
+    ],
+    [
+      'positions that begin behind the padding',
+      interfaceOf([IDS, MASK], [HIDDEN]),
+      TOKENIZER,
+      { model_type: 'xlm-roberta', max_position_embeddings: 132 },
+      { encoderTokens: 128 },
     ],
     [
       'padding in the tokenizer',
@@ -239,6 +251,21 @@ test('what cannot be an encoder is refused with a reason', async (t) => {
     ],
     ['weights elsewhere', { model: external('../weights.bin') }, /does not lie beside it/],
     ['weights at an absolute place', { model: external('/etc/passwd') }, /does not lie beside it/],
+    [
+      'a model that was not fetched',
+      { model: new TextEncoder().encode(POINTER) },
+      /model: It is a Git LFS pointer/,
+    ],
+    [
+      'a tokenizer that was not fetched',
+      { model: good, tokenizer: POINTER },
+      /tokenizer\.json is a Git LFS pointer/,
+    ],
+    [
+      'a tokenizer that is a page',
+      { model: good, tokenizer: '<!doctype html>' },
+      /tokenizer\.json is an HTML page/,
+    ],
     ['missing weights', { model: external('weights.bin') }, /weights\.bin is missing/],
   ];
   for (const [index, [what, files, message]] of table.entries()) {
@@ -264,4 +291,8 @@ test('data files beside the model are found', async (t) => {
   await writeFile(join(directory, 'model.onnx'), graph.encode());
   await writeFile(join(directory, 'tokenizer.json'), JSON.stringify(TOKENIZER));
   t.match(await inspectEncoder(directory, { width: 8 }), { dataFiles: ['w.bin'], padTokenId: 3 });
+  await writeFile(join(directory, 'w.bin'), POINTER);
+  await t.rejects(inspectEncoder(directory, { width: 8 }), {
+    message: /^w\.bin beside the encoder is a Git LFS pointer/,
+  });
 });
