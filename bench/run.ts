@@ -11,6 +11,7 @@ import { parseOptions } from './options.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { serviceOverhead } from './service-overhead.ts';
 import { startup } from './startup.ts';
+import { webhooks } from './webhooks.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'service-overhead': serviceOverhead,
@@ -20,6 +21,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   decoder,
   generate,
   startup,
+  webhooks,
   cuda,
 };
 
