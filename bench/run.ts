@@ -13,7 +13,9 @@ import { readingPrompts } from './reading-prompts.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { serviceOverhead } from './service-overhead.ts';
 import { startup } from './startup.ts';
+
 import { turns } from './turns.ts';
+import { webhooks } from './webhooks.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'service-overhead': serviceOverhead,
@@ -25,6 +27,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   decoder,
   generate,
   startup,
+  webhooks,
   cuda,
   'idle-connections': idleConnections,
 };

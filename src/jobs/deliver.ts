@@ -33,6 +33,8 @@ const MAX_GONE = 10_000;
 /** What a receiver answers that has more to do than it can. */
 const isOverload = (status: number) => status === 429 || status >= 500;
 const GONE = 410;
+/** Times a delivery waits for a place of a receiver that answers quickly before it is put off. */
+const MAX_TURNS = 5;
 
 /** Makes the handler. It never rejects for what a receiver does; that ends in a result, or puts the job off. */
 export function createDeliverHandler(services: DeliverServices): JobHandler<'webhook'> {
@@ -91,6 +93,10 @@ export function createDeliverHandler(services: DeliverServices): JobHandler<'web
     };
 
     if (!before.byHand && isGone(context)) return end('disabled', { ...before, status: GONE });
+    for (let turns = 0; turns < MAX_TURNS && gate.soon(receiver); turns++) {
+      await gate.freed(receiver);
+      context.signal.throwIfAborted();
+    }
     const place = gate.enter(receiver, `${tenant}/${id}`);
     if (!place.open) {
       if (now() > before.giveUpAt && gate.dead(receiver)) {

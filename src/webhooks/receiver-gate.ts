@@ -19,6 +19,8 @@ const BUSY_LOOK_MS = 5;
 const LONGEST_WAIT_MS = 3_600_000;
 /** Waiting deliveries called early by each success: a receiver that is back gets twice as many each time. */
 const CALLED_BY_SUCCESS = 2;
+/** Longest wait for the end of an attempt at a receiver that answers quickly. */
+const BRIEF_MS = 100;
 /** Receivers remembered; beyond it those that nothing waits for are forgotten. */
 const MAX_RECEIVERS = 10_000;
 /** Waiting deliveries remembered for each receiver; those beyond it come back by themselves. */
@@ -31,6 +33,8 @@ type Receiver = {
   readonly running: Set<{ readonly since: number }>;
   /** Deliveries put off, the oldest first. */
   readonly waiting: Set<string>;
+  /** Wakes those who wait for a place, the oldest first. */
+  readonly wakers: Set<() => void>;
   failures: number;
   averageMs: number;
   /** No attempt starts before. */
@@ -55,6 +59,10 @@ export type GateAnswer =
 export type ReceiverGate = {
   /** Asks for a place for a delivery, which is named so that it can be called. */
   enter(receiver: string, delivery: string): GateAnswer;
+  /** True while there is no place, but the receiver answers so quickly that waiting for one is cheaper than coming back. */
+  soon(receiver: string): boolean;
+  /** Ends when an attempt at the receiver has ended, which wakes one who waits, or after `BRIEF_MS`. */
+  freed(receiver: string): Promise<void>;
   /** True while the receiver counts as dead. */
   dead(receiver: string): boolean;
 };
@@ -76,6 +84,7 @@ export function createReceiverGate(options: {
     const receiver: Receiver = {
       running: new Set(),
       waiting: new Set(),
+      wakers: new Set(),
       failures: 0,
       averageMs: 0,
       pausedUntil: 0,
@@ -155,12 +164,30 @@ export function createReceiverGate(options: {
         leave(end) {
           receiver.running.delete(attempt);
           note(receiver, end, now() - attempt.since);
+          for (const wake of take(receiver.wakers, 1)) wake();
           if (end.kind !== 'answered') return [];
           const called = [...take(receiver.waiting, CALLED_BY_SUCCESS)];
           for (const each of called) receiver.waiting.delete(each);
           return called;
         },
       };
+    },
+    soon(name) {
+      const receiver = receivers.get(name);
+      if (!receiver || hasPlace(receiver) || now() < receiver.pausedUntil) return false;
+      return isHealthy(receiver) && receiver.averageMs > 0;
+    },
+    freed(name) {
+      const { wakers } = find(name);
+      return new Promise((resolve) => {
+        const wake = () => {
+          clearTimeout(timer);
+          wakers.delete(wake);
+          resolve();
+        };
+        const timer = setTimeout(wake, BRIEF_MS);
+        wakers.add(wake);
+      });
     },
     dead(name) {
       const receiver = receivers.get(name);

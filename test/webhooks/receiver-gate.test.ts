@@ -96,3 +96,21 @@ test('ten thousand deliveries to a dead receiver are spread over the time that l
   t.ok(latest <= 3_700_000);
   t.end();
 });
+
+test('one waits in place for a receiver that answers quickly, and is woken by the end of an attempt', async (t) => {
+  const { gate, clock, enter, fill } = gateOf(8);
+  const first = enter('quick');
+  t.notOk(gate.soon('quick'), 'nothing is known of it yet');
+  clock.now += 20;
+  if (first.open) first.leave({ kind: 'answered' });
+  t.notOk(gate.soon('quick'), 'there is a place');
+  const [place] = fill('quick');
+  t.ok(gate.soon('quick'));
+  const freed = gate.freed('quick');
+  place!.leave({ kind: 'answered' });
+  await freed;
+  t.notOk(gate.soon('quick'));
+  fill('quick');
+  clock.now += 1001;
+  t.notOk(gate.soon('quick'), 'a slow one is not waited for');
+});
