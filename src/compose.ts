@@ -4,7 +4,6 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Limits } from './access/caller.ts';
 import type { KeyRing } from './access/key-ring.ts';
 import { type Access, openAccess } from './access/open-access.ts';
@@ -28,7 +27,7 @@ import { createLogger, type Logger } from './observability/logger.ts';
 import { createMetrics } from './observability/metrics.ts';
 
 import { openQueueBackend } from './queue/open-queue-backend.ts';
-import { openLocalStore } from './store/local.ts';
+import { openStore } from './store/open-store.ts';
 import type { AdapterStore } from './store/store.ts';
 
 /** What a process does: everything, the API alone, or the work alone. */
@@ -47,15 +46,17 @@ export function bundlesDirectory(config: Pick<Config, 'bundlesDir' | 'dataDir'>)
   return resolve(config.bundlesDir ?? join(config.dataDir, 'bundles'));
 }
 
-/** The adapter directory that holds for the settings. Errors: `settings-invalid` for a scheme there is no store for. */
-export function storeDirectory(config: Pick<Config, 'storeUrl' | 'dataDir'>): string {
-  const { storeUrl } = config;
-  if (storeUrl === undefined) return resolve(config.dataDir, 'store');
-  if (storeUrl.startsWith('file:')) return fileURLToPath(storeUrl);
-  if (/^[a-z][a-z0-9+.-]+:/i.test(storeUrl)) {
-    throw configErrors.invalid('STORE_URL is a directory or a file:// URL; there is no other store yet.');
-  }
-  return resolve(storeUrl);
+/** Opens the store that the settings name. Errors: `store-address-invalid`, and those of the store. */
+export function openConfiguredStore(config: Config, url = config.storeUrl): Promise<AdapterStore> {
+  const { s3Encryption, s3KmsKeyId } = config;
+  return openStore(url ?? join(config.dataDir, 'store'), {
+    forcePathStyle: config.s3ForcePathStyle,
+    partBytes: config.s3PartBytes,
+    partsInFlight: config.s3PartsInFlight,
+    allowUnconditionalWrites: config.s3AllowUnconditionalWrites,
+    ...(s3Encryption && { encryption: s3Encryption }),
+    ...(s3KmsKeyId !== undefined && { kmsKeyId: s3KmsKeyId }),
+  });
 }
 
 /**
@@ -88,7 +89,7 @@ export async function startService(
       logger,
     });
     closers.push(() => backend.close());
-    const store = await openLocalStore({ directory: storeDirectory(config) });
+    const store = await openConfiguredStore(config);
     closers.push(() => store.close());
     const models = await openModels(config, logger, signal);
     signal?.throwIfAborted();

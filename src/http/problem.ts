@@ -246,6 +246,11 @@ export const PROBLEMS = {
   'key-name-taken': { status: 500, meaning: 'The operator has to choose another name for the key.' },
   'key-name-unknown': { status: 500, meaning: 'The operator has to name a key that there is.' },
   'settings-invalid': { status: 500, meaning: 'The operator has to correct the settings.' },
+  'store-address-invalid': { status: 500, meaning: 'The operator has to correct `STORE_URL`.' },
+  'store-writes-unconditional': {
+    status: 500,
+    meaning: 'The operator has to take another object store, or to set `S3_ALLOW_UNCONDITIONAL_WRITES`.',
+  },
   'queue-address-invalid': { status: 500, meaning: 'The operator has to correct `QUEUE_URL`.' },
   'job-handler-missing': { status: 500, meaning: 'A defect that stops the worker from starting.' },
   'data-directory-locked': { status: 500, meaning: 'The operator has to stop the other process first.' },

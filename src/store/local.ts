@@ -89,6 +89,7 @@ class LocalStore implements AdapterStore {
       read: (id, file, options) => this.#read({ tenant, id }, file, options),
       remove: (id) => this.#remove({ tenant, id }),
       usage: () => this.#usage(tenant),
+      link: async () => undefined,
       location: (id) => this.#layout.adapter({ tenant, id }),
     };
   }

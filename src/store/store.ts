@@ -64,6 +64,11 @@ export type TenantStore = {
   remove(id: string): Promise<boolean>;
   /** What the tenant has now, counted anew: it looks at every adapter. */
   usage(): Promise<StoreUsage>;
+  /**
+   * An address from which anybody can read a file until the link ends, seven days from now at most; undefined where the
+   * medium gives none out. Errors: `adapter-not-found`.
+   */
+  link(id: string, file: string, options: { expiresInSeconds: number }): Promise<string | undefined>;
   /** Where people find an adapter's directory: an absolute path or an `s3://` address. */
   location(id: string): string;
 };
