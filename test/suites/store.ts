@@ -75,7 +75,7 @@ async function checkWhole(t: Test, store: DefaultStore, { id, files }: StoredAda
 export async function storeSuite(
   kind: string,
   makePlace: (t: Test) => Promise<StorePlace>,
-  parent: { test: Test['test'] } = { test },
+  parent?: Test,
 ): Promise<void> {
   const declared: PromiseLike<unknown>[] = [];
   const storeTest = (
@@ -83,7 +83,7 @@ export async function storeSuite(
     body: (t: Test, store: DefaultStore, place: StorePlace) => Promise<void>,
   ) =>
     declared.push(
-      parent.test(`${kind}: ${title}`, async (t) => {
+      (parent?.test ?? test)(`${kind}: ${title}`, async (t) => {
         const place = await makePlace(t);
         const store = await place.open();
         t.teardown(() => store.close());
@@ -427,5 +427,6 @@ export async function storeSuite(
     t.same(await store.usage(), { adapters: 1, bytes: 50 });
     t.same(await store.all.of('team-b').usage(), { adapters: 1, bytes: 7 });
   });
-  await Promise.all(declared);
+  // Of tests at the top the library itself keeps track, and ends early when somebody else waits for them.
+  if (parent) await Promise.all(declared);
 }
