@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import type { Limits } from './access/caller.ts';
 import type { KeyRing } from './access/key-ring.ts';
 import { type Access, openAccess } from './access/open-access.ts';
+import { DTYPE_BYTES } from './base/dtype.ts';
 import { toLoradropError } from './base/errors.ts';
 import { isLoopback } from './base/loopback.ts';
 import { redactConfig } from './config/docs.ts';
@@ -20,6 +21,7 @@ import type { Engine } from './inference/engine.ts';
 import { createExpireHandler } from './jobs/expire.ts';
 import { createGenerateHandler } from './jobs/generate.ts';
 import { openGenerateQueue } from './jobs/generate-queue.ts';
+import { adapterSize } from './jobs/make-adapter.ts';
 import { createWorkers } from './jobs/workers.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { SHIPPED_BUNDLE } from './models/shipped.ts';
@@ -29,6 +31,7 @@ import { createMetrics } from './observability/metrics.ts';
 import { openQueueBackend } from './queue/open-queue-backend.ts';
 import { openStore } from './store/open-store.ts';
 import type { AdapterStore } from './store/store.ts';
+import { createStoreHealth, type StoreHealth } from './store/store-health.ts';
 
 /** What a process does: everything, the API alone, or the work alone. */
 export type Role = 'all' | 'api' | 'worker';
@@ -99,14 +102,16 @@ export async function startService(
     closers.push(() => access.close());
     const engine = role === 'api' ? undefined : await startEngine(config, logger);
     if (engine) closers.push(() => engine.close());
+    const health = createStoreHealth(store, { bytes: () => largestAdapter(models) });
     const metrics = createMetrics({
+      store: health.check,
       queue: () => queue.counts(),
       ...(engine && { engine: () => engine.status() }),
       ...(access.keys && { keys: () => keysView(access.keys!) }),
     });
 
     const draining = new AbortController();
-    const readiness = () => checkReadiness({ queue, store, models, engine, keys: access.keys });
+    const readiness = () => checkReadiness({ queue, health, models, engine, keys: access.keys });
     const services = {
       readiness,
       metrics,
@@ -124,6 +129,7 @@ export async function startService(
             queue,
             models,
             store,
+            storeReady: health.check,
             limits: httpLimits(config),
             ...(engine && { unloadable: () => engine.status().unloadable }),
           });
@@ -153,6 +159,7 @@ export async function startService(
         },
         concurrency: config.concurrency,
         lockMs: config.jobLockMs,
+        storeReady: health.check,
         logger,
         metrics,
       });
@@ -232,6 +239,11 @@ export function accessLimits(config: Config): Limits {
   return Object.fromEntries(Object.entries(bounds).filter(([, bound]) => bound > 0));
 }
 
+/** Bytes of the largest adapter that the models make, in the widest of the types. */
+function largestAdapter(models: ModelRegistry): number {
+  return Math.max(0, ...models.list().map((bundle) => adapterSize(bundle).parameters * DTYPE_BYTES.f32));
+}
+
 function keysView({ size, damage }: KeyRing) {
   return { size, damaged: damage !== undefined };
 }
@@ -270,13 +282,13 @@ export function httpLimits(config: Config): HttpLimits {
 
 type Parts = {
   readonly queue: { ready(): Promise<void> };
-  readonly store: Pick<AdapterStore, 'ready'>;
+  readonly health: StoreHealth;
   readonly models: ModelRegistry;
   readonly engine: Engine | undefined;
   readonly keys: KeyRing | undefined;
 };
 
-async function checkReadiness({ queue, store, models, engine, keys }: Parts): Promise<Readiness> {
+async function checkReadiness({ queue, health, models, engine, keys }: Parts): Promise<Readiness> {
   const answers = (promise: Promise<void>): Promise<ReadinessPart> =>
     promise.then(
       () => ({ ready: true }),
@@ -284,7 +296,7 @@ async function checkReadiness({ queue, store, models, engine, keys }: Parts): Pr
     );
   const parts: Record<string, ReadinessPart> = {
     queue: await answers(queue.ready()),
-    store: await answers(store.ready()),
+    store: await answers(health.check()),
     models: { ready: models.list().length > 0 },
     // The last good keys hold, so this is to be seen and no reason to stop sending requests.
     ...(keys?.damage && { keys: { ready: true, detail: `${keys.damage.title} ${keys.damage.message}` } }),

@@ -234,7 +234,11 @@ export const PROBLEMS = {
   },
   'safetensors-invalid': { status: 500, meaning: 'A file of the store is damaged. Make the adapter anew.' },
   'store-unavailable': { status: 503, meaning: 'Try again later.', retryAfterSeconds: 2 },
-  'store-full': { status: 507, meaning: 'The operator has to make room, or shorter retentions have to.' },
+  'store-full': {
+    status: 507,
+    meaning: 'The operator has to make room, or shorter retentions have to. Accepted jobs wait for it.',
+    retryAfterSeconds: 30,
+  },
 
   // The service itself
   internal: {

@@ -21,6 +21,8 @@ export type MetricSources = {
   readonly engine?: () => EngineView;
   readonly queue?: () => Promise<QueueView>;
   readonly keys?: () => KeysView;
+  /** Rejects while adapters cannot be stored. */
+  readonly store?: () => Promise<void>;
 };
 
 /** The process's metrics. */
@@ -81,7 +83,7 @@ export function createMetrics(sources: MetricSources = {}) {
     registers,
   });
 
-  const { engine, queue, keys } = sources;
+  const { engine, queue, keys, store } = sources;
   if (engine) {
     new Gauge({
       name: 'loradrop_engine_state',
@@ -142,6 +144,21 @@ export function createMetrics(sources: MetricSources = {}) {
     });
   }
 
+  if (store) {
+    new Gauge({
+      name: 'loradrop_store_ready',
+      help: '1 while adapters can be stored; 0 while the store is full or away, and jobs wait for it.',
+      registers,
+      async collect() {
+        this.set(
+          await store().then(
+            () => 1,
+            () => 0,
+          ),
+        );
+      },
+    });
+  }
   if (keys) {
     new Gauge({
       name: 'loradrop_api_keys',

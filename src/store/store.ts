@@ -78,7 +78,10 @@ export type AdapterStore = {
   of(tenant: string): TenantStore;
   /** Adapters of all tenants whose `expiresAt` is at or before `now`, the earliest first, at most `limit`. */
   expired(now: number, limit: number): Promise<readonly TenantId[]>;
-  /** Rejects with `store-unavailable` when a write would not work now. */
-  ready(): Promise<void>;
+  /**
+   * Rejects when a write would not work now: with `store-full` where the medium tells that it has fewer than `bytes` left,
+   * else with `store-unavailable`.
+   */
+  ready(options?: { bytes?: number }): Promise<void>;
   close(): Promise<void>;
 };
