@@ -9,6 +9,7 @@ import { eventLoopGap } from './event-loop-gap.ts';
 import { generate } from './generate.ts';
 import { parseOptions } from './options.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
+import { s3Upload } from './s3-upload.ts';
 import { serviceOverhead } from './service-overhead.ts';
 import { startup } from './startup.ts';
 
@@ -20,6 +21,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   decoder,
   generate,
   startup,
+  's3-upload': s3Upload,
   cuda,
 };
 
