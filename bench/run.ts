@@ -11,6 +11,7 @@ import { idleConnections } from './idle-connections.ts';
 import { parseOptions } from './options.ts';
 import { readingPrompts } from './reading-prompts.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
+import { s3Upload } from './s3-upload.ts';
 import { serviceOverhead } from './service-overhead.ts';
 import { startup } from './startup.ts';
 
@@ -28,6 +29,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   generate,
   startup,
   webhooks,
+  's3-upload': s3Upload,
   cuda,
   'idle-connections': idleConnections,
 };

@@ -4,11 +4,11 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Limits } from './access/caller.ts';
 import type { KeyRing } from './access/key-ring.ts';
 import { type Access, openAccess } from './access/open-access.ts';
 import { collectClosers } from './base/closers.ts';
+import { DTYPE_BYTES } from './base/dtype.ts';
 import { toLoradropError } from './base/errors.ts';
 import { isLoopback } from './base/loopback.ts';
 import { redactConfig } from './config/docs.ts';
@@ -27,6 +27,7 @@ import { openDeliveries } from './jobs/deliveries.ts';
 import { createExpireHandler } from './jobs/expire.ts';
 import { createGenerateHandler } from './jobs/generate.ts';
 import { openGenerateQueue } from './jobs/generate-queue.ts';
+import { adapterSize } from './jobs/make-adapter.ts';
 import { openWebhooks, type Webhooks } from './jobs/open-webhooks.ts';
 import { createWorkers } from './jobs/workers.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
@@ -35,8 +36,9 @@ import { createLogger, type Logger } from './observability/logger.ts';
 import { createMetrics } from './observability/metrics.ts';
 
 import { openQueueBackend } from './queue/open-queue-backend.ts';
-import { openLocalStore } from './store/local.ts';
+import { openStore } from './store/open-store.ts';
 import type { AdapterStore } from './store/store.ts';
+import { createStoreHealth, type StoreHealth } from './store/store-health.ts';
 import { GIVE_UP_MS } from './webhooks/retry.ts';
 
 /** What a process does: everything, the API alone, or the work alone. */
@@ -58,15 +60,17 @@ export function bundlesDirectory(config: Pick<Config, 'bundlesDir' | 'dataDir'>)
   return resolve(config.bundlesDir ?? join(config.dataDir, 'bundles'));
 }
 
-/** The adapter directory that holds for the settings. Errors: `settings-invalid` for a scheme there is no store for. */
-export function storeDirectory(config: Pick<Config, 'storeUrl' | 'dataDir'>): string {
-  const { storeUrl } = config;
-  if (storeUrl === undefined) return resolve(config.dataDir, 'store');
-  if (storeUrl.startsWith('file:')) return fileURLToPath(storeUrl);
-  if (/^[a-z][a-z0-9+.-]+:/i.test(storeUrl)) {
-    throw configErrors.invalid('STORE_URL is a directory or a file:// URL; there is no other store yet.');
-  }
-  return resolve(storeUrl);
+/** Opens the store that the settings name. Errors: `store-address-invalid`, and those of the store. */
+export function openConfiguredStore(config: Config, url = config.storeUrl): Promise<AdapterStore> {
+  const { s3Encryption, s3KmsKeyId } = config;
+  return openStore(url ?? join(config.dataDir, 'store'), {
+    forcePathStyle: config.s3ForcePathStyle,
+    partBytes: config.s3PartBytes,
+    partsInFlight: config.s3PartsInFlight,
+    allowUnconditionalWrites: config.s3AllowUnconditionalWrites,
+    ...(s3Encryption && { encryption: s3Encryption }),
+    ...(s3KmsKeyId !== undefined && { kmsKeyId: s3KmsKeyId }),
+  });
 }
 
 /**
@@ -95,7 +99,7 @@ export async function startService(
       logger,
     });
     closers.add('queue backend', () => backend.close());
-    const store = await openLocalStore({ directory: storeDirectory(config) });
+    const store = await openConfiguredStore(config);
     closers.add('store', () => store.close());
     const models = await openModels(config, logger, signal);
     signal?.throwIfAborted();
@@ -107,7 +111,9 @@ export async function startService(
     closers.add('keys', () => access.close());
     const engine = role === 'api' ? undefined : await startEngine(config, logger);
     if (engine) closers.add('engine', () => engine.close());
+    const health = createStoreHealth(store, { bytes: () => largestAdapter(models) });
     const metrics = createMetrics({
+      store: health.check,
       queue: () => queue.counts(),
       deliveryQueue: () => deliveries.counts(),
       ...(engine && { engine: () => engine.status() }),
@@ -126,7 +132,7 @@ export async function startService(
 
     const draining = new AbortController();
     const readiness = () =>
-      checkReadiness({ queue, store, models, engine, keys: access.keys, secrets: webhooks.secrets });
+      checkReadiness({ queue, health, models, engine, keys: access.keys, secrets: webhooks.secrets });
     const services = {
       readiness,
       metrics,
@@ -146,6 +152,7 @@ export async function startService(
             models,
             store,
             webhooks: { ...webhooks, deliveries },
+            storeReady: health.check,
             limits: httpLimits(config),
             ...(engine && { unloadable: () => engine.status().unloadable }),
           });
@@ -178,6 +185,7 @@ export async function startService(
         concurrencyOf: { webhook: config.webhookConcurrency },
         onChange: webhooks.notifier.onChange,
         lockMs: config.jobLockMs,
+        storeReady: health.check,
         logger,
         metrics,
       });
@@ -270,6 +278,11 @@ export function accessLimits(config: Config): Limits {
   return Object.fromEntries(Object.entries(bounds).filter(([, bound]) => bound > 0));
 }
 
+/** Bytes of the largest adapter that the models make, in the widest of the types. */
+function largestAdapter(models: ModelRegistry): number {
+  return Math.max(0, ...models.list().map((bundle) => adapterSize(bundle).parameters * DTYPE_BYTES.f32));
+}
+
 function keysView({ size, damage }: KeyRing) {
   return { size, damaged: damage !== undefined };
 }
@@ -323,14 +336,14 @@ export function httpLimits(config: Config): HttpLimits {
 
 type Parts = {
   readonly queue: { ready(): Promise<void> };
-  readonly store: Pick<AdapterStore, 'ready'>;
+  readonly health: StoreHealth;
   readonly models: ModelRegistry;
   readonly engine: Engine | undefined;
   readonly keys: KeyRing | undefined;
   readonly secrets: Webhooks['secrets'];
 };
 
-async function checkReadiness({ queue, store, models, engine, keys, secrets }: Parts): Promise<Readiness> {
+async function checkReadiness({ queue, health, models, engine, keys, secrets }: Parts): Promise<Readiness> {
   const answers = (promise: Promise<void>): Promise<ReadinessPart> =>
     promise.then(
       () => ({ ready: true }),
@@ -338,7 +351,7 @@ async function checkReadiness({ queue, store, models, engine, keys, secrets }: P
     );
   const parts: Record<string, ReadinessPart> = {
     queue: await answers(queue.ready()),
-    store: await answers(store.ready()),
+    store: await answers(health.check()),
     models: { ready: models.list().length > 0 },
     // The last good keys hold, so this is to be seen and no reason to stop sending requests.
     ...(keys?.damage && { keys: { ready: true, detail: `${keys.damage.title} ${keys.damage.message}` } }),

@@ -90,6 +90,8 @@ const OWNERS: Record<string, readonly string[]> = {
   '@huggingface/hub': ['models'],
   '@huggingface/jinja': ['evaluation'],
   'node-llama-cpp': ['evaluation'],
+  '@aws-sdk/client-s3': ['store'],
+  '@aws-sdk/s3-request-presigner': ['store'],
   fastify: ['http', 'compose'],
   protobufjs: ['onnx'],
   yauzl: ['models'],

@@ -2,7 +2,7 @@ import { cp, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'bullmq';
 import { test } from 'tap';
-import { startService, storeDirectory } from '../src/compose.ts';
+import { startService } from '../src/compose.ts';
 import { loadConfig } from '../src/config/load.ts';
 import type { Job, Model } from '../src/http/schemas.ts';
 import type { BundleManifest } from '../src/models/manifest.ts';
@@ -97,9 +97,9 @@ test('settings that cannot work together are refused before anything starts', as
   const dataDir = t.testdir({});
   const config = loadConfig({ dataDir, logLevel: 'silent' }, {});
   await t.rejects(startService(config, 'worker'), { code: 'settings-invalid', message: /QUEUE_URL/ });
-  t.throws(() => storeDirectory({ dataDir, storeUrl: 's3://bucket' }), { code: 'settings-invalid' });
-  t.equal(storeDirectory({ dataDir, storeUrl: 'file:///srv/adapters' }), '/srv/adapters');
-  t.equal(storeDirectory({ dataDir: '/srv/data' }), '/srv/data/store');
+  await t.rejects(startService({ ...config, storeUrl: 'gs://bucket' }, 'all'), {
+    code: 'store-address-invalid',
+  });
 });
 
 /** The processes that this one started and that still run, by number. */

@@ -66,8 +66,42 @@ export const SETTINGS = {
     storeUrl: Type.Optional(
       text({
         description:
-          'Directory (or `file://` URL) of finished adapters. Default: `store` in the data directory.',
+          'Where finished adapters go: a directory, a `file://` URL, or `s3://bucket/prefix` in a bucket that exists. Default: `store` in the data directory.',
       }),
+    ),
+  },
+  'Object storage': {
+    s3ForcePathStyle: flag(
+      {
+        description:
+          'The bucket is part of the path, not of the host name; most servers other than AWS want that. Endpoint, region and credentials are the AWS SDK’s own: `AWS_ENDPOINT_URL_S3`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` …, instance roles, web identity.',
+      },
+      false,
+    ),
+    s3Encryption: Type.Optional(
+      Type.Enum(['AES256', 'aws:kms'], {
+        description:
+          'Server-side encryption that every object asks for. Default: what the bucket does by itself, since servers without keys refuse such requests.',
+      }),
+    ),
+    s3KmsKeyId: Type.Optional(text({ description: 'Key for `S3_ENCRYPTION=aws:kms`.' })),
+    s3PartBytes: whole(
+      { description: 'Bytes of one part of an upload; an adapter has at most 10,000.' },
+      { default: 8 * MiB, minimum: 5 * MiB, maximum: 1024 * MiB },
+    ),
+    s3PartsInFlight: whole(
+      {
+        description:
+          'Parts of one file on their way at once. A job that writes takes `S3_PART_BYTES` × (this + 1) of memory at most.',
+      },
+      { default: 4, minimum: 1, maximum: 64 },
+    ),
+    s3AllowUnconditionalWrites: flag(
+      {
+        description:
+          'Starts although the server ignores `If-None-Match: *`, without which two workers can mix their files of one job.',
+      },
+      false,
     ),
   },
   'Who may ask': {

@@ -306,7 +306,11 @@ export const PROBLEMS = {
   },
   'safetensors-invalid': { status: 500, meaning: 'A file of the store is damaged. Make the adapter anew.' },
   'store-unavailable': { status: 503, meaning: 'Try again later.', retryAfterSeconds: 2 },
-  'store-full': { status: 507, meaning: 'The operator has to make room, or shorter retentions have to.' },
+  'store-full': {
+    status: 507,
+    meaning: 'The operator has to make room, or shorter retentions have to. Accepted jobs wait for it.',
+    retryAfterSeconds: 30,
+  },
 
   // The service itself
   internal: {
@@ -318,6 +322,11 @@ export const PROBLEMS = {
   'key-name-taken': { status: 500, meaning: 'The operator has to choose another name for the key.' },
   'key-name-unknown': { status: 500, meaning: 'The operator has to name a key that there is.' },
   'settings-invalid': { status: 500, meaning: 'The operator has to correct the settings.' },
+  'store-address-invalid': { status: 500, meaning: 'The operator has to correct `STORE_URL`.' },
+  'store-writes-unconditional': {
+    status: 500,
+    meaning: 'The operator has to take another object store, or to set `S3_ALLOW_UNCONDITIONAL_WRITES`.',
+  },
   'queue-address-invalid': { status: 500, meaning: 'The operator has to correct `QUEUE_URL`.' },
   'job-handler-missing': { status: 500, meaning: 'A defect that stops the worker from starting.' },
   'data-directory-locked': { status: 500, meaning: 'The operator has to stop the other process first.' },

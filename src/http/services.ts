@@ -80,6 +80,8 @@ export type HttpServices = ProbeServices & {
     readonly notifier: Pick<Notifier, 'hint'>;
   };
   readonly limits: HttpLimits;
+  /** Rejects with `store-full` or `store-unavailable` while adapters cannot be stored: new jobs are refused then. */
+  readonly storeReady?: () => Promise<void>;
   /** Bundles that the engine of this process does not load or run, with reasons that are safe to show. Absent without one. */
   readonly unloadable?: () => readonly { readonly digest: string; readonly reason: string }[];
   /** Milliseconds since the epoch. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { toLoradropError } from '../base/errors.ts';
+import { type LoradropError, toLoradropError } from '../base/errors.ts';
 import type { TenantId } from '../base/ids.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
@@ -9,6 +9,7 @@ import { canceledFailure, encodeFailure } from '../queue/job-record.ts';
 import { finalFailure, letGo, putOff } from '../queue/run-outcomes.ts';
 import { fromQueueId, storeJob } from '../queue/stored-job.ts';
 import { createTurns, type Turns } from '../queue/turns.ts';
+import { storeErrors } from '../store/errors.ts';
 import { JOB_CATALOG, type JobName, type JobPayload, type JobTiming } from './catalog.ts';
 import type { DeliveryResult } from './deliveries.ts';
 import { jobErrors } from './errors.ts';
@@ -67,6 +68,10 @@ export type WorkersOptions = {
   readonly letGoMs?: number;
   /** Times a job may lose its worker before it fails as `workers-lost`. */
   readonly maxStalled?: number;
+  /** Rejects while adapters cannot be stored. */
+  readonly storeReady?: () => Promise<void>;
+  /** How long a job is put off that the store had no room for. */
+  readonly storePauseMs?: number;
   readonly now?: () => number;
 };
 
@@ -92,6 +97,8 @@ const LET_GO_MS = 10_000;
 const MAX_STALLED = 10;
 /** How long a job waits whose tenant runs as many as it may, unless one of them ends before. */
 const HELD_MS = 15_000;
+/** Someone has to make room or to mend the store; a look each few seconds costs little beside the decode. */
+const STORE_PAUSE_MS = 5_000;
 /** Failed runs of clean-up that are kept to look at. */
 const MAX_FAILED_BY_CLOCK = 10;
 
@@ -116,6 +123,7 @@ type Line = { readonly queue: BullQueue; readonly turns: Turns | undefined };
 export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   const { backend, handlers, concurrency, logger, metrics, now = Date.now } = options;
   const { lockMs = LOCK_MS, pollCancelMs = POLL_CANCEL_MS, letGoMs = LET_GO_MS } = options;
+  const { storeReady, storePauseMs = STORE_PAUSE_MS } = options;
   const { stalledMs = Math.ceil(lockMs * STALLED_SHARE_OF_LOCK), maxStalled = MAX_STALLED } = options;
   const names = Object.keys(JOB_CATALOG) as JobName[];
   const missing = names.filter((name) => typeof handlers[name] !== 'function');
@@ -171,6 +179,31 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
     }
   }
 
+  /**
+   * How long a job waits that failed because of the store, without losing an attempt: an operator mends a full disk in
+   * minutes, and accepted jobs outlive that. Undefined for other failures, for those of one adapter in a store that works,
+   * and when the job has waited for as long as its adapters were to be kept.
+   */
+  async function pauseFor(
+    name: JobName,
+    job: StoredBullJob,
+    { code }: LoradropError,
+  ): Promise<number | undefined> {
+    const full = code === storeErrors.full.spec.code;
+    if (name !== 'generate' || (!full && code !== storeErrors.unavailable.spec.code)) return undefined;
+    const payload = readPayload('generate', job.data.payload);
+    const { acceptedAt, retentionSeconds, deadlineAt = Number.POSITIVE_INFINITY } = payload;
+    if (now() > acceptedAt + retentionSeconds * 1000) return undefined;
+    // Room comes and goes with the drafts of other jobs, so a store that seems to have some again proves nothing.
+    const works = await storeReady?.().then(
+      () => true,
+      () => false,
+    );
+    if (!full && works !== false) return undefined;
+    // At its deadline it is looked at once more, and fails by it.
+    return Math.max(0, Math.min(storePauseMs, deadlineAt - now()));
+  }
+
   /** What BullMQ is told of a run: its output, or an error that says whether to try again. */
   async function process(name: JobName, line: Line, job: StoredBullJob, token?: string): Promise<unknown> {
     const { turns } = line;
@@ -207,6 +240,15 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
         throw letGo();
       }
       const failure = toLoradropError(error);
+      const pauseMs = await pauseFor(name, job, failure);
+      if (pauseMs !== undefined) {
+        again = true;
+        await job
+          .moveToDelayed(now() + pauseMs, token)
+          .catch((cause) => log.warn({ err: cause }, 'not put off'));
+        note(name, job, 'held', failure);
+        throw putOff();
+      }
       again = failure.retryable && job.attemptsMade + 1 < (job.opts.attempts ?? 1);
       const outcome = failure.code === canceledFailure().code ? 'canceled' : again ? 'retried' : 'failed';
       note(name, job, outcome, failure);

@@ -22,6 +22,8 @@ export type MetricSources = {
   readonly queue?: () => Promise<QueueView>;
   readonly deliveryQueue?: () => Promise<QueueView>;
   readonly keys?: () => KeysView;
+  /** Rejects while adapters cannot be stored. */
+  readonly store?: () => Promise<void>;
 };
 
 /** The process's metrics. */
@@ -96,7 +98,7 @@ export function createMetrics(sources: MetricSources = {}) {
     registers,
   });
 
-  const { engine, queue, deliveryQueue, keys } = sources;
+  const { engine, queue, deliveryQueue, keys, store } = sources;
   if (engine) {
     new Gauge({
       name: 'loradrop_engine_state',
@@ -167,6 +169,21 @@ export function createMetrics(sources: MetricSources = {}) {
         const counts = await deliveryQueue().catch(() => undefined);
         this.reset();
         for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
+      },
+    });
+  }
+  if (store) {
+    new Gauge({
+      name: 'loradrop_store_ready',
+      help: '1 while adapters can be stored; 0 while the store is full or away, and jobs wait for it.',
+      registers,
+      async collect() {
+        this.set(
+          await store().then(
+            () => 1,
+            () => 0,
+          ),
+        );
       },
     });
   }

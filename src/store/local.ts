@@ -1,5 +1,5 @@
 /** Adapters in a directory, each in one that PEFT and vLLM open as it is. */
-import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, rmdir, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Sha256 } from '../base/digest.ts';
 import { isId, isTenant, type TenantId } from '../base/ids.ts';
@@ -89,6 +89,7 @@ class LocalStore implements AdapterStore {
       read: (id, file, options) => this.#read({ tenant, id }, file, options),
       remove: (id) => this.#remove({ tenant, id }),
       usage: () => this.#usage(tenant),
+      link: async () => undefined,
       location: (id) => this.#layout.adapter({ tenant, id }),
     };
   }
@@ -324,7 +325,12 @@ class LocalStore implements AdapterStore {
     return isOlder(path, { maxAgeMs: FOREIGN_DRAFT_MAX_AGE_MS, now: this.#now() });
   }
 
-  async ready(): Promise<void> {
+  async ready({ bytes = 0 }: { bytes?: number } = {}): Promise<void> {
+    // A probe of one page fits where an adapter does not.
+    const { bavail, bsize } = await onFileSystem(() => statfs(this.#layout.drafts));
+    if (bavail * bsize < bytes) {
+      throw storeErrors.full(`The file system has ${bavail * bsize} bytes left; an adapter takes ${bytes}.`);
+    }
     const path = join(this.#layout.drafts, draftName(this.#owner));
     try {
       await writeFile(path, 'probe', [new Uint8Array(PROBE_BYTES)]);

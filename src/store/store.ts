@@ -64,6 +64,11 @@ export type TenantStore = {
   remove(id: string): Promise<boolean>;
   /** What the tenant has now, counted anew: it looks at every adapter. */
   usage(): Promise<StoreUsage>;
+  /**
+   * An address from which anybody can read a file until the link ends, seven days from now at most; undefined where the
+   * medium gives none out. Errors: `adapter-not-found`.
+   */
+  link(id: string, file: string, options: { expiresInSeconds: number }): Promise<string | undefined>;
   /** Where people find an adapter's directory: an absolute path or an `s3://` address. */
   location(id: string): string;
 };
@@ -73,7 +78,10 @@ export type AdapterStore = {
   of(tenant: string): TenantStore;
   /** Adapters of all tenants whose `expiresAt` is at or before `now`, the earliest first, at most `limit`. */
   expired(now: number, limit: number): Promise<readonly TenantId[]>;
-  /** Rejects with `store-unavailable` when a write would not work now. */
-  ready(): Promise<void>;
+  /**
+   * Rejects when a write would not work now: with `store-full` where the medium tells that it has fewer than `bytes` left,
+   * else with `store-unavailable`.
+   */
+  ready(options?: { bytes?: number }): Promise<void>;
   close(): Promise<void>;
 };

@@ -57,6 +57,6 @@ test('every setting says what it is for, once', async (t) => {
   for (const [name, schema] of Object.entries(ConfigSchema.properties)) {
     t.match(schema, { description: /\.$/ }, `${name} has a sentence`);
     t.equal(table.split(`\`${environmentName(name)}\` |`).length, 2);
-    t.match(flagName(name), /^--[a-z-]+$/);
+    t.match(flagName(name), /^--[a-z0-9-]+$/);
   }
 });

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { accessSync, constants, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Test } from 'tap';
 import { until } from './loradrop-process.ts';
@@ -23,6 +23,9 @@ export type TestServer = {
   stop(): Promise<void>;
 };
 
+/** Where test/setup-services.ts puts programs that no package of Debian has. */
+export const TOOLS_DIRECTORY = join(homedir(), '.cache', 'loradrop-tests');
+
 /** Debian keeps PostgreSQL's server programs out of the path, a directory a version. */
 const POSTGRES_ROOT = '/usr/lib/postgresql';
 
@@ -35,6 +38,8 @@ function directories(): string[] {
   }
   return [
     ...(process.env['PATH'] ?? '').split(delimiter),
+    join(TOOLS_DIRECTORY, 'bin'),
+    join(TOOLS_DIRECTORY, 'moto', 'bin'),
     ...versions.map((version) => join(POSTGRES_ROOT, version, 'bin')),
   ];
 }
@@ -130,16 +135,23 @@ export async function keepServer(options: {
   readonly directory: string;
   readonly command: readonly [program: string, ...args: string[]];
   readonly account?: Account | undefined;
+  /** Variables beside those of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
   readonly killSignal: NodeJS.Signals;
   readonly answers: () => Promise<boolean>;
 }): Promise<TestServer> {
-  const { url, port, directory, account, killSignal, answers } = options;
+  const { url, port, directory, account, environment, killSignal, answers } = options;
   const [program, ...args] = options.command;
   let child: ChildProcess | undefined;
   let ended: Promise<unknown> = Promise.resolve();
 
   async function start(): Promise<void> {
-    const started = spawn(program, args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'], ...account });
+    const started = spawn(program, args, {
+      cwd: directory,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+      ...account,
+    });
     let printed = '';
     for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk) => (printed += chunk));
     child = started;

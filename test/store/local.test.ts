@@ -36,7 +36,7 @@ async function makePlace(t: Test) {
   };
 }
 
-storeSuite('local', makePlace);
+void storeSuite('local', makePlace);
 
 const drafts = (directory: string) => readdir(join(directory, '.drafts'));
 

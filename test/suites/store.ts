@@ -71,18 +71,25 @@ async function checkWhole(t: Test, store: DefaultStore, { id, files }: StoredAda
   }
 }
 
-/** Declares the suite for one kind of store; `makePlace` is called once a test. */
-export function storeSuite(kind: string, makePlace: (t: Test) => Promise<StorePlace>): void {
+/** Declares the suite for one kind of store, inside `parent` where one is named; `makePlace` is called once a test. */
+export async function storeSuite(
+  kind: string,
+  makePlace: (t: Test) => Promise<StorePlace>,
+  parent?: Test,
+): Promise<void> {
+  const declared: PromiseLike<unknown>[] = [];
   const storeTest = (
     title: string,
     body: (t: Test, store: DefaultStore, place: StorePlace) => Promise<void>,
   ) =>
-    test(`${kind}: ${title}`, async (t) => {
-      const place = await makePlace(t);
-      const store = await place.open();
-      t.teardown(() => store.close());
-      await body(t, store, place);
-    });
+    declared.push(
+      (parent?.test ?? test)(`${kind}: ${title}`, async (t) => {
+        const place = await makePlace(t);
+        const store = await place.open();
+        t.teardown(() => store.close());
+        await body(t, store, place);
+      }),
+    );
 
   storeTest('what is published is found, with digests computed on the way', async (t, store, place) => {
     const draft = await store.draft('one');
@@ -420,4 +427,6 @@ export function storeSuite(kind: string, makePlace: (t: Test) => Promise<StorePl
     t.same(await store.usage(), { adapters: 1, bytes: 50 });
     t.same(await store.all.of('team-b').usage(), { adapters: 1, bytes: 7 });
   });
+  // Of tests at the top the library itself keeps track, and ends early when somebody else waits for them.
+  if (parent) await Promise.all(declared);
 }

@@ -230,6 +230,7 @@ export function registerGenerate(
     const { caller } = request;
     const queue = services.queue.of(caller.tenant);
     const payload = makeGeneratePayload(wanted, context);
+    await services.storeReady?.();
     await stored.refuseWhenFull(caller);
     const { record, created } = await queue.submit(id, payload, {
       fresh,
