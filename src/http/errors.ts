@@ -56,6 +56,11 @@ export const httpErrors = defineErrors({
     title: 'There is more metadata than is kept.',
     retryable: false,
   },
+  precondition: {
+    code: 'precondition-failed',
+    title: 'The file is not the version that was asked for.',
+    retryable: false,
+  },
   rangeNotSatisfiable: {
     code: 'range-not-satisfiable',
     title: 'The range lies past the end.',

@@ -128,6 +128,11 @@ export const PROBLEMS = {
   'method-not-allowed': { status: 405, meaning: 'The `Allow` header lists the methods of this address.' },
   'not-acceptable': { status: 406, meaning: 'See `/docs` for the media types of this address.' },
   'request-timeout': { status: 408, meaning: 'The request arrived too slowly. Send it again.' },
+  'precondition-failed': {
+    status: 412,
+    meaning:
+      'The file is not the version that `If-Match` or `If-Unmodified-Since` names. Fetch it anew, from its beginning.',
+  },
   'body-too-large': { status: 413, meaning: 'Send fewer or shorter prompts.' },
   'too-many-prompts': {
     status: 413,
@@ -186,6 +191,10 @@ export const PROBLEMS = {
   'checkpoint-invalid': { status: 500, meaning: 'The operator has to import another checkpoint.' },
   'evaluation-invalid': { status: 500, meaning: 'The operator has to correct the file of figures.' },
   'encoder-invalid': { status: 500, meaning: 'The operator has to import another encoder.' },
+  'tokenizer-invalid': {
+    status: 500,
+    meaning: 'The operator has to import an encoder whose tokenizer is computed here as its library does.',
+  },
   'onnx-invalid': { status: 500, meaning: 'The operator has to replace the bundle.' },
   'repository-unusable': { status: 500, meaning: 'The operator has to pull another repository.' },
   'hub-unreachable': { status: 502, meaning: 'The operator has to pull again later.' },
@@ -326,6 +335,16 @@ export const PROBLEMS = {
   'store-writes-unconditional': {
     status: 500,
     meaning: 'The operator has to take another object store, or to set `S3_ALLOW_UNCONDITIONAL_WRITES`.',
+  },
+  'queue-refused': {
+    status: 503,
+    meaning: 'Nothing was changed. The operator has to give the service what `detail` names.',
+    retryAfterSeconds: 30,
+  },
+  'queue-data-unreadable': {
+    status: 500,
+    meaning:
+      'The operator has to restore `queue` in the data directory, or to move it away and lose the jobs in it.',
   },
   'queue-address-invalid': { status: 500, meaning: 'The operator has to correct `QUEUE_URL`.' },
   'job-handler-missing': { status: 500, meaning: 'A defect that stops the worker from starting.' },

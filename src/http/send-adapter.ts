@@ -1,4 +1,5 @@
 /** Sending an adapter's bytes: a file with validators and ranges (RFC 9110), or all of it as a tar. */
+import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { adapterArchive } from '../adapter/archive.ts';
@@ -25,8 +26,22 @@ function listsTag(header: string | undefined, tag: string): boolean {
 }
 
 /**
+ * False where If-Match (strong comparison), or without it If-Unmodified-Since, says that the client wants another version.
+ */
+function isWantedVersion(
+  headers: IncomingHttpHeaders,
+  { tag, createdAt }: { tag: string; createdAt: number },
+): boolean {
+  const match = headers['if-match'];
+  if (match !== undefined) return match.split(',').some((member) => ['*', tag].includes(member.trim()));
+  const since = Date.parse(headers['if-unmodified-since'] ?? '');
+  // Dates in headers have whole seconds.
+  return Number.isNaN(since) || Math.floor(createdAt / 1000) * 1000 <= since;
+}
+
+/**
  * Answers GET or HEAD for one file: 304 where the client has it, 206 for a single range, else the whole. The ETag is the
- * SHA-256. Errors: `adapter-not-found`, `range-not-satisfiable`, `store-unavailable`.
+ * SHA-256. Errors: `adapter-not-found`, `precondition-failed`, `range-not-satisfiable`, `store-unavailable`.
  */
 export async function sendAdapterFile(
   store: Reader,
@@ -39,6 +54,9 @@ export async function sendAdapterFile(
   const validators = { etag: tag, 'accept-ranges': 'bytes', 'cache-control': 'private, no-cache' };
   // Of the answer to a POST the client can have nothing yet.
   const safe = request.method === 'GET' || request.method === 'HEAD';
+  if (safe && !isWantedVersion(request.headers, { tag, createdAt: adapter.createdAt })) {
+    throw httpErrors.precondition('The file has another ETag, or is newer.');
+  }
   if (safe && listsTag(request.headers['if-none-match'], tag))
     return reply.headers(validators).code(304).send();
   // A range of another version must not be glued to what the client has (and dates are too coarse to tell versions).

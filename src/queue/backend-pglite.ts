@@ -7,6 +7,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { QueueBackend } from './backend.ts';
 import { type BullFactory, bullObjects } from './bull-objects.ts';
 import { lockDirectory } from './directory-lock.ts';
+import { queueErrors } from './errors.ts';
 import { createJobIndexTables, type SqlQueries, sqlJobIndex } from './job-index-sql.ts';
 import { pglitePool } from './pglite-pool.ts';
 import { createRequestRates } from './request-rates.ts';
@@ -16,6 +17,18 @@ import { withQueueTimeout } from './with-queue-timeout.ts';
 const ANSWER_TIMEOUT_MS = 30_000;
 /** As on PostgreSQL: an event between a read and the wait is seen only at the end of the wait. */
 const EVENT_WAIT_MS = 500;
+
+/** Opens or makes the database. Errors: `queue-data-unreadable`, whose cause is PGlite's own message. */
+async function openDatabase(directory: string): Promise<PGlite> {
+  try {
+    return await PGlite.create(directory);
+  } catch (cause) {
+    throw queueErrors.damaged(
+      'The directory queue/postgres in DATA_DIR was made by another version, or is damaged. Restore it from a copy; or move it away, which gives up the jobs in it: finished adapters are elsewhere and stay.',
+      { cause },
+    );
+  }
+}
 
 /**
  * The embedded queue: PostgreSQL inside this process, its files in `<dataDirectory>/queue`, no server and no port.
@@ -39,7 +52,7 @@ export async function openPgliteBackend(options: {
     }
   };
   try {
-    database = await PGlite.create(join(directory, 'postgres'));
+    database = await openDatabase(join(directory, 'postgres'));
     const pool = pglitePool(database);
     await runMigrations(await pool.connect(), DEFAULT_SCHEMA);
     await createJobIndexTables(pool as SqlQueries);

@@ -1,11 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import { createRedisBackend } from 'bullmq';
 import { Cluster, Redis } from 'ioredis';
 import { RateLimiterRedis } from 'rate-limiter-flexible';
+import { LoradropError } from '../base/errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { QueueBackend } from './backend.ts';
 import { bullObjects, KEY_PREFIX } from './bull-objects.ts';
+import { queueErrors } from './errors.ts';
 import { redisJobIndex } from './job-index-redis.ts';
 import { parseRedisAddress, type RedisAddress } from './redis-address.ts';
+import { checkDatabase, checkRedisNeeds, refusalCode } from './redis-needs.ts';
 import { createRequestRates } from './request-rates.ts';
 import { withQueueTimeout } from './with-queue-timeout.ts';
 
@@ -15,6 +19,10 @@ const ANSWER_TIMEOUT_MS = 2000;
 const MAX_RECONNECT_PAUSE_MS = 1000;
 /** An event wakes the reader at once; this only bounds how long a broken connection may look alive. */
 const EVENT_WAIT_MS = 5000;
+
+/** Where the server is asked what it lets the queue do; each process has its own, since the probe's steps belong together. */
+const PROBE_KEY = `${KEY_PREFIX}:probe:${randomUUID()}`;
+const UNAVAILABLE = queueErrors.unavailable.spec.code;
 
 const retryStrategy = (times: number) => Math.min(times * 50, MAX_RECONNECT_PAUSE_MS);
 // After a failover the old master may still answer, but it refuses writes: go and find the new one, then send again.
@@ -41,6 +49,12 @@ async function connected(redis: Redis | Cluster): Promise<void> {
   await new Promise<void>((resolve) => redis.once('ready', resolve));
 }
 
+/** Makes sure of the database and of all that the queue will ask for. */
+async function prepare(redis: Redis | Cluster, database: number): Promise<void> {
+  await checkDatabase(redis, database);
+  await checkRedisNeeds(redis, PROBE_KEY);
+}
+
 /** Ends a connection in order where there is one, else at once. */
 async function end(redis: Redis | Cluster): Promise<void> {
   if (redis.status === 'ready')
@@ -50,7 +64,8 @@ async function end(redis: Redis | Cluster): Promise<void> {
 
 /** Says what an operator should know, once. A policy other than noeviction lets Redis drop accepted jobs. */
 async function warnOfEviction(redis: Redis | Cluster, logger: Logger): Promise<void> {
-  const memory = await redis.info('memory');
+  // Advice alone: a server that refuses INFO is served all the same.
+  const memory = await redis.info('memory').catch(() => '');
   const policy = /maxmemory_policy:(\S+)/.exec(memory)?.[1];
   if (policy && policy !== 'noeviction') {
     logger.warn({ policy }, 'Redis may drop accepted jobs: set its maxmemory-policy to noeviction');
@@ -70,22 +85,32 @@ export async function openRedisBackend(options: { url: string; logger: Logger })
     commandTimeout: ANSWER_TIMEOUT_MS,
   });
   const consumer = connect(address, { enableOfflineQueue: true, maxRetriesPerRequest: null });
+  /** What the server has last refused a connection with. */
+  let refusal: Error | undefined;
   for (const [part, client] of Object.entries({ producer, consumer })) {
-    client.on('error', (error: Error) => logger.warn({ err: error, part }, 'Redis connection error'));
+    client.on('error', (error: Error) => {
+      refusal = refusalCode(error) === undefined ? refusal : error;
+      logger.warn({ err: error, part }, 'Redis connection error');
+    });
   }
+  const database = address.options.db ?? 0;
   let closed: Promise<void> | undefined;
   const close = () => {
     closed ??= Promise.all([producer, consumer].map(end)).then(() => undefined);
     return closed;
   };
   try {
-    await withQueueTimeout(
-      Promise.all([connected(producer), connected(consumer)]).then(() => warnOfEviction(producer, logger)),
-      ANSWER_TIMEOUT_MS,
-    );
+    await withQueueTimeout(Promise.all([connected(producer), connected(consumer)]), ANSWER_TIMEOUT_MS);
+    await withQueueTimeout(prepare(producer, database), ANSWER_TIMEOUT_MS);
+    await warnOfEviction(producer, logger);
   } catch (error) {
     await close();
-    throw error;
+    // A server that asks for a password answers; only ioredis takes it for one that does not.
+    if (refusal === undefined || (error instanceof LoradropError && error.code !== UNAVAILABLE)) throw error;
+    throw queueErrors.refused(
+      `It refuses the connection with ${refusalCode(refusal)}. Put the right user and password into QUEUE_URL.`,
+      { cause: refusal },
+    );
   }
   return {
     kind: 'redis',
@@ -108,7 +133,7 @@ export async function openRedisBackend(options: { url: string; logger: Logger })
     ),
     index: (name) => redisJobIndex(producer, `${KEY_PREFIX}:index:${name}`),
     ready: async () => {
-      await withQueueTimeout(producer.ping(), ANSWER_TIMEOUT_MS);
+      await withQueueTimeout(checkRedisNeeds(producer, PROBE_KEY), ANSWER_TIMEOUT_MS);
     },
     close,
   };

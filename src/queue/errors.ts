@@ -16,6 +16,16 @@ export const queueErrors = defineErrors({
     retryable: true,
   },
   unavailable: { code: 'queue-unavailable', title: 'The queue does not answer.', retryable: true },
+  refused: {
+    code: 'queue-refused',
+    title: 'The queue’s server does not let the service do what it needs.',
+    retryable: true,
+  },
+  damaged: {
+    code: 'queue-data-unreadable',
+    title: 'The files of the embedded queue cannot be opened.',
+    retryable: false,
+  },
   badAddress: { code: 'queue-address-invalid', title: 'The queue address is not usable.', retryable: false },
   badCursor: { code: 'cursor-invalid', title: 'The cursor is not one of this list.', retryable: false },
   workersLost: {

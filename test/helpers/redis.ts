@@ -48,8 +48,11 @@ export async function launchRedis(port: number, ...args: string[]): Promise<Test
  * end, and without the program the test is skipped and undefined comes back; without a test it is the caller's to stop.
  */
 export function startRedis(): Promise<TestServer>;
-export function startRedis(t: Test): Promise<TestServer | undefined>;
-export async function startRedis(t?: Test): Promise<TestServer | undefined> {
-  const start = async () => launchRedis(await serverPort(), '--appendonly', 'yes');
+export function startRedis(t: Test, settings?: readonly string[]): Promise<TestServer | undefined>;
+export async function startRedis(
+  t?: Test,
+  settings: readonly string[] = [],
+): Promise<TestServer | undefined> {
+  const start = async () => launchRedis(await serverPort(), '--appendonly', 'yes', ...settings);
   return t ? startForTest(t, 'redis-server', start) : start();
 }

@@ -97,6 +97,33 @@ test('adapters: description, bytes, ranges, validators, removal', async (t) => {
     }
   });
 
+  await t.test('a version that is no longer there is not taken for the one that was asked for', async (t) => {
+    for (const headers of [
+      { 'if-match': tag },
+      { 'if-match': `"x", ${tag}` },
+      { 'if-match': '*' },
+      { 'if-unmodified-since': 'Tue, 14 Nov 2023 22:13:20 GMT' },
+      { 'if-unmodified-since': 'yesterday' },
+      // If-Match alone counts where both are there.
+      { 'if-match': tag, 'if-unmodified-since': 'Tue, 14 Nov 2000 22:13:20 GMT' },
+    ]) {
+      t.equal((await get(path, headers)).statusCode, 200, JSON.stringify(headers));
+    }
+    for (const headers of [
+      { 'if-match': '"x"' },
+      { 'if-match': `W/${tag}` },
+      { 'if-match': '"x"', range: 'bytes=4-7' },
+      { 'if-unmodified-since': 'Tue, 14 Nov 2023 22:13:19 GMT' },
+    ]) {
+      const response = await get(path, headers);
+      t.match(
+        response.json<Problem>(),
+        { code: 'precondition-failed', status: 412 },
+        JSON.stringify(headers),
+      );
+    }
+  });
+
   await t.test('ranges', async (t) => {
     const middle = await get(path, { range: 'bytes=4-7' });
     t.equal(middle.statusCode, 206);

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { pino } from 'pino';
 import { type Test, test } from 'tap';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
@@ -65,4 +67,22 @@ test('a Redis that may drop accepted jobs is warned of', async (t) => {
     await backend.close();
     t.equal(lines.filter((line) => line.includes('noeviction')).length, warnings, policy);
   }
+});
+
+test('an embedded queue that cannot be opened says where it is and what can be done', async (t) => {
+  const dataDirectory = t.testdir({});
+  const first = await openQueueBackend({ dataDirectory, logger });
+  await first.close();
+  const version = join(dataDirectory, 'queue', 'postgres', 'PG_VERSION');
+  const made = await readFile(version, 'utf8');
+  await writeFile(version, '9\n');
+  const error = (await t.rejects(openQueueBackend({ dataDirectory, logger }), {
+    code: 'queue-data-unreadable',
+  })) as Error;
+  t.match(error.message, /queue\/postgres in DATA_DIR/);
+  t.notMatch(error.message, dataDirectory);
+  await writeFile(version, made);
+  const again = await openQueueBackend({ dataDirectory, logger });
+  await again.close();
+  t.pass('the lock was let go');
 });

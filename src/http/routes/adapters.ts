@@ -85,13 +85,13 @@ export function registerAdapters(app: App, { store, now = Date.now }: HttpServic
           operationId: `${operationId}${suffix}`,
           summary: method === 'HEAD' ? `${summary}: headers alone` : summary,
           description:
-            'The ETag is the file’s SHA-256. `If-None-Match`, a single `Range` of bytes and `If-Range` are honoured.',
+            'The ETag is the file’s SHA-256. `If-Match`, `If-Unmodified-Since`, `If-None-Match`, a single `Range` of bytes and `If-Range` are honoured.',
           params: IdParams,
           response: {
             200: { description: 'The whole file.', content: { [type]: { schema: binary } } },
             206: { description: 'The range.', content: { [type]: { schema: binary } } },
             304: Type.Null({ description: 'The client has it.' }),
-            ...problemResponses(...FAILURES, 'range-not-satisfiable'),
+            ...problemResponses(...FAILURES, 'precondition-failed', 'range-not-satisfiable'),
           },
         },
         handler: async (request, reply) => {
