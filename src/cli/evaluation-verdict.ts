@@ -11,7 +11,7 @@ export function verdictSentences(
   return [
     effectOf(word, difference.nll, rows),
     ...(word === 'helps' && form ? [gainOf(form, rows)] : []),
-    ...(difference.accuracy ? accuracyOf(difference.accuracy) : []),
+    ...(difference.accuracy ? accuracyOf(difference.accuracy, form?.minusUniformGuess.accuracy) : []),
   ];
 }
 
@@ -39,12 +39,15 @@ function compared(difference: Figures, other: string): string {
   return `${word[verdictOf(difference)]} ${other} (NLL ${signed(value)}, 95 % interval ${signed(low)} to ${signed(high)})`;
 }
 
-/** Nothing where the interval holds 0. */
-function accuracyOf({ value, low, high }: Estimate): string[] {
-  if (low <= 0 && high >= 0) return [];
-  return [
-    `answers are right ${value < 0 ? 'less' : 'more'} often: accuracy ${signed(value)} (95 % interval ${signed(low)} to ${signed(high)}).`,
-  ];
+/** Nothing where the interval holds 0. More right answers than the base's may still be no more than a guess has. */
+function accuracyOf(toBase: Estimate, toGuess: Estimate | undefined): string[] {
+  if (toBase.low <= 0 && toBase.high >= 0) return [];
+  const change = ({ value, low, high }: Estimate) =>
+    `accuracy ${signed(value)} (95 % interval ${signed(low)} to ${signed(high)})`;
+  if (toBase.value < 0) return [`answers are right less often: ${change(toBase)}.`];
+  const guess =
+    toGuess && `, ${toGuess.low > 0 ? 'and' : 'but no'} more often than by guessing: ${change(toGuess)}`;
+  return [`answers are right more often than the base's: ${change(toBase)}${guess ?? ''}.`];
 }
 
 /** A difference with its sign, four decimals. */

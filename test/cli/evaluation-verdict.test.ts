@@ -49,8 +49,21 @@ test('a verdict tells accuracy where its interval leaves out 0, and nothing of a
   t.equal(harm.length, 2);
   t.match(verdictSentences({ ...nll(-1), accuracy: around(0.2, 0.1) }, { rows: 9 }), [
     /^helps/,
-    /^answers are right more often/,
+    /^answers are right more often than the base's: accuracy \+0\.2000 [^,]*\.$/,
   ]);
+  const toGuess = (value: number) => ({
+    ...form,
+    minusUniformGuess: { ...nll(1), accuracy: around(value, 0.05) },
+  });
+  const rise = { ...nll(-1), accuracy: around(0.2, 0.1) };
+  t.match(
+    verdictSentences(rise, { rows: 9, form: toGuess(0.04) }).at(-1),
+    /base's: .*, but no more often than by guessing: accuracy \+0\.0400/,
+  );
+  t.match(
+    verdictSentences(rise, { rows: 9, form: toGuess(0.1) }).at(-1),
+    /base's: .*, and more often than by guessing: accuracy \+0\.1000/,
+  );
   const none = verdictSentences({ ...nll(0), accuracy: around(0.01, 0.05) }, { rows: 9, form });
   t.match(none, [/^no difference seen with 9 rows/]);
   t.equal(none.length, 1);
