@@ -117,7 +117,10 @@ export const PROBLEMS = {
   'checkpoint-invalid': { status: 500, meaning: 'The operator has to import another checkpoint.' },
   'evaluation-invalid': { status: 500, meaning: 'The operator has to correct the file of figures.' },
   'encoder-invalid': { status: 500, meaning: 'The operator has to import another encoder.' },
-  'tokenizer-invalid': { status: 500, meaning: 'The operator has to import an encoder with another tokenizer.' },
+  'tokenizer-invalid': {
+    status: 500,
+    meaning: 'The operator has to import an encoder with another tokenizer.',
+  },
   'onnx-invalid': { status: 500, meaning: 'The operator has to replace the bundle.' },
   'repository-unusable': { status: 500, meaning: 'The operator has to pull another repository.' },
   'hub-unreachable': { status: 502, meaning: 'The operator has to pull again later.' },
