@@ -16,7 +16,7 @@ async function contents(path: string): Promise<Map<string, unknown>> {
     for (const { name, dtype, shape } of stateDict.entries) {
       if (name.startsWith('optimizer.')) continue;
       const bits: number[] = [];
-      if (['F32', 'F16', 'BF16'].includes(dtype)) {
+      if (['F32', 'F16', 'BF16', 'F64'].includes(dtype)) {
         for await (const { buffer, byteOffset, length } of stateDict.stream(name)) {
           bits.push(...new Uint32Array(buffer, byteOffset, length));
         }

@@ -119,7 +119,7 @@ test('a tensor that cannot be read is named', async (t) => {
   } as const;
   await t.rejects(collect(streamTensor(file, START, 'w', integers)), {
     code: 'checkpoint-invalid',
-    message: /^Tensor w holds I64; BF16, F16, F32 can be read/,
+    message: /^Tensor w holds I64; BF16, F16, F32, F64 can be read/,
   });
   const signal = AbortSignal.abort();
   await t.rejects(collect(streamTensor(file, START, 'w', tensorOf(20, view), { signal })), {

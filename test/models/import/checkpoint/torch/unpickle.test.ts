@@ -88,13 +88,48 @@ test('only what the table allows is found, called or stood for', (t) => {
 });
 
 test('opcodes that make or find objects are refused', (t) => {
-  // NEWOBJ, NEWOBJ_EX, INST, OBJ, EXT1, PERSID, DUP, and an opcode that does not exist.
-  for (const opcode of ['\x81', '\x92', 'i', 'o', '\x82', 'P', '2', '\xff']) {
+  // INST, OBJ, EXT1, PERSID, DUP, and an opcode that does not exist.
+  for (const opcode of ['i', 'o', '\x82', 'P', '2', '\xff']) {
     const hex = opcode.charCodeAt(0).toString(16);
     t.throws(() => run(`))${opcode}.`), {
       code: 'checkpoint-invalid',
       message: new RegExp(`0x${hex}, which`),
     });
+  }
+  // NEWOBJ and NEWOBJ_EX make objects of bookkeeping alone, which are nothing but a name.
+  for (const opcodes of [')))\x92.', '))\x81.', 'N)\x81.']) {
+    t.throws(() => run(opcodes), { code: 'checkpoint-invalid', message: /something that is no class/ });
+  }
+  t.end();
+});
+
+test('what training keeps beside weights is passed over by its name', (t) => {
+  const name = (kind: string) => ({ kind: 'inert', name: kind });
+  for (const [opcodes, value] of [
+    ['cargparse\nNamespace\n)\x81}X\x02\0\0\0lrK\x01sb.', name('argparse.Namespace')],
+    ['cnumpy.core.multiarray\nscalar\n)R.', name('numpy.core.multiarray.scalar')],
+    ['cpathlib\nPosixPath\n)R.', name('pathlib.PosixPath')],
+    ['ccollections\ndefaultdict\n)RK\x01K\x02s.', name('collections.defaultdict')],
+    ['ccollections\ndeque\n)R(K\x01e.', name('collections.deque')],
+    ['\x8f(K\x01K\x02\x90.', [1, 2]],
+    ['(K\x01\x91.', [1]],
+    ['\x8b\x02\0\0\0\x01\x01.', 257],
+    ['\x8d\x02\0\0\0\0\0\0\0ab.', 'ab'],
+    ['\x96\x02\0\0\0\0\0\0\0ab.', new Uint8Array([97, 98])],
+  ] as const) {
+    t.same(run(opcodes), value, JSON.stringify(opcodes));
+  }
+  for (const [opcodes, message] of [
+    ['cargparse\n_sys\n.', /asks for argparse\._sys, which is no tensor/],
+    ['cbuiltins\neval\n.', /asks for builtins\.eval, /],
+    ['cbuiltins\ngetattr\n.', /asks for builtins\.getattr, /],
+    ['cnumpy.testing\nrundocs\n.', /asks for numpy\.testing\.rundocs, /],
+    ['c__main__\nConfig\n.', /asks for __main__\.Config, .* a whole module or object; nothing of it was run/],
+    ['ctorch.distributed._shard.sharded_tensor.api\nShardedTensor\n.', /a shard of a checkpoint .*FSDP/],
+    ['cbitsandbytes.nn.modules\nParams4bit\n.', /a quantised weight/],
+    ['\x8e\xff\xff\xff\xff\xff\xff\xff\xff.', /cut off/],
+  ] as const) {
+    t.throws(() => run(opcodes), { code: 'checkpoint-invalid', message }, message.source);
   }
   t.end();
 });
