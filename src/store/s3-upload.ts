@@ -148,8 +148,6 @@ class PartSender {
   readonly #options: S3UploadOptions;
   readonly #key: string;
   readonly #outer: AbortSignal | undefined;
-  readonly #stop = new AbortController();
-  readonly #signal: AbortSignal;
   readonly #sending = new Set<Promise<void>>();
   readonly #parts: CompletedPart[] = [];
   readonly #spare: Buffer[] = [];
@@ -163,7 +161,6 @@ class PartSender {
     this.#options = options;
     this.#key = key;
     this.#outer = signal;
-    this.#signal = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
   }
 
   async add(chunk: Uint8Array): Promise<void> {
@@ -203,8 +200,8 @@ class PartSender {
   }
 
   async abort(): Promise<void> {
-    this.#stop.abort();
-    // A part that arrives after the abort would stay behind.
+    // They are not cut off: a server may still take in a part whose connection has gone, and one that it takes in after
+    // the abort stays behind.
     await Promise.all(this.#sending);
     await this.#multipart?.abort();
   }
@@ -246,7 +243,7 @@ class PartSender {
       Body: body,
       ChecksumSHA256: checksum,
     });
-    const answer = await onS3(() => client.send(command, { abortSignal: this.#signal }), this.#outer);
+    const answer = await onS3(() => client.send(command), this.#outer);
     if (answer.ChecksumSHA256 !== undefined && answer.ChecksumSHA256 !== checksum) {
       throw storeErrors.unavailable('The object store has other bytes of a part than were sent.');
     }

@@ -141,7 +141,7 @@ test('a command shows no secret when it fails, and none when it shows the settin
       ['serve'],
       { QUEUE_URL: `redis://u:${queue}@127.0.0.1:${redis.port}` },
       1,
-      /queue-unavailable/,
+      /queue-refused/,
     ],
     ['nobody there', ['worker'], { QUEUE_URL: `redis://u:${queue}@127.0.0.1:1` }, 1, /queue-unavailable/],
     [
