@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -85,4 +85,14 @@ test('an embedded queue that cannot be opened says where it is and what can be d
   const again = await openQueueBackend({ dataDirectory, logger });
   await again.close();
   t.pass('the lock was let go');
+
+  const log = join(dataDirectory, 'queue', 'postgres', 'pg_wal');
+  for (const name of await readdir(log)) {
+    if (/^[0-9A-F]{24}$/.test(name)) await truncate(join(log, name), 8192);
+  }
+  await t.rejects(
+    openQueueBackend({ dataDirectory, logger }),
+    { code: 'queue-data-unreadable' },
+    'a cut log',
+  );
 });
