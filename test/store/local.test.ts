@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import {
   mkdir,
   mkdtemp,
@@ -13,10 +12,10 @@ import {
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { type Test, test } from 'tap';
 import { sha256 } from '../../src/base/digest.ts';
 import { FOREIGN_DRAFT_MAX_AGE_MS, openLocalStore } from '../../src/store/local.ts';
+import { mountSmallDisk } from '../helpers/small-disk.ts';
 import { end, nextReport, publish, startChild, storeSuite } from '../suites/store.ts';
 import { defaultStore, patternBytes, sampleRecord } from '../suites/store-samples.ts';
 
@@ -188,16 +187,8 @@ test('what the file system refuses is told without its paths', async (t) => {
 });
 
 test('a full file system is told as such, and can be used again', async (t) => {
-  const directory = await mkdtemp(join(tmpdir(), 'loradrop-full-'));
-  t.teardown(() => rm(directory, { recursive: true, force: true }));
-  const run = promisify(execFile);
-  try {
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', directory]);
-  } catch {
-    t.pass('full disk', { skip: 'NOT TESTED: it needs the right to mount a small file system' });
-    return;
-  }
-  t.teardown(() => run('umount', [directory]));
+  const directory = await mountSmallDisk(t);
+  if (directory === undefined) return;
   const store = defaultStore(await openLocalStore({ directory }));
   t.teardown(() => store.close());
   await publish(store, 'small', {}, patternBytes(100_000));

@@ -1,25 +1,13 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { test } from 'tap';
 import { openLocalStore } from '../../src/store/local.ts';
 import { createStoreHealth } from '../../src/store/store-health.ts';
+import { mountSmallDisk } from '../helpers/small-disk.ts';
 import { publish } from '../suites/store.ts';
 import { defaultStore, patternBytes } from '../suites/store-samples.ts';
 
 test('a nearly full disk is seen before an adapter fails, and what has expired goes first', async (t) => {
-  const directory = await mkdtemp(join(tmpdir(), 'loradrop-health-'));
-  t.teardown(() => rm(directory, { recursive: true, force: true }));
-  const run = promisify(execFile);
-  try {
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', directory]);
-  } catch {
-    t.pass('full disk', { skip: 'NOT TESTED: it needs the right to mount a small file system' });
-    return;
-  }
-  t.teardown(() => run('umount', [directory]));
+  const directory = await mountSmallDisk(t);
+  if (directory === undefined) return;
   const store = defaultStore(await openLocalStore({ directory }));
   t.teardown(() => store.close());
   let now = 10_000;
