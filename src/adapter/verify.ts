@@ -1,24 +1,18 @@
 /** Whether a directory holds the adapter it should. */
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Type } from 'typebox';
-import { Compile } from 'typebox/compile';
 import { DTYPES, type Dtype } from '../base/dtype.ts';
 import { loraErrors } from '../lora/errors.ts';
 import type { LoraLayout, LoraTensor } from '../lora/layout.ts';
 import { loraTensors } from '../lora/tensors.ts';
 import { adapterErrors } from './errors.ts';
+import { ADAPTER_CONFIG_FILE, MAX_CONFIG_BYTES, parsePeftConfig } from './read-peft-config.ts';
 import { openSafetensors, type SafetensorsFile } from './safetensors.ts';
 import type { SafetensorsHeader } from './safetensors-header.ts';
 import { DTYPE_NAMES, decodeTensor } from './tensor-bytes.ts';
 
 /** Name PEFT gives the weights of an adapter. */
 export const ADAPTER_WEIGHTS_FILE = 'adapter_model.safetensors';
-/** Name PEFT gives the configuration of an adapter. */
-export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
-
-/** Largest `adapter_config.json`: the explicit targets of the largest layout stay below 5 MB. */
-export const MAX_CONFIG_BYTES = 8 << 20;
 /** Names a message lists before it only counts the rest. */
 const MAX_LISTED = 3;
 
@@ -60,37 +54,10 @@ async function readConfig(path: string): Promise<Uint8Array> {
   return await file.readFile();
 }
 
-const Config = Compile(
-  Type.Object({
-    peft_type: Type.Literal('LORA'),
-    task_type: Type.Literal('CAUSAL_LM'),
-    base_model_name_or_path: Type.String({ minLength: 1 }),
-    r: Type.Integer(),
-    lora_alpha: Type.Number(),
-    target_modules: Type.Array(Type.String({ minLength: 1 }), { minItems: 1 }),
-    bias: Type.Optional(Type.Literal('none')),
-    fan_in_fan_out: Type.Optional(Type.Literal(false)),
-    use_dora: Type.Optional(Type.Literal(false)),
-    use_rslora: Type.Optional(Type.Literal(false)),
-    rank_pattern: Type.Optional(Type.Object({}, { additionalProperties: false })),
-    alpha_pattern: Type.Optional(Type.Object({}, { additionalProperties: false })),
-  }),
-);
-
 function checkConfig(bytes: Uint8Array, layout: LoraLayout): void {
-  let config: unknown;
-  try {
-    config = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw adapterErrors.mismatch(`${ADAPTER_CONFIG_FILE} is not JSON in UTF-8.`, { cause });
-  }
-  if (!Config.Check(config)) {
-    const fields = Config.Errors(config).map(({ instancePath, message }) => ({
-      pointer: instancePath,
-      message,
-    }));
-    const listing = fields.slice(0, MAX_LISTED).map(({ pointer, message }) => `${pointer || '/'} ${message}`);
-    throw adapterErrors.mismatch(`${ADAPTER_CONFIG_FILE}: ${listing.join('; ')}.`, { fields });
+  const config = parsePeftConfig(bytes);
+  if (config.use_rslora) {
+    throw adapterErrors.mismatch(`${ADAPTER_CONFIG_FILE} says use_rslora, which bundles do not make.`);
   }
   const { r, lora_alpha: alpha, target_modules: targets } = config;
   if (r !== layout.rank || alpha !== layout.alpha) {

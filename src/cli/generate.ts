@@ -1,11 +1,8 @@
 /** `loradrop generate`: prompts → adapters without a server, with the same engine and the same bytes. */
-import { createWriteStream } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import { pipeline } from 'node:stream/promises';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Option } from 'commander';
 import { DTYPES, type Dtype } from '../base/dtype.ts';
-import { newId } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
 import type { Config } from '../config/schema.ts';
 import { adapterFraction, adapterSize, writeAdapter } from '../jobs/make-adapter.ts';
@@ -14,10 +11,10 @@ import { openBundle } from '../models/open.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
 import { PROMPT_FILES } from '../prompts/prompt-format.ts';
-import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { createOfflineEngine, OFFLINE_SETTINGS } from './offline-engine.ts';
 import { formatCount, type Output } from './output.ts';
+import { openOutputDirectory, writeOutputFile } from './output-directory.ts';
 import { addPromptChoice, choiceOf, type PromptChoiceOptions, readPromptFile } from './read-prompts.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
@@ -69,12 +66,7 @@ async function generate(
   output: Output,
   signal: AbortSignal,
 ): Promise<void> {
-  const out = resolve(options.out);
-  const occupied = await readdir(out).then(
-    (names) => names.length > 0,
-    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
-  );
-  if (occupied) throw cliErrors.output(`${options.out} exists and is not an empty directory.`);
+  await using made = await openOutputDirectory(options.out);
   const given = await readPromptFile(options.prompts, config, { choice: choiceOf(options), signal });
   const bundle = await openBundle(options.bundle, { signal });
   const { condition, trained, id } = bundle.manifest;
@@ -88,20 +80,19 @@ async function generate(
   output.line(`${id}${trained ? '' : ` (${UNTRAINED})`}: ${given.about}; ${condition.prompts} a condition`);
   for (const warning of [...given.warnings, ...draw.warnings]) output.line(`! ${warning}`);
 
-  const building = join(dirname(out), `.${basename(out)}.${newId('generating')}`);
   const bar = output.progress('generating');
   const startedAt = performance.now();
   const engine = await createOfflineEngine(config);
   try {
     await engine.load(bundle, { signal });
     for (const [index, places] of draw.draws.entries()) {
-      const directory = options.count === 1 ? building : join(building, String(index));
+      const directory = options.count === 1 ? made.path : join(made.path, String(index));
       await mkdir(directory, { recursive: true });
       const prompts = places.map((place) => draw.prompts[place]!);
       await writeAdapter(
         engine,
         { bundle, prompts, dtype: options.dtype },
-        (name, content) => writeFile(join(directory, name), content, signal),
+        (name, content) => writeOutputFile(join(directory, name), content, signal),
         {
           signal,
           onProgress: ({ stage, fraction }) =>
@@ -110,11 +101,10 @@ async function generate(
       );
     }
     bar.update(1, 'done');
-    await rename(building, out);
+    await made.publish();
   } finally {
     bar.stop();
     await engine.close();
-    await rm(building, { recursive: true, force: true });
   }
   summarise(bundle, options, output, performance.now() - startedAt);
 }
@@ -124,12 +114,4 @@ function summarise(bundle: Bundle, { out, count, dtype }: Options, output: Outpu
   output.line(
     `${out}: ${count === 1 ? 'an adapter' : `${count} adapters`} of ${tensors} tensors, ${formatCount(parameters)} parameters, ${dtype}, ${(ms / 1000).toFixed(1)} s`,
   );
-}
-
-async function writeFile(
-  path: string,
-  content: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): Promise<void> {
-  await pipeline(content, createWriteStream(path, { flush: true, flags: 'wx' }), { signal });
 }

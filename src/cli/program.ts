@@ -30,6 +30,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     description: 'Make adapters from a bundle and a file of prompts, without a server.',
     load: async () => (await import('./generate.ts')).registerGenerate,
   },
+  transform: {
+    description: 'Scale, cut or add up adapters without training.',
+    load: async () => (await import('./transform.ts')).registerTransform,
+  },
   evaluate: {
     description: "Compare a base model with and without a bundle's adapters on labelled rows.",
     load: async () => (await import('./evaluate.ts')).registerEvaluate,

@@ -1,6 +1,7 @@
 /** A stored adapter → what clients see of it. */
 import { Value } from 'typebox/value';
-import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
+import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { baseErrors } from '../base/errors.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
 import type { StoredAdapter } from '../store/store.ts';

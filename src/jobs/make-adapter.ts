@@ -1,7 +1,8 @@
 /** One condition's prompts → one adapter's files: the part of the pipeline that the queue and the command line share. */
 import { peftConfig } from '../adapter/peft-config.ts';
+import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
 import { writeSafetensors } from '../adapter/safetensors.ts';
-import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { type Sha256, sha256, sha256Json } from '../base/digest.ts';
 import type { Dtype } from '../base/dtype.ts';
 import type { Device, Engine, Inference, InferenceProgress } from '../inference/engine.ts';
