@@ -34,6 +34,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'access',
     'jobs/adapter-info',
     'jobs/catalog',
+    'jobs/copies',
     'jobs/deliveries',
     'jobs/generate-queue',
     'jobs/notify',
