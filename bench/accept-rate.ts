@@ -120,6 +120,8 @@ async function measure(way: Way, url?: string): Promise<LoadResult> {
     metrics: createMetrics(),
     readiness: async () => ({ ready: true, parts: {} }),
     limits: httpLimits(loadConfig({}, {})),
+    destinations: { check() {} },
+    copies: { find: async () => undefined },
     webhooks: {
       guard: { check: async () => {} },
       secrets: { of: () => [] },

@@ -23,6 +23,8 @@ import { presentJob } from './http/present-job.ts';
 import type { HttpLimits, Readiness, ReadinessPart } from './http/services.ts';
 import { createEngine } from './inference/create-engine.ts';
 import type { Engine } from './inference/engine.ts';
+import { openCopies } from './jobs/copies.ts';
+import { createCopyHandler } from './jobs/copy.ts';
 import { openDeliveries } from './jobs/deliveries.ts';
 import { createExpireHandler } from './jobs/expire.ts';
 import { createGenerateHandler } from './jobs/generate.ts';
@@ -36,6 +38,7 @@ import { createLogger, type Logger } from './observability/logger.ts';
 import { createMetrics } from './observability/metrics.ts';
 
 import { openQueueBackend } from './queue/open-queue-backend.ts';
+import { type Destinations, openDestinations } from './store/destinations.ts';
 import { openStore } from './store/open-store.ts';
 import type { AdapterStore } from './store/store.ts';
 import { createStoreHealth, type StoreHealth } from './store/store-health.ts';
@@ -62,15 +65,25 @@ export function bundlesDirectory(config: Pick<Config, 'bundlesDir' | 'dataDir'>)
 
 /** Opens the store that the settings name. Errors: `store-address-invalid`, and those of the store. */
 export function openConfiguredStore(config: Config, url = config.storeUrl): Promise<AdapterStore> {
-  const { s3Encryption, s3KmsKeyId } = config;
   return openStore(url ?? join(config.dataDir, 'store'), {
-    forcePathStyle: config.s3ForcePathStyle,
-    partBytes: config.s3PartBytes,
-    partsInFlight: config.s3PartsInFlight,
+    ...uploadSettings(config),
     allowUnconditionalWrites: config.s3AllowUnconditionalWrites,
+  });
+}
+
+function uploadSettings(config: Config) {
+  const { s3ForcePathStyle, s3PartBytes, s3PartsInFlight, s3Encryption, s3KmsKeyId } = config;
+  return {
+    forcePathStyle: s3ForcePathStyle,
+    partBytes: s3PartBytes,
+    partsInFlight: s3PartsInFlight,
     ...(s3Encryption && { encryption: s3Encryption }),
     ...(s3KmsKeyId !== undefined && { kmsKeyId: s3KmsKeyId }),
-  });
+  };
+}
+
+function openConfiguredDestinations(config: Config): Destinations {
+  return openDestinations({ ...uploadSettings(config), allowed: config.destinations ?? '' });
 }
 
 /**
@@ -101,12 +114,16 @@ export async function startService(
     closers.add('queue backend', () => backend.close());
     const store = await openConfiguredStore(config);
     closers.add('store', () => store.close());
+    const destinations = openConfiguredDestinations(config);
+    closers.add('destinations', () => destinations.close());
     const models = await openModels(config, logger, signal);
     signal?.throwIfAborted();
     const queue = await openGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
     closers.add('queue', () => queue.close());
     const deliveries = await openDeliveries({ backend, giveUpMs: GIVE_UP_MS });
     closers.add('deliveries', () => deliveries.close());
+    const copies = await openCopies({ backend });
+    closers.add('copies', () => copies.close());
     const access = await openServiceAccess(config, role, logger);
     closers.add('keys', () => access.close());
     const engine = role === 'api' ? undefined : await startEngine(config, logger);
@@ -116,6 +133,7 @@ export async function startService(
       store: health.check,
       queue: () => queue.counts(),
       deliveryQueue: () => deliveries.counts(),
+      copyQueue: () => copies.counts(),
       ...(engine && { engine: () => engine.status() }),
       ...(access.keys && { keys: () => keysView(access.keys!) }),
     });
@@ -123,7 +141,8 @@ export async function startService(
     const webhooks = await openWebhooks({
       queue,
       deliveries,
-      present: (record) => presentJob(record, { models }),
+      copies,
+      present: (record, copy) => presentJob(record, { models, store, copy }),
       metrics,
       logger,
       ...webhookSettings(config),
@@ -152,6 +171,8 @@ export async function startService(
             models,
             store,
             webhooks: { ...webhooks, deliveries },
+            destinations,
+            copies,
             storeReady: health.check,
             limits: httpLimits(config),
             ...(engine && { unloadable: () => engine.status().unloadable }),
@@ -178,11 +199,12 @@ export async function startService(
             logger,
             logPrompts: config.logPrompts,
           }),
-          expire: createExpireHandler({ queue, deliveries, store, logger }),
+          expire: createExpireHandler({ queue, deliveries, copies, store, logger }),
+          copy: createCopyHandler({ store, destinations, metrics, logger }),
           ...webhooks.handlers,
         },
         concurrency: config.concurrency,
-        concurrencyOf: { webhook: config.webhookConcurrency },
+        concurrencyOf: { webhook: config.webhookConcurrency, copy: config.copyConcurrency },
         onChange: webhooks.notifier.onChange,
         lockMs: config.jobLockMs,
         storeReady: health.check,

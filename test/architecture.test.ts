@@ -48,6 +48,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'arithmetic/plan',
     'jobs/adapter-info',
     'jobs/catalog',
+    'jobs/copies',
     'jobs/deliveries',
     'jobs/generate-queue',
     'jobs/notify',

@@ -103,6 +103,19 @@ export const SETTINGS = {
       },
       false,
     ),
+    destinations: Type.Optional(
+      text({
+        description:
+          'Places that requests may have adapters copied to, separated by spaces: `[tenant=]s3://bucket[/prefix]`, with all below them. Without a tenant: the tenant `default`; `*=` for every tenant, each below the prefix and its own name. `?endpoint=`, `region=`, `profile=` (of the AWS configuration files, with credentials) and `pathStyle=` where a server is not that of the `AWS_*` variables. Unset: none.',
+      }),
+    ),
+    copyConcurrency: whole(
+      {
+        description:
+          'Copies to destinations a worker makes at once. One that is streamed takes as much memory as a job that writes.',
+      },
+      { default: 2, minimum: 1, maximum: 256 },
+    ),
   },
   'Who may ask': {
     auth: Type.Enum(['auto', 'off'], {

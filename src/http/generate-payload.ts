@@ -2,12 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { sha256Json } from '../base/digest.ts';
 import type { FieldError } from '../base/errors.ts';
-import type { GeneratePayload, Webhook } from '../jobs/catalog.ts';
+import type { Destination, GeneratePayload, Webhook } from '../jobs/catalog.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import { checkPrompts, tooMany } from '../prompts/check-prompts.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
 import type { PromptReading } from '../prompts/read-unpacked.ts';
+import { refuseDestinationType } from './destination-request.ts';
 import { httpErrors } from './errors.ts';
 import { UNTRAINED_NOTICE } from './present-model.ts';
 import { type GenerateRequest, METADATA_LIMITS } from './schemas.ts';
@@ -25,6 +26,8 @@ export type GenerateContext = {
   readonly requestId: string;
   /** Who is told of the job. */
   readonly webhooks?: readonly Webhook[];
+  /** Where the adapters are copied. */
+  readonly destination?: Destination;
   readonly now?: () => number;
   readonly random?: (bytes: number) => Uint8Array;
 };
@@ -51,6 +54,7 @@ export function makeGeneratePayload(
     limits,
     requestId,
     webhooks = [],
+    destination,
     now = Date.now,
     random = randomBytes,
   } = context;
@@ -87,6 +91,7 @@ export function makeGeneratePayload(
     fingerprint: fingerprintOf(request, prompts),
     requestId,
     ...(webhooks.length > 0 && { webhooks: [...webhooks] }),
+    ...(destination && { destination }),
   };
 }
 
@@ -95,14 +100,16 @@ const MAX_FIELDS = 64;
 
 /**
  * Refuses a body that has too many of something, whatever their types: ahead of the schema, which would look at each of a
- * million prompts or fields. Errors: `too-many-prompts`, `metadata-too-large`, `field-unknown`, `webhook-events-invalid`.
+ * million prompts or fields. Errors: `too-many-prompts`, `metadata-too-large`, `field-unknown`, `webhook-events-invalid`,
+ * `destination-invalid`.
  */
 export function refuseOversized(body: unknown, limits: HttpLimits): void {
   if (body instanceof Uint8Array) return;
   if (hasMoreFields(body, MAX_FIELDS))
     throw httpErrors.fieldUnknown('The body has more fields than there are.');
-  const { prompts, metadata, webhook } = Object(body) as Record<string, unknown>;
+  const { prompts, metadata, webhook, destination } = Object(body) as Record<string, unknown>;
   refuseEvents(webhook);
+  refuseDestinationType(destination);
   if (Array.isArray(prompts) && prompts.length > limits.maxPrompts) throw tooMany(limits);
   if (hasMoreFields(metadata, METADATA_LIMITS.entries)) throw metadataTooLarge();
 }

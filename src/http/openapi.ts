@@ -39,6 +39,8 @@ export async function renderOpenapi(): Promise<string> {
       deliveries: { list: unused, replay: unused },
       notifier: { hint: unused },
     },
+    destinations: { check: unused },
+    copies: { find: unused },
     readiness: unused,
     metrics: createMetrics(),
     logger: createLogger({ level: 'silent' }),

@@ -16,6 +16,11 @@ export const SERVED_FILES = {
 /** A name of {@link SERVED_FILES}. */
 export type ServedFile = keyof typeof SERVED_FILES;
 
+/** Where an adapter lies, if that is an address in shared storage: a path of this machine is nobody else's business. */
+export function sharedLocation(location: string): string | undefined {
+  return /^(?!file:)[a-z][a-z0-9+.-]+:\/\//i.test(location) ? location : undefined;
+}
+
 /**
  * The adapter as clients see it. `location` is shown when it is an address in shared storage, never when it is a path of
  * this machine. Errors: `internal` for a record that another version wrote.
@@ -27,6 +32,7 @@ export function presentAdapter(stored: StoredAdapter, location: string): Adapter
   }
   const { jobId, index, model, bundleDigest, trained, dtype, device, seed, name } = info;
   const { tensors, parameters, baseModel, rank, alpha, promptDigests } = info;
+  const shared = sharedLocation(location);
   return {
     id,
     jobId,
@@ -46,7 +52,7 @@ export function presentAdapter(stored: StoredAdapter, location: string): Adapter
     promptDigests,
     createdAt: new Date(stored.createdAt).toISOString(),
     expiresAt: new Date(stored.expiresAt).toISOString(),
-    ...(/^(?!file:)[a-z][a-z0-9+.-]+:\/\//i.test(location) && { location }),
+    ...(shared !== undefined && { location: shared }),
     files: files.map(({ name, bytes, sha256 }) => ({
       name,
       bytes,

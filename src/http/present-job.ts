@@ -1,12 +1,22 @@
 /** A job's record → what clients see of it. */
 import { sha256 } from '../base/digest.ts';
+import { type Copy, copyToCome } from '../jobs/copies.ts';
 import { requestWebhook } from '../jobs/deliveries.ts';
 import type { GenerateRecord, JobTimings } from '../jobs/generate-queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
+import { copyLocation } from '../store/destination-rules.ts';
+import type { TenantStore } from '../store/store.ts';
 import { shownUrl } from '../webhooks/shown-url.ts';
 import { adapterUrl, jobDeliveriesUrl, jobEventsUrl, jobUrl } from './links.ts';
+import { sharedLocation } from './present-adapter.ts';
 import { problemOf } from './problem.ts';
 import type { Job, JobProgressView } from './schemas.ts';
+
+/** What jobs are shown with. */
+export type JobSources = {
+  readonly models: ModelRegistry;
+  readonly store: { of(tenant: string): Pick<TenantStore, 'location'> };
+};
 
 const isoTime = (ms: number) => new Date(ms).toISOString();
 /** Sums of floating-point shares look like 0.8999999999999999. */
@@ -18,10 +28,14 @@ function inWholeMs(timings: JobTimings): JobTimings {
 }
 
 /** The adapters of a job: the promised ids, and what is known of those that were made. */
-function presentAdapters({ payload, result }: GenerateRecord, digests: boolean): Job['adapters'] {
+function presentAdapters(
+  { tenant, payload, result }: GenerateRecord,
+  { store, digests }: { store: JobSources['store']; digests: boolean },
+): Job['adapters'] {
   const digestOf = digests ? payload.prompts.map((prompt) => sha256(prompt)) : [];
   return payload.adapterIds.map((id, adapter) => {
     const made = result?.adapters[adapter];
+    const location = made && sharedLocation(store.of(tenant).location(id));
     return {
       id,
       url: adapterUrl(id),
@@ -32,18 +46,42 @@ function presentAdapters({ payload, result }: GenerateRecord, digests: boolean):
         tensors: made.tensors,
         parameters: made.parameters,
         fromStore: made.fromStore,
+        ...(location !== undefined && { location }),
       }),
     };
   });
 }
 
-/** The job as clients see it. `digests: false` leaves the prompts' digests out, for listings. */
+/** What became of a job's destination. */
+function presentDestination({ payload, status }: GenerateRecord, copy: Copy | undefined): Job['destination'] {
+  const { destination, adapterIds } = payload;
+  if (!destination || !copy) return undefined;
+  const { state, attempts, lastAt, nextAt, endedAt, failure } = copy;
+  return {
+    ...destination,
+    state,
+    location: copyLocation(destination, adapterIds[0]!),
+    attempts,
+    ...(lastAt !== undefined && { lastAttemptAt: isoTime(lastAt) }),
+    ...(nextAt !== undefined && { nextAttemptAt: isoTime(nextAt) }),
+    ...(state === 'delivered' && endedAt !== undefined && { deliveredAt: isoTime(endedAt) }),
+    ...(failure && status === 'succeeded' && { error: problemOf(failure) }),
+  };
+}
+
+/**
+ * The job as clients see it. `digests: false` leaves the prompts' digests out, for listings; without `copy` its destination
+ * is shown as it was before there was one.
+ */
 export function presentJob(
   record: GenerateRecord,
-  { models, digests = true }: { models: ModelRegistry; digests?: boolean },
+  { models, store, copy, digests = true }: JobSources & { copy?: Copy | undefined; digests?: boolean },
 ): Job {
   const { id, payload, progress, result, failure } = record;
   const webhook = payload.webhooks?.[requestWebhook(payload.webhooks)];
+  const destination = presentDestination(record, copy ?? copyToCome(record));
+  const adapters = presentAdapters(record, { store, digests });
+  const location = adapters[0]?.location;
   const bundle = models.list().find(({ digest }) => digest === payload.bundleDigest);
   return {
     id,
@@ -63,6 +101,7 @@ export function presentJob(
     ...(payload.name !== undefined && { name: payload.name }),
     ...(payload.metadata && { metadata: payload.metadata }),
     ...(webhook && { webhook: { url: shownUrl(webhook.url), events: webhook.events } }),
+    ...(destination && { destination }),
     warnings: payload.warnings,
     acceptedAt: isoTime(payload.acceptedAt),
     ...(record.startedAt !== undefined && { startedAt: isoTime(record.startedAt) }),
@@ -75,7 +114,8 @@ export function presentJob(
       promptsEncoded: result.promptsEncoded,
       promptsCached: result.promptsCached,
     }),
-    adapters: presentAdapters(record, digests),
+    ...(location !== undefined && { location }),
+    adapters,
     ...(failure && { error: problemOf(failure) }),
     urls: {
       self: jobUrl(id),

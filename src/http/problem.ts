@@ -300,6 +300,38 @@ export const PROBLEMS = {
     meaning: 'The operator has to correct the settings of webhooks.',
   },
 
+  // Destinations
+  'destination-invalid': {
+    status: 400,
+    meaning: 'The type, the bucket’s name or the prefix is none that there can be; `errors` names it.',
+  },
+  'destination-not-allowed': {
+    status: 403,
+    meaning: 'Name a bucket and prefix that the operator allows your tenant with `DESTINATIONS`.',
+  },
+  'destination-denied': {
+    status: 502,
+    meaning: 'The copy is tried again for a day. The operator has to give the service access to the bucket.',
+  },
+  'destination-missing': {
+    status: 502,
+    meaning: 'The copy is tried again for a day. Make the bucket; a wrong name needs a new job.',
+  },
+  'destination-unavailable': {
+    status: 503,
+    meaning: 'The copy is tried again for a day. Mend the object storage it goes to.',
+  },
+  'destination-full': {
+    status: 507,
+    meaning: 'The copy is tried again for a day. Make room in the object storage it goes to.',
+  },
+  'destination-occupied': {
+    status: 409,
+    meaning:
+      'Nothing was overwritten. Another adapter of this id, or another file, lies there: remove it and submit the job under a new id.',
+  },
+  'destination-settings-invalid': { status: 500, meaning: 'The operator has to correct `DESTINATIONS`.' },
+
   // Adapters
   'adapter-not-found': {
     status: 404,
@@ -314,6 +346,10 @@ export const PROBLEMS = {
     meaning: 'Nothing was published. Other prompts or another seed may work.',
   },
   'safetensors-invalid': { status: 500, meaning: 'A file of the store is damaged. Make the adapter anew.' },
+  'stored-file-damaged': {
+    status: 500,
+    meaning: 'A file of the store has other bytes than were written. Make the adapter anew.',
+  },
   'store-unavailable': { status: 503, meaning: 'Try again later.', retryAfterSeconds: 2 },
   'store-full': {
     status: 507,

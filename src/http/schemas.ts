@@ -11,6 +11,7 @@ import { Licence } from '../models/licence.ts';
 import { PROMPT_FILES, PROMPT_FORMATS } from '../prompts/prompt-format.ts';
 import { MAX_FIELD_CHARS, MAX_TEMPLATE_CHARS } from '../prompts/template.ts';
 import { JOB_STAGES, JOB_STATUSES } from '../queue/queue.ts';
+import { MAX_PREFIX_CHARS } from '../store/destination-rules.ts';
 import { WEBHOOK_EVENTS } from '../webhooks/events.ts';
 import { PROBLEMS } from './problem.ts';
 import type { HttpLimits } from './services.ts';
@@ -167,6 +168,24 @@ export function generateRequest(limits: HttpLimits) {
           { ...closed, description: 'Who is told of the job.' },
         ),
       ),
+      destination: Type.Optional(
+        Type.Object(
+          {
+            type: Type.Literal('s3'),
+            bucket: Type.String({ description: 'A bucket that the operator allows.' }),
+            prefix: Type.Optional(
+              Type.String({
+                description: `At most ${MAX_PREFIX_CHARS} characters: parts of letters, digits, \`_\`, \`-\` and \`.\` with a slash between them.`,
+              }),
+            ),
+          },
+          {
+            ...closed,
+            description:
+              'Where the adapters are copied once the job has succeeded: each to `{prefix}/{adapter id}/`, `adapter_config.json` last. What is there is never overwritten. A copy that fails is tried again for a day, and the adapters are kept for that long; `destination` of the job tells how it stands. A copy that is given up leaves the job succeeded.',
+          },
+        ),
+      ),
     },
     {
       ...closed,
@@ -277,6 +296,11 @@ export const JobAdapterView = Type.Object(
         description: 'True when an equal adapter was in the store, so that the decoder did not run.',
       }),
     ),
+    location: Type.Optional(
+      Type.String({
+        description: 'Address of the adapter’s directory in shared storage. Absent for a local store.',
+      }),
+    ),
   },
   { $id: 'JobAdapter', description: 'An adapter of a job, promised or made.' },
 );
@@ -297,6 +321,29 @@ export const PromptSource = Type.Object(
     distinct: Type.Integer({ description: 'Different texts among them.' }),
   },
   { $id: 'PromptSource', description: 'Where a job’s prompts were found, and how many there are.' },
+);
+
+/** The destination of a job and how its copy stands. */
+export const JobDestination = Type.Object(
+  {
+    type: Type.Literal('s3'),
+    bucket: Type.String(),
+    prefix: Type.String(),
+    state: Type.Enum(['pending', 'delivered', 'failed'], {
+      description:
+        '`delivered`: all files of all adapters are there. `failed`: given up after a day, or at once where waiting mends nothing; also when the job itself failed or was canceled.',
+    }),
+    location: Type.String({
+      description:
+        'Address of the first adapter’s copy, also before it is there. The others lie beside it, each under its id.',
+    }),
+    attempts: Type.Integer({ description: 'Attempts made so far.' }),
+    lastAttemptAt: Type.Optional(Time),
+    nextAttemptAt: Type.Optional(Time),
+    deliveredAt: Type.Optional(Time),
+    error: Type.Optional(refTo(JobError, { description: 'Why the last attempt failed.' })),
+  },
+  { $id: 'JobDestination', description: 'Where a job’s adapters are copied, and how that stands.' },
 );
 
 /** A job as clients see it. */
@@ -328,6 +375,7 @@ export const Job = Type.Object(
         { description: 'As the request has it; a password in the address is not shown.' },
       ),
     ),
+    destination: Type.Optional(refTo(JobDestination)),
     warnings: Type.Array(Type.String()),
     acceptedAt: Time,
     startedAt: Type.Optional(Time),
@@ -338,6 +386,9 @@ export const Job = Type.Object(
     timings: Type.Optional(refTo(Timings)),
     promptsEncoded: Type.Optional(Type.Integer()),
     promptsCached: Type.Optional(Type.Integer()),
+    location: Type.Optional(
+      Type.String({ description: 'Of the first adapter in shared storage; all are in `adapters`.' }),
+    ),
     adapters: Type.Array(refTo(JobAdapterView)),
     error: Type.Optional(refTo(JobError)),
     urls: Type.Object({
@@ -602,6 +653,7 @@ export const COMPONENTS: readonly TSchema[] = [
   Timings,
   JobAdapterView,
   PromptSource,
+  JobDestination,
   Job,
   JobProgressView,
   DeliveryView,

@@ -4,11 +4,12 @@ import type { FastifyReply } from 'fastify';
 import type { TenantGenerateQueue } from '../jobs/generate-queue.ts';
 import { connectionSignal } from './await-job.ts';
 import { jobEvents } from './job-events.ts';
-import { presentJob } from './present-job.ts';
 import type { HttpServices } from './services.ts';
+import type { ShowJob } from './show-job.ts';
 
 /** Where events come from: the caller’s own jobs. */
-type EventSources = Pick<HttpServices, 'models' | 'heartbeatMs'> & {
+type EventSources = Pick<HttpServices, 'heartbeatMs'> & {
+  readonly show: ShowJob;
   readonly queue: Pick<TenantGenerateQueue, 'watch'>;
 };
 
@@ -20,13 +21,12 @@ export const EVENT_STREAM = 'text/event-stream';
  * the stream back; states it misses meanwhile are skipped, the final one never.
  */
 export function sendEvents(
-  { queue, models, heartbeatMs }: EventSources,
+  { queue, show, heartbeatMs }: EventSources,
   reply: FastifyReply,
   { id, lastEventId, closing }: { id: string; lastEventId?: number | undefined; closing: AbortSignal },
 ): FastifyReply {
   const signal = connectionSignal(reply, closing);
-  const present = (record: Parameters<typeof presentJob>[0]) => presentJob(record, { models });
-  const events = jobEvents(queue.watch(id, { signal }), { present, signal, lastEventId, heartbeatMs });
+  const events = jobEvents(queue.watch(id, { signal }), { present: show, signal, lastEventId, heartbeatMs });
   reply
     .type(`${EVENT_STREAM}; charset=utf-8`)
     // Proxies must neither collect nor compress what should arrive at once.

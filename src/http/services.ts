@@ -6,6 +6,7 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fasti
 import type { Authenticate } from '../access/authenticate.ts';
 import type { Scope } from '../access/caller.ts';
 import type { Webhook } from '../jobs/catalog.ts';
+import type { Copies } from '../jobs/copies.ts';
 import type { Deliveries } from '../jobs/deliveries.ts';
 import type { TenantGenerateQueue } from '../jobs/generate-queue.ts';
 import type { Notifier } from '../jobs/notify.ts';
@@ -14,6 +15,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { PromptLimits } from '../prompts/check-prompts.ts';
 import type { RequestRates } from '../queue/request-rates.ts';
+import type { Destinations } from '../store/destinations.ts';
 import type { TenantStore } from '../store/store.ts';
 import type { AddressGuard } from '../webhooks/address-guard.ts';
 import type { SecretRing } from '../webhooks/secret-ring.ts';
@@ -79,6 +81,8 @@ export type HttpServices = ProbeServices & {
     readonly deliveries: Pick<Deliveries, 'list' | 'replay'>;
     readonly notifier: Pick<Notifier, 'hint'>;
   };
+  readonly destinations: Pick<Destinations, 'check'>;
+  readonly copies: Pick<Copies, 'find'>;
   readonly limits: HttpLimits;
   /** Rejects with `store-full` or `store-unavailable` while adapters cannot be stored: new jobs are refused then. */
   readonly storeReady?: () => Promise<void>;

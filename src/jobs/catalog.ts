@@ -21,6 +21,19 @@ const Webhook = Type.Object(
 /** See {@link Webhook}. */
 export type Webhook = Static<typeof Webhook>;
 
+/** A place in object storage to which a job's adapters are copied. */
+const Destination = Type.Object(
+  {
+    type: Type.Literal('s3'),
+    bucket: Type.String(),
+    /** Without a slash at either end; empty for the whole bucket. */
+    prefix: Type.String(),
+  },
+  { additionalProperties: false },
+);
+/** See {@link Destination}. */
+export type Destination = Static<typeof Destination>;
+
 /** What a generation needs, complete: prompts are drawn at acceptance, so a retry never draws anew. */
 export const GeneratePayload = Type.Object(
   {
@@ -58,6 +71,8 @@ export const GeneratePayload = Type.Object(
     requestId: Type.Optional(Type.String()),
     /** Who is told of the job. */
     webhooks: Type.Optional(Type.Array(Webhook)),
+    /** Where the adapters are copied once the job has succeeded. */
+    destination: Type.Optional(Destination),
   },
   { additionalProperties: false },
 );
@@ -86,7 +101,22 @@ export const WebhookPayload = Type.Object(
 );
 export type WebhookPayload = Static<typeof WebhookPayload>;
 
-/** Looks after jobs of which somebody is to be told, where a process ended before it did. */
+/** A copy of all adapters of a job to its destination. */
+export const CopyPayload = Type.Object(
+  {
+    /** The generation job; its tenant is the copy's. */
+    jobId: Type.String({ pattern: ID_PATTERN }),
+    jobAcceptedAt: Type.Integer(),
+    adapterIds: Type.Array(Type.String({ pattern: ID_PATTERN })),
+    destination: Destination,
+    /** It is given up at the first failure after this, in milliseconds since the epoch. */
+    giveUpAt: Type.Integer(),
+  },
+  { additionalProperties: false },
+);
+export type CopyPayload = Static<typeof CopyPayload>;
+
+/** Looks after jobs that something follows on, a message or a copy, where a process ended before it did. */
 export const NotifyPayload = Type.Object({}, { additionalProperties: false });
 
 /** Removes adapters and job records past their retention. */
@@ -109,6 +139,8 @@ export const JOB_CATALOG = {
   generate: { payload: GeneratePayload, timing: { attempts: 4, backoffMs: 500, turns: true } },
   // A receiver's failures are the handler's to count; these attempts are for failures of our own.
   webhook: { payload: WebhookPayload, timing: { attempts: 20, backoffMs: 1000 } },
+  // The same holds for a destination's failures.
+  copy: { payload: CopyPayload, timing: { attempts: 20, backoffMs: 1000 } },
   notify: { payload: NotifyPayload, timing: { attempts: 1, backoffMs: 1000, everyMs: 5000 } },
   expire: { payload: ExpirePayload, timing: { attempts: 1, backoffMs: 1000, everyMs: 60_000 } },
 } as const satisfies Record<string, { payload: unknown; timing: JobTiming }>;

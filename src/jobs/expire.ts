@@ -1,5 +1,6 @@
 import type { Logger } from '../observability/logger.ts';
 import type { AdapterStore } from '../store/store.ts';
+import type { Copies } from './copies.ts';
 import type { Deliveries } from './deliveries.ts';
 import type { GenerateQueue } from './generate-queue.ts';
 import type { JobHandler } from './workers.ts';
@@ -8,6 +9,7 @@ import type { JobHandler } from './workers.ts';
 export type ExpireServices = {
   readonly queue: Pick<GenerateQueue, 'removeExpired' | 'mendTurns'>;
   readonly deliveries: Pick<Deliveries, 'removeAll'>;
+  readonly copies: Pick<Copies, 'remove'>;
   readonly store: Pick<AdapterStore, 'expired' | 'of'>;
   readonly logger: Logger;
   readonly now?: () => number;
@@ -22,14 +24,18 @@ type Step = () => Promise<{ readonly removed: number; readonly more: boolean }>;
 
 /** Makes the handler of the `expire` job: removes adapters and job records whose retention is over. */
 export function createExpireHandler(services: ExpireServices): JobHandler<'expire'> {
-  const { queue, deliveries, store, logger, now = Date.now } = services;
+  const { queue, deliveries, copies, store, logger, now = Date.now } = services;
 
   const removeAdapters: Step = async () => {
     const names = await store.expired(now(), BATCH);
     const removed = await Promise.all(names.map(({ tenant, id }) => store.of(tenant).remove(id)));
     return { removed: removed.filter(Boolean).length, more: names.length === BATCH };
   };
-  const removeRecords: Step = () => queue.removeExpired(now(), BATCH, deliveries.removeAll);
+  const removeRecords: Step = () =>
+    queue.removeExpired(now(), BATCH, async (record) => {
+      await deliveries.removeAll(record);
+      await copies.remove(record);
+    });
 
   async function repeat(step: Step, signal: AbortSignal): Promise<number> {
     let total = 0;

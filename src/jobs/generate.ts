@@ -8,6 +8,8 @@ import type { Metrics } from '../observability/metrics.ts';
 import { storeErrors } from '../store/errors.ts';
 import type { AdapterFacts, AdapterStore, StoredAdapter, TenantStore } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
+import type { GeneratePayload } from './catalog.ts';
+import { COPY_SOURCE_KEPT_MS } from './copies.ts';
 import { jobErrors } from './errors.ts';
 import type { GenerateResult, JobAdapter, JobTimings } from './generate-queue.ts';
 import {
@@ -110,7 +112,7 @@ async function findOrCreateAdapter(
   const { base, layout, trained } = bundle.manifest;
   const record = {
     createdAt: now(),
-    expiresAt: now() + payload.retentionSeconds * 1000,
+    expiresAt: now() + keptMs(payload),
     contentKey: key,
     info: {
       jobId,
@@ -170,6 +172,11 @@ async function findOrCreateAdapter(
   } finally {
     await draft.discard();
   }
+}
+
+/** How long an adapter is kept: as was asked for, and until its copy has been made or given up. */
+function keptMs({ retentionSeconds, destination }: GeneratePayload): number {
+  return Math.max(retentionSeconds * 1000, destination ? COPY_SOURCE_KEPT_MS : 0);
 }
 
 /** Publishes `id` as a copy of an adapter with the same content, if the store has one. */

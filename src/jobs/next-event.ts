@@ -1,11 +1,12 @@
 /** Which event of a job comes next for a receiver, and how the job stood when it happened. */
 import type { WebhookEvent } from '../webhooks/events.ts';
+import type { Copy } from './copies.ts';
 import type { GenerateRecord } from './generate-queue.ts';
 
 /** Share of the job between two progress events, so that a receiver gets ten at most from a job that runs once. */
 const PROGRESS_STEP = 0.1;
 
-/** The order of events; a job has one of those with the same place. */
+/** The order of events; a job has one of those with the same place. A copy that was given up has none. */
 const PLACES: Readonly<Record<WebhookEvent, number>> = {
   'job.queued': 0,
   'job.started': 1,
@@ -21,6 +22,8 @@ export type JobEvent = {
   readonly event: WebhookEvent;
   readonly at: number;
   readonly record: GenerateRecord;
+  /** The job's copy as it was then; absent while it was to come. */
+  readonly copy?: Copy;
 };
 
 /** The event a receiver was told of last, and how far the job was. */
@@ -30,10 +33,10 @@ export type LastEvent = { readonly event: WebhookEvent; readonly fraction: numbe
 export function nextEvent(
   record: GenerateRecord,
   wanted: readonly WebhookEvent[],
-  { last, now }: { last?: LastEvent | undefined; now: number },
+  { last, now, copy }: { last?: LastEvent | undefined; now: number; copy?: Copy | undefined },
 ): JobEvent | undefined {
   const told = last ? PLACES[last.event] : -1;
-  return eventsOf(record, now).find(({ event }) => {
+  return eventsOf(record, now, copy).find(({ event }) => {
     if (!wanted.includes(event)) return false;
     if (event === 'job.progress' && last?.event === event) {
       return record.progress.fraction >= last.fraction + PROGRESS_STEP;
@@ -43,7 +46,7 @@ export function nextEvent(
 }
 
 /** The events of a job that can be told from its record, in order. A progress that nobody was told of is not among them later. */
-function eventsOf(record: GenerateRecord, now: number): JobEvent[] {
+function eventsOf(record: GenerateRecord, now: number, copy: Copy | undefined): JobEvent[] {
   const { status, payload, startedAt, finishedAt = now } = record;
   const events: JobEvent[] = [{ event: 'job.queued', at: payload.acceptedAt, record: asQueued(record) }];
   if (startedAt !== undefined)
@@ -52,6 +55,9 @@ function eventsOf(record: GenerateRecord, now: number): JobEvent[] {
     events.push({ event: 'job.progress', at: now, record });
   if (status === 'succeeded' || status === 'failed' || status === 'canceled') {
     events.push({ event: `job.${status}`, at: finishedAt, record });
+  }
+  if (copy?.state === 'delivered') {
+    events.push({ event: 'job.delivered', at: copy.endedAt ?? finishedAt, record, copy });
   }
   return events;
 }

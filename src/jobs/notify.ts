@@ -1,6 +1,6 @@
 /**
- * Turns what happens to jobs into deliveries. That somebody is to be told of a job is kept with its acceptance
- * (`JobQueue.notices`) until every event of it was delivered or given up. A step looks at what is stored and does the next
+ * Turns what happens to jobs into deliveries of webhooks and copies to destinations. That something is to follow on a job
+ * is kept with its acceptance (`JobQueue.notices`) until all of it was delivered or given up. A step looks at what is stored and does the next
  * thing that is missing, so it may be cut off anywhere and done twice: whoever changes a job asks for one at once, and the
  * clock asks for those that were missed.
  */
@@ -9,6 +9,8 @@ import type { Logger } from '../observability/logger.ts';
 import type { IndexEntry } from '../queue/job-index.ts';
 import { isFinal } from '../queue/queue.ts';
 import { writeMessage } from '../webhooks/message.ts';
+import type { GeneratePayload } from './catalog.ts';
+import { type Copies, type Copy, jobOfCopy } from './copies.ts';
 import { type Deliveries, type Delivery, jobOfDelivery } from './deliveries.ts';
 import type { GenerateQueue, GenerateRecord } from './generate-queue.ts';
 import { nextEvent } from './next-event.ts';
@@ -18,13 +20,14 @@ import type { JobChange, JobHandler } from './workers.ts';
 export type NotifyServices = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly deliveries: Pick<Deliveries, 'list' | 'add'>;
+  readonly copies: Pick<Copies, 'follow'>;
   /** The job as `GET /jobs/{id}` shows it. */
-  readonly present: (record: GenerateRecord) => object;
+  readonly present: (record: GenerateRecord, copy?: Copy) => object;
   readonly logger: Logger;
   readonly now?: () => number;
 };
 
-/** Sees to it that those who want to be told of jobs are. */
+/** Sees to it that those who want to be told of jobs are, and that adapters are copied. */
 export type Notifier = {
   /** Does the next step for a job soon. Never rejects: what fails is found by the clock. */
   hint(job: TenantId): void;
@@ -51,6 +54,11 @@ const BATCH = 200;
 const STEPS_AT_ONCE = 8;
 const MAX_BATCHES = 50;
 
+/** True when something is to follow on a job: a message or a copy. */
+export function hasFollowUp({ webhooks, destination }: GeneratePayload): boolean {
+  return webhooks !== undefined || destination !== undefined;
+}
+
 /** When the clock first looks at a job, unless a hint has come before. */
 export function firstLook(acceptedAt: number): number {
   return acceptedAt + SOONEST_LOOK_MS;
@@ -58,26 +66,26 @@ export function firstLook(acceptedAt: number): number {
 
 /** Makes a {@link Notifier}. */
 export function createNotifier(services: NotifyServices): Notifier {
-  const { queue, deliveries, present, logger, now = Date.now } = services;
+  const { queue, deliveries, copies, present, logger, now = Date.now } = services;
   /** Steps under way by job; true when another one was asked for meanwhile. */
   const steps = new Map<string, { again: boolean; readonly done: Promise<void> }>();
   const progressAt = new Map<string, number>();
 
   /** Adds the next delivery to one webhook where the one before has ended. True when nothing is to come. */
-  async function tell(record: GenerateRecord, webhook: number): Promise<boolean> {
+  async function tell(record: GenerateRecord, webhook: number, copy: Copy | undefined): Promise<boolean> {
     const { events } = record.payload.webhooks![webhook]!;
     const told = await deliveries.list(record, webhook);
     const last: Delivery | undefined = told.at(-1);
     if (last?.state === 'disabled') return true;
     if (last?.state === 'pending') return false;
-    const next = nextEvent(record, events, { last: last?.payload, now: now() });
-    if (!next) return isFinal(record);
+    const next = nextEvent(record, events, { last: last?.payload, now: now(), copy });
+    if (!next) return isFinal(record) && copy?.state !== 'pending';
     await deliveries.add(record, {
       webhook,
       number: told.length,
       event: next.event,
       fraction: next.record.progress.fraction,
-      body: writeMessage({ type: next.event, at: next.at, data: present(next.record) }),
+      body: writeMessage({ type: next.event, at: next.at, data: present(next.record, next.copy) }),
       createdAt: now(),
     });
     return false;
@@ -94,9 +102,10 @@ export function createNotifier(services: NotifyServices): Notifier {
     }
     if (!record) return;
     const { acceptedAt, webhooks = [] } = record.payload;
-    const over = await Promise.all(webhooks.map((_, webhook) => tell(record, webhook)));
+    const copy = await copies.follow(record);
+    const over = await Promise.all(webhooks.map((_, webhook) => tell(record, webhook, copy)));
     const noted: IndexEntry = { ...job, acceptedAt };
-    if (over.every(Boolean)) return notices.drop(noted);
+    if (over.every(Boolean) && copy?.state !== 'pending') return notices.drop(noted);
     const share = (now() - acceptedAt) * LOOK_SHARE;
     await notices.postpone(noted, now() + Math.min(Math.max(share, SOONEST_LOOK_MS), LATEST_LOOK_MS));
   }
@@ -127,7 +136,10 @@ export function createNotifier(services: NotifyServices): Notifier {
 
   const hint = (job: TenantId) => {
     inTurn(job).catch((error) =>
-      logger.warn({ err: error, tenant: job.tenant, jobId: job.id }, 'webhooks of a job are looked at later'),
+      logger.warn(
+        { err: error, tenant: job.tenant, jobId: job.id },
+        'what follows on a job is looked at later',
+      ),
     );
   };
 
@@ -142,7 +154,10 @@ export function createNotifier(services: NotifyServices): Notifier {
 
   async function sweepOne(entry: IndexEntry): Promise<void> {
     await inTurn({ tenant: entry.tenant, id: entry.id }, entry).catch(async (error) => {
-      logger.warn({ err: error, tenant: entry.tenant, jobId: entry.id }, 'webhooks of a job not looked at');
+      logger.warn(
+        { err: error, tenant: entry.tenant, jobId: entry.id },
+        'what follows on a job was not looked at',
+      );
       // Not to be in the way of those behind it.
       await queue.notices.postpone(entry, now() + SOONEST_LOOK_MS);
     });
@@ -152,6 +167,7 @@ export function createNotifier(services: NotifyServices): Notifier {
     hint,
     onChange({ name, kind, tenant, id }) {
       if (name === 'webhook') hint({ tenant, id: jobOfDelivery(id) });
+      else if (name === 'copy') hint({ tenant, id: jobOfCopy(id) });
       else if (kind !== 'progress' || isDue({ tenant, id })) hint({ tenant, id });
     },
     async sweep({ signal }) {

@@ -13,6 +13,7 @@ import { OPERATOR } from '../webhooks/secret-file.ts';
 import { openSecretRing, type SecretRing } from '../webhooks/secret-ring.ts';
 import { createWebhookClient } from '../webhooks/send.ts';
 import type { Webhook } from './catalog.ts';
+import type { Copies, Copy } from './copies.ts';
 import { createDeliverHandler } from './deliver.ts';
 import type { Deliveries } from './deliveries.ts';
 import type { GenerateQueue, GenerateRecord } from './generate-queue.ts';
@@ -23,7 +24,8 @@ import type { JobHandler } from './workers.ts';
 export type WebhooksOptions = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly deliveries: Deliveries;
-  readonly present: (record: GenerateRecord) => object;
+  readonly copies: Pick<Copies, 'follow'>;
+  readonly present: (record: GenerateRecord, copy?: Copy) => object;
   readonly metrics: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
   readonly logger: Logger;
   readonly allow: string;
@@ -54,7 +56,7 @@ export function webhookSecretsFile(file: string | undefined, dataDirectory: stri
 
 /** Puts webhooks together. Errors: `webhook-settings-invalid`, `webhook-secrets-file-invalid`, `webhook-secret-missing`. */
 export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> {
-  const { queue, deliveries, present, metrics, logger, concurrency } = options;
+  const { queue, deliveries, copies, present, metrics, logger, concurrency } = options;
   const guard = createAddressGuard({
     allow: parseAllowList(options.allow),
     ports: parsePorts(options.ports),
@@ -75,7 +77,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
     );
   }
   const client = createWebhookClient({ guard });
-  const notifier = createNotifier({ queue, deliveries, present, logger });
+  const notifier = createNotifier({ queue, deliveries, copies, present, logger });
   return {
     guard,
     secrets,

@@ -11,6 +11,7 @@ import { fromQueueId, storeJob } from '../queue/stored-job.ts';
 import { createTurns, type Turns } from '../queue/turns.ts';
 import { storeErrors } from '../store/errors.ts';
 import { JOB_CATALOG, type JobName, type JobPayload, type JobTiming } from './catalog.ts';
+import type { CopyResult } from './copies.ts';
 import type { DeliveryResult } from './deliveries.ts';
 import { jobErrors } from './errors.ts';
 import type { GenerateResult } from './generate-queue.ts';
@@ -27,6 +28,7 @@ export type NotifyResult = { readonly looked: number };
 export type JobOutput<N extends JobName> = {
   generate: GenerateResult;
   webhook: DeliveryResult;
+  copy: CopyResult;
   notify: NotifyResult;
   expire: ExpireResult;
 }[N];

@@ -21,6 +21,7 @@ export type MetricSources = {
   readonly engine?: () => EngineView;
   readonly queue?: () => Promise<QueueView>;
   readonly deliveryQueue?: () => Promise<QueueView>;
+  readonly copyQueue?: () => Promise<QueueView>;
   readonly keys?: () => KeysView;
   /** Rejects while adapters cannot be stored. */
   readonly store?: () => Promise<void>;
@@ -98,7 +99,14 @@ export function createMetrics(sources: MetricSources = {}) {
     registers,
   });
 
-  const { engine, queue, deliveryQueue, keys, store } = sources;
+  const copies = new Counter({
+    name: 'loradrop_destination_copies_total',
+    help: 'Attempts at copies to destinations that were made here, by outcome; code is empty on success.',
+    labelNames: ['outcome', 'code'],
+    registers,
+  });
+
+  const { engine, queue, deliveryQueue, copyQueue, keys, store } = sources;
   if (engine) {
     new Gauge({
       name: 'loradrop_engine_state',
@@ -172,6 +180,19 @@ export function createMetrics(sources: MetricSources = {}) {
       },
     });
   }
+  if (copyQueue) {
+    new Gauge({
+      name: 'loradrop_destination_queue',
+      help: 'Copies to destinations in the queue, by state; delayed ones wait for their next attempt.',
+      labelNames: ['state'],
+      registers,
+      async collect() {
+        const counts = await copyQueue().catch(() => undefined);
+        this.reset();
+        for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
+      },
+    });
+  }
   if (store) {
     new Gauge({
       name: 'loradrop_store_ready',
@@ -220,6 +241,7 @@ export function createMetrics(sources: MetricSources = {}) {
     prompts,
     deliveries,
     deliverySeconds,
+    copies,
     /** Content type of {@link render}. */
     contentType: registry.contentType,
     /** The exposition text. */

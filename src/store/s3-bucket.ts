@@ -9,6 +9,12 @@ export type S3ClientOptions = {
   readonly forcePathStyle?: boolean;
   /** Requests at once. */
   readonly maxSockets?: number;
+  /** Tries of one request. */
+  readonly maxAttempts?: number;
+  /** Replace what the SDK finds by itself. A profile is one of its configuration files, which have the credentials. */
+  readonly endpoint?: string;
+  readonly region?: string;
+  readonly profile?: string;
 };
 
 /** Tries of one request: with waits that double up to 20 s, a server that fails for half a minute is got over. */
@@ -24,11 +30,16 @@ const MISSING = new Set(['NoSuchKey', 'NotFound', 'NoSuchUpload']);
 const TAKEN = new Set(['PreconditionFailed', 'ConditionalRequestConflict']);
 
 /** A client for an object store. */
-export function createS3Client({ forcePathStyle = false, maxSockets = MAX_SOCKETS }: S3ClientOptions = {}) {
+export function createS3Client(options: S3ClientOptions = {}) {
+  const { forcePathStyle = false, maxSockets = MAX_SOCKETS, maxAttempts = MAX_ATTEMPTS } = options;
+  const { endpoint, region, profile } = options;
   const agent = { keepAlive: true, maxSockets };
   return new S3Client({
+    ...(endpoint !== undefined && { endpoint }),
+    ...(region !== undefined && { region }),
+    ...(profile !== undefined && { profile }),
     forcePathStyle,
-    maxAttempts: MAX_ATTEMPTS,
+    maxAttempts,
     // Every write brings its SHA-256; a reader has the one of the whole file from the record.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -65,12 +76,22 @@ export async function onS3<T>(work: () => Promise<T>, signal?: AbortSignal): Pro
   }
 }
 
+/** The HTTP status of an answer that the SDK made an error of; undefined when there was no answer. */
+export function statusOf(error: unknown): number | undefined {
+  return (error as Partial<S3ServiceException> | undefined)?.$metadata?.httpStatusCode;
+}
+
+/** True when the server says that it has no room left. */
+export function saysFull(error: unknown): boolean {
+  return error instanceof Error && (FULL.has(error.name) || statusOf(error) === 507);
+}
+
 /** A failure of the SDK or of a connection as one of a store. */
 export function toStoreError(error: unknown): unknown {
   if (error instanceof LoradropError || error instanceof TypeError || !(error instanceof Error)) return error;
-  const status = (error as Partial<S3ServiceException>).$metadata?.httpStatusCode;
+  const status = statusOf(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name;
-  if (FULL.has(error.name) || status === 507) {
+  if (saysFull(error)) {
     return storeErrors.full(`The object store has no room left (${error.name}).`, { cause: error });
   }
   return storeErrors.unavailable(

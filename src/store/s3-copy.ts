@@ -8,20 +8,23 @@ const SMALL_BYTES = 64 << 10;
 /** The most that a server copies as one part. */
 const COPY_PART_BYTES = 2 ** 30;
 
+/** An object to copy. Its bucket may be another one that the same client reaches. */
+export type S3Source = { readonly bucket: string; readonly key: string; readonly bytes: number };
+
 /**
  * A copy of an object that shows once it is completed, made inside the server unless it is small. Errors:
  * `adapter-not-found` when the source is gone.
  */
 export async function copyObject(
   options: S3UploadOptions,
-  from: { readonly key: string; readonly bytes: number },
+  from: S3Source,
   key: string,
 ): Promise<PendingObject> {
-  const { client, bucket } = options;
+  const { client } = options;
   return await onS3(async () => {
     try {
       if (from.bytes <= SMALL_BYTES) {
-        const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: from.key }));
+        const { Body } = await client.send(new GetObjectCommand({ Bucket: from.bucket, Key: from.key }));
         return smallObject(options, key, await Body!.transformToByteArray());
       }
       return await copyInParts(options, from, key);
@@ -32,12 +35,8 @@ export async function copyObject(
   });
 }
 
-async function copyInParts(
-  options: S3UploadOptions,
-  from: { readonly key: string; readonly bytes: number },
-  key: string,
-): Promise<PendingObject> {
-  const { client, bucket } = options;
+async function copyInParts(options: S3UploadOptions, from: S3Source, key: string): Promise<PendingObject> {
+  const { client } = options;
   // Without checksums of ours: versitygw 1.8 hands out the source's own for a part, and then refuses it.
   const multipart = await beginMultipart(options, key, { checksums: false });
   try {
@@ -49,7 +48,7 @@ async function copyInParts(
         new UploadPartCopyCommand({
           ...multipart.upload,
           PartNumber: number,
-          CopySource: encodeURI(`${bucket}/${from.key}`),
+          CopySource: encodeURI(`${from.bucket}/${from.key}`),
           CopySourceRange: `bytes=${start}-${end}`,
         }),
       );

@@ -11,12 +11,23 @@ export type S3Place = {
   readonly prefix: string;
 };
 
-const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
+/** What looks like an IPv4 address is none. */
+const BUCKET = /^(?!(?:[0-9]+\.){3}[0-9]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 /** Characters that need no escaping in any of the ways in which keys travel. */
 const PREFIX_SEGMENT = /^(?!\.{1,2}$)[A-Za-z0-9_.-]{1,100}$/;
 /** Digits of a day and of a time in milliseconds in the expiry index, so that keys sort by time. */
 const DAY_DIGITS = 8;
 const TIME_DIGITS = 15;
+
+/** True for a name that a bucket may have. */
+export function isBucketName(name: string): boolean {
+  return BUCKET.test(name) && !name.includes('..');
+}
+
+/** True for a part between two slashes that a prefix may have. */
+export function isPrefixSegment(segment: string): boolean {
+  return PREFIX_SEGMENT.test(segment);
+}
 
 /** Reads `s3://bucket/prefix`. Errors: `store-address-invalid`. */
 export function parseS3Url(url: string): S3Place {
@@ -24,10 +35,10 @@ export function parseS3Url(url: string): S3Place {
     .replace(/^s3:\/\//, '')
     .replace(/\/$/, '')
     .split('/');
-  if (!url.startsWith('s3://') || !BUCKET.test(bucket) || bucket.includes('..')) {
+  if (!url.startsWith('s3://') || !isBucketName(bucket)) {
     throw storeErrors.badAddress('The address names no bucket: it has the form s3://bucket/prefix.');
   }
-  if (!segments.every((segment) => PREFIX_SEGMENT.test(segment))) {
+  if (!segments.every(isPrefixSegment)) {
     throw storeErrors.badAddress(
       'The prefix has an empty or dotted part, or characters other than letters, digits, “_”, “-” and “.”.',
     );

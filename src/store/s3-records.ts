@@ -4,7 +4,7 @@ import { isId, type TenantId } from '../base/ids.ts';
 import { decodeRecord, encodeRecord, MAX_RECORD_BYTES } from './record.ts';
 import { isMissing, isTaken, onS3 } from './s3-bucket.ts';
 import type { S3Layout } from './s3-layout.ts';
-import { encryptionFields, type S3UploadOptions, smallObject } from './s3-upload.ts';
+import { objectFields, type S3UploadOptions, smallObject } from './s3-upload.ts';
 import type { StoredAdapter } from './store.ts';
 
 /** An adapter whose record cannot be used. */
@@ -41,7 +41,7 @@ export function createS3Records(options: S3UploadOptions, layout: S3Layout): S3R
           Key: key,
           Body: Buffer.from(body),
           ContentLength: body.length,
-          ...encryptionFields(options),
+          ...objectFields(options),
         }),
       ),
     );

@@ -23,6 +23,8 @@ export type S3UploadOptions = {
   /** Server-side encryption; undefined leaves it to the bucket. */
   readonly encryption?: 'AES256' | 'aws:kms';
   readonly kmsKeyId?: string;
+  /** Kept with every object, by the names with which clients of the server see it. */
+  readonly metadata?: Readonly<Record<string, string>>;
 };
 
 /** A file whose bytes are with the server or held ready, and which no reader sees yet. */
@@ -44,8 +46,13 @@ export type PendingObject = {
 const MAX_PARTS = 10_000;
 
 /** The fields of a request that makes an object. */
-export function encryptionFields({ encryption, kmsKeyId }: Pick<S3UploadOptions, 'encryption' | 'kmsKeyId'>) {
+export function objectFields({
+  encryption,
+  kmsKeyId,
+  metadata,
+}: Pick<S3UploadOptions, 'encryption' | 'kmsKeyId' | 'metadata'>) {
   return {
+    ...(metadata && { Metadata: metadata }),
     ...(encryption && { ServerSideEncryption: encryption }),
     ...(kmsKeyId !== undefined && { SSEKMSKeyId: kmsKeyId }),
   };
@@ -65,7 +72,7 @@ export function smallObject(options: S3UploadOptions, key: string, body: Uint8Ar
           Body: body,
           IfNoneMatch: '*',
           ChecksumSHA256: base64Sha256(body),
-          ...encryptionFields(options),
+          ...objectFields(options),
         }),
       );
       return ETag;
@@ -87,7 +94,7 @@ export async function beginMultipart(
       Bucket: bucket,
       Key: key,
       ...(checksums && { ChecksumAlgorithm: 'SHA256' as const }),
-      ...encryptionFields(options),
+      ...objectFields(options),
     }),
   );
   const upload = { Bucket: bucket, Key: key, UploadId };

@@ -192,11 +192,11 @@ class S3Store implements AdapterStore {
     if (source.tenant !== name.tenant) throw new TypeError('An adapter is copied inside its tenant.');
     if (!isId(name.id)) throw new TypeError('An adapter id has the form of an id.');
     if (typeof (await this.#context.records.lookUp(source)) !== 'object') throw notFound(source.id);
-    const { layout } = this.#context;
+    const { layout, bucket } = this.#context;
     const objects: PendingObject[] = [];
     try {
       for (const file of source.files) {
-        const from = { key: layout.file(source, file.name), bytes: file.bytes };
+        const from = { bucket, key: layout.file(source, file.name), bytes: file.bytes };
         objects.push(await copyObject(this.#context, from, layout.file(name, file.name)));
       }
       return await publishObjects(this.#context, objects, { ...facts, ...name, files: source.files });

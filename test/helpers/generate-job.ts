@@ -21,11 +21,14 @@ export const QUICK = { lockMs: 1500, stalledMs: 300, pollCancelMs: 50, letGoMs: 
 /** Handlers of the jobs that a test is not about. */
 export const idleHandlers: Omit<JobHandlers, 'generate'> = {
   webhook: async () => ({ outcome: 'delivered', attempts: 1, giveUpAt: 0 }),
+  copy: async () => ({ outcome: 'delivered', attempts: 1, giveUpAt: 0, endedAt: 0 }),
   notify: async () => ({ looked: 0 }),
   expire: async () => ({ adapters: 0, records: 0 }),
 };
 /** Nothing that a job's webhooks could have left. */
 export const noDeliveries = { removeAll: async () => {} };
+/** No job of the test has a destination. */
+export const noCopies = { remove: async () => {} };
 
 /** A payload that the catalogue accepts. */
 export function somePayload(changes: Partial<GeneratePayload> = {}): GeneratePayload {

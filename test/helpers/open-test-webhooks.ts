@@ -1,4 +1,5 @@
 /** Webhooks that may go to loopback, with a secret for everybody. Imports no test runner. */
+import { type Copy, openCopies } from '../../src/jobs/copies.ts';
 import { createDeliverHandler } from '../../src/jobs/deliver.ts';
 import { openDeliveries } from '../../src/jobs/deliveries.ts';
 import type { GenerateQueue, GenerateRecord } from '../../src/jobs/generate-queue.ts';
@@ -17,8 +18,9 @@ export type TestWebhooksOptions = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly logger: Logger;
   readonly metrics?: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
-  readonly present?: (record: GenerateRecord) => object;
+  readonly present?: (record: GenerateRecord, copy?: Copy) => object;
   readonly giveUpMs?: number;
+  readonly copyGiveUpMs?: number;
   readonly timeoutMs?: number;
   readonly concurrency?: number;
   readonly secrets?: { of(owner: string): readonly string[] };
@@ -29,17 +31,24 @@ export type TestWebhooksOptions = {
 export async function openTestWebhooks(options: TestWebhooksOptions) {
   const { backend, queue, logger, metrics = createMetrics(), giveUpMs = GIVE_UP_MS } = options;
   const { present = ({ id, status }) => ({ id, status }), timeoutMs, concurrency = 32, now } = options;
+  const { copyGiveUpMs } = options;
   const { secrets = { of: () => [SECRET] } } = options;
   const clock = now && { now };
   const guard = loopbackGuard();
   const client = createWebhookClient({ guard, ...(timeoutMs !== undefined && { timeoutMs }) });
   const deliveries = await openDeliveries({ backend, giveUpMs, ...clock });
-  const notifier = createNotifier({ queue, deliveries, present, logger, ...clock });
+  const copies = await openCopies({
+    backend,
+    ...(copyGiveUpMs !== undefined && { giveUpMs: copyGiveUpMs }),
+    ...clock,
+  });
+  const notifier = createNotifier({ queue, deliveries, copies, present, logger, ...clock });
   return {
     guard,
     secrets,
     operator: [],
     deliveries,
+    copies,
     notifier,
     handlers: {
       notify: notifier.sweep,
@@ -59,6 +68,7 @@ export async function openTestWebhooks(options: TestWebhooksOptions) {
       await notifier.close();
       client.close();
       await deliveries.close();
+      await copies.close();
     },
   };
 }

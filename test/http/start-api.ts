@@ -17,6 +17,7 @@ import { buildApp } from '../../src/http/app.ts';
 import { DOCUMENTED_LIMITS } from '../../src/http/openapi.ts';
 import { presentJob } from '../../src/http/present-job.ts';
 import type { HttpLimits, HttpServices, Readiness } from '../../src/http/services.ts';
+import { createCopyHandler } from '../../src/jobs/copy.ts';
 import { createExpireHandler } from '../../src/jobs/expire.ts';
 import type { GenerateResult } from '../../src/jobs/generate-queue.ts';
 import { createWorkers, type JobContext } from '../../src/jobs/workers.ts';
@@ -24,6 +25,7 @@ import { loraErrors } from '../../src/lora/errors.ts';
 import { openModelRegistry } from '../../src/models/registry.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
+import { openDestinations } from '../../src/store/destinations.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import type { AdapterStore } from '../../src/store/store.ts';
 import { type DefaultQueue, openDefaultQueue } from '../helpers/generate-job.ts';
@@ -62,11 +64,16 @@ export type TestApiOptions = {
   readonly services?: Partial<HttpServices>;
   /** Webhook secrets; without it everybody has one. */
   readonly secrets?: { of(owner: string): readonly string[] };
+  /** What `DESTINATIONS` would be. */
+  readonly destinations?: string;
+  /** In place of a local store; closed with the API. */
+  readonly store?: AdapterStore;
 };
 
 /** Starts an API and closes all of it at the end of the test. */
 export async function startApi(t: Test, options: TestApiOptions = {}): Promise<TestApi> {
   const { limits, heartbeatMs, maxWaiting = 1000, work = true, services = {}, secrets } = options;
+  const destinations = openDestinations({ allowed: options.destinations ?? '', forcePathStyle: true });
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-http-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const lines: string[] = [];
@@ -80,7 +87,9 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
   const bundles = join(directory, 'bundles');
   await buildUntrainedBundle({ out: join(bundles, 'untrained'), seed: 0 });
   const models = await openModelRegistry({ directory: bundles });
-  const store = defaultStore(await openLocalStore({ directory: join(directory, 'store') }));
+  const store = defaultStore(
+    options.store ?? (await openLocalStore({ directory: join(directory, 'store') })),
+  );
   const backend = await openQueueBackend({ dataDirectory: join(directory, 'data'), logger });
   const queue = await openDefaultQueue({ backend, maxWaiting, logger });
   const metrics = createMetrics({ queue: () => queue.counts() });
@@ -89,7 +98,7 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     queue,
     logger,
     metrics,
-    present: (record) => presentJob(record, { models }),
+    present: (record, copy) => presentJob(record, { models, store: store.all, copy }),
     ...(secrets && { secrets }),
   });
   const draining = new AbortController();
@@ -102,6 +111,8 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     models,
     webhooks,
     store: store.all,
+    destinations,
+    copies: webhooks.copies,
     metrics,
     logger,
     readiness: async () => api.readiness,
@@ -115,7 +126,14 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
         backend,
         handlers: {
           generate: (context) => makeSmallAdapters(context, { store: store.all, gate: gate.promise }),
-          expire: createExpireHandler({ queue, deliveries: webhooks.deliveries, store: store.all, logger }),
+          expire: createExpireHandler({
+            queue,
+            deliveries: webhooks.deliveries,
+            copies: webhooks.copies,
+            store: store.all,
+            logger,
+          }),
+          copy: createCopyHandler({ store: store.all, destinations, metrics, logger }),
           ...webhooks.handlers,
         },
         onChange: webhooks.notifier.onChange,
@@ -134,6 +152,7 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     await app.close();
     await workers?.close({ drainMs: 0 });
     await closeQueue();
+    await destinations.close();
     await store.close();
   });
   return Object.assign(api, {

@@ -14,6 +14,7 @@ import {
   type DefaultQueue,
   idleHandlers,
   logger,
+  noCopies,
   noDeliveries,
   openDefaultQueue,
   QUICK,
@@ -455,6 +456,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
         createExpireHandler({
           queue,
           deliveries: noDeliveries,
+          copies: noCopies,
           store: all,
           logger,
           now: () => now,

@@ -340,6 +340,7 @@ export function webhookSuite(name: string, start: (t: Test) => Promise<QueueSuit
         createExpireHandler({
           queue,
           deliveries: webhooks.deliveries,
+          copies: webhooks.copies,
           store: { expired: async () => [], of: () => ({}) as never },
           logger,
           now: () => now,

@@ -7,13 +7,14 @@ import { baseErrors, LoradropError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { GeneratePayload } from '../../jobs/catalog.ts';
 import type { GenerateRecord } from '../../jobs/generate-queue.ts';
-import { firstLook } from '../../jobs/notify.ts';
+import { firstLook, hasFollowUp } from '../../jobs/notify.ts';
 import { choosePrompts, type PromptChoice } from '../../prompts/choose-column.ts';
 import type { PromptFormat } from '../../prompts/prompt-format.ts';
 import { type PromptReading, sourceOf } from '../../prompts/read-unpacked.ts';
 import { isFinal, type JobQuota, type SubmitOptions } from '../../queue/queue.ts';
 import { storeErrors } from '../../store/errors.ts';
 import { awaitJob, connectionSignal } from '../await-job.ts';
+import { destinationOf } from '../destination-request.ts';
 import { httpErrors } from '../errors.ts';
 import {
   type GenerateOptionsWithMetadata,
@@ -26,7 +27,6 @@ import { negotiate } from '../negotiate.ts';
 import { FORM_TYPE, PROMPT_TYPES } from '../plugins/bodies.ts';
 import { preferredWaitSeconds } from '../prefer.ts';
 import { SERVED_FILES } from '../present-adapter.ts';
-import { presentJob } from '../present-job.ts';
 import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
 import { readFiles } from '../read-files.ts';
@@ -44,6 +44,7 @@ import {
 import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapter.ts';
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
 import type { App, HttpLimits, HttpServices } from '../services.ts';
+import { createShowJob } from '../show-job.ts';
 import type { StoredUsage } from '../stored-usage.ts';
 import { wants, webhooksOf } from '../webhook-request.ts';
 
@@ -78,6 +79,8 @@ const FAILURES: readonly ProblemCode[] = [
   'webhook-unresolvable',
   'webhook-events-invalid',
   'webhook-secret-missing',
+  'destination-invalid',
+  'destination-not-allowed',
   'job-conflict',
   'queue-full',
   'quota-waiting-exceeded',
@@ -144,6 +147,7 @@ export function registerGenerate(
   { stored, closing }: { stored: StoredUsage; closing: AbortSignal },
 ): void {
   const { models, metrics, limits, draining, now, random } = services;
+  const show = createShowJob(services);
   const Query = generateQuery(limits);
   const Form = generateForm(limits);
   const filesOf = new WeakMap<FastifyRequest, readonly FormFile[]>();
@@ -217,6 +221,7 @@ export function registerGenerate(
         fields: [{ pointer: '/count', message: `must be 1 for ${form}` }],
       });
     }
+    const destination = destinationOf(wanted, services.destinations, request.caller.tenant);
     const context = {
       id,
       reading,
@@ -224,6 +229,7 @@ export function registerGenerate(
       limits,
       requestId: request.id,
       webhooks: await webhooksOf(wanted, services.webhooks, request.caller.tenant),
+      ...(destination && { destination }),
       ...(now && { now }),
       ...(random && { random }),
     };
@@ -251,7 +257,7 @@ export function registerGenerate(
       );
     }
     reply.header('location', jobUrl(id));
-    if (form === EVENT_STREAM) return sendEvents({ ...services, queue }, reply, { id, closing });
+    if (form === EVENT_STREAM) return sendEvents({ ...services, show, queue }, reply, { id, closing });
     if (form === JSON_TYPE) return answerWithJob(record, request, reply);
     return answerWithAdapter(record, form, request, reply);
   };
@@ -264,7 +270,7 @@ export function registerGenerate(
       last = await awaitJob(queue, record, { waitSeconds, signal: connectionSignal(reply, closing) });
       reply.header('preference-applied', `wait=${waitSeconds}`);
     }
-    return reply.code(isFinal(last) ? 200 : 202).send(presentJob(last, { models }));
+    return reply.code(isFinal(last) ? 200 : 202).send(await show(last));
   };
 
   const answerWithAdapter = async (
@@ -374,9 +380,10 @@ export function registerGenerate(
   }
 }
 
-/** What is kept with the acceptance of a job that somebody is to be told of. */
-function notifyOf({ webhooks, acceptedAt }: GeneratePayload): Pick<SubmitOptions, 'notify'> {
-  if (!webhooks) return {};
+/** What is kept with the acceptance of a job on which something is to follow. */
+function notifyOf(payload: GeneratePayload): Pick<SubmitOptions, 'notify'> {
+  if (!hasFollowUp(payload)) return {};
+  const { webhooks, acceptedAt } = payload;
   const early = wants('job.started', webhooks) || wants('job.progress', webhooks);
   return { notify: { of: early ? 'progress' : 'ends', at: firstLook(acceptedAt) } };
 }

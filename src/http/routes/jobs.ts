@@ -1,14 +1,15 @@
 /** `/jobs`: listing, following and canceling. */
 import { Type } from 'typebox';
 import type { Caller } from '../../access/caller.ts';
+import { hasFollowUp } from '../../jobs/notify.ts';
 import { queueErrors } from '../../queue/errors.ts';
 import { isFinal } from '../../queue/queue.ts';
 import { eventIdOf, parseLastEventId } from '../job-events.ts';
-import { presentJob } from '../present-job.ts';
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES } from '../problem-responses.ts';
 import { IdParams, Job, JobList, JobListQuery, refTo } from '../schemas.ts';
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
 import type { App, HttpServices } from '../services.ts';
+import { createShowJob } from '../show-job.ts';
 
 /** Jobs on a page where the client names no limit. */
 const DEFAULT_PAGE = 20;
@@ -16,7 +17,8 @@ const JSON_ONLY = ['application/json'] as const;
 
 /** Registers the routes. `closing` ends streams when the application closes. */
 export function registerJobs(app: App, services: HttpServices, closing: AbortSignal): void {
-  const { models, webhooks } = services;
+  const { webhooks } = services;
+  const show = createShowJob(services);
   const queueOf = ({ tenant }: Caller) => services.queue.of(tenant);
   const find = async (id: string, caller: Caller) => {
     const record = await queueOf(caller).find(id);
@@ -42,7 +44,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
     async ({ query, caller }) => {
       const page = await queueOf(caller).list({ ...query, limit: query.limit ?? DEFAULT_PAGE });
       return {
-        jobs: page.jobs.map((record) => presentJob(record, { models, digests: false })),
+        jobs: await Promise.all(page.jobs.map((record) => show(record, { digests: false }))),
         ...(page.nextCursor !== undefined && { nextCursor: page.nextCursor }),
       };
     },
@@ -63,7 +65,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
         },
       },
     },
-    async ({ params, caller }) => presentJob(await find(params.id, caller), { models }),
+    async ({ params, caller }) => show(await find(params.id, caller)),
   );
 
   app.get(
@@ -95,7 +97,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
       if (isFinal(record) && lastEventId !== undefined && lastEventId >= eventIdOf(record)) {
         return reply.code(204).send(null);
       }
-      return sendEvents({ ...services, queue: queueOf(caller) }, reply, {
+      return sendEvents({ ...services, show, queue: queueOf(caller) }, reply, {
         id: record.id,
         lastEventId,
         closing,
@@ -128,8 +130,8 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
     async ({ params, log, caller }) => {
       const record = await queueOf(caller).cancel(params.id);
       log.info({ job: params.id }, 'job canceled');
-      if (record.payload.webhooks) webhooks.notifier.hint(record);
-      return presentJob(record, { models });
+      if (hasFollowUp(record.payload)) webhooks.notifier.hint(record);
+      return show(record);
     },
   );
 }
