@@ -57,3 +57,33 @@ const Modules = Type.Object(
 export const TransformStep = Type.Union([Scale, Rank, Modules]);
 /** See the schema of the same name. */
 export type TransformStep = Static<typeof TransformStep>;
+
+/**
+ * What may be kept of several samples: the one nearest to their mean in weight space, or the mean, cut back to the rank of
+ * one sample.
+ */
+export const KEEPS = ['central', 'mean'] as const;
+/** One of {@link KEEPS}. */
+export type Keep = (typeof KEEPS)[number];
+
+/** How an adapter came of others, as its record tells it. */
+export const TransformRecord = Type.Object(
+  {
+    sources: Type.Optional(
+      Type.Array(Type.Object({ id: Type.String(), weight: Type.Number(), sha256: Type.String() }), {
+        description: 'The adapters it was made from, each with the SHA-256 of its weights.',
+      }),
+    ),
+    keep: Type.Optional(Type.Enum([...KEEPS], { description: 'What was kept of the samples of its job.' })),
+    samples: Type.Optional(
+      Type.Array(Type.Number(), {
+        description: '‖ΔW − mean‖ / ‖mean‖ of each sample of its job, in the order of the draws.',
+      }),
+    ),
+    steps: Type.Array(TransformStep),
+    energyKept: Type.Number({ description: 'Share of Σ‖ΔW‖² that the cutting steps left.' }),
+  },
+  closed,
+);
+/** See the schema of the same name. */
+export type TransformRecord = Static<typeof TransformRecord>;

@@ -1,5 +1,6 @@
 /** What the pipeline notes of an adapter beside its files, and the API shows of it. */
 import { type Static, Type } from 'typebox';
+import { TransformRecord } from '../arithmetic/steps.ts';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN } from '../base/ids.ts';
@@ -25,6 +26,7 @@ export const AdapterInfo = Type.Object({
   rank: Type.Integer(),
   alpha: Type.Number(),
   promptDigests: Type.Array(Sha256, { description: 'SHA-256 of each chosen prompt, in condition order.' }),
+  transform: Type.Optional(TransformRecord),
 });
 /** See {@link AdapterInfo}. */
 export type AdapterInfo = Static<typeof AdapterInfo>;

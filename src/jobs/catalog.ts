@@ -3,6 +3,7 @@
  * table, and start-up fails when a job has no handler (see workers.ts).
  */
 import { type Static, Type } from 'typebox';
+import { KEEPS, TransformStep } from '../arithmetic/steps.ts';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
@@ -53,8 +54,18 @@ export const GeneratePayload = Type.Object(
         distinct: Type.Integer({ minimum: 0 }),
       }),
     ),
-    /** Ids of the adapters, one a draw; known before the work starts so that their addresses can be given out. */
+    /** Ids of the adapters, one a draw unless one is kept of all; known before the work starts so that their addresses can be given out. */
     adapterIds: Type.Array(Type.String({ pattern: ID_PATTERN })),
+    /** Adapters of the same tenant that one is made from, in place of prompts. */
+    sources: Type.Optional(
+      Type.Array(Type.Object({ id: Type.String({ pattern: ID_PATTERN }), weight: Type.Number() })),
+    ),
+    /** What is done with the sum of the sources, or with each adapter that was generated. */
+    transform: Type.Optional(Type.Array(TransformStep)),
+    /** One adapter comes of all draws. */
+    keep: Type.Optional(Type.Enum([...KEEPS])),
+    /** Ids of the adapters that are made on the way, one a draw, and removed in the end. */
+    sampleIds: Type.Optional(Type.Array(Type.String({ pattern: ID_PATTERN }))),
     seed: Type.Integer({ minimum: 0, maximum: MAX_SEED }),
     dtype: Type.Enum([...DTYPES]),
     name: Type.Optional(Type.String()),

@@ -1,5 +1,5 @@
 /** The handler of `copy` jobs: one attempt at a copy of a job's adapters, and when the next one is due. */
-import { ADAPTER_CONFIG_FILE } from '../adapter/verify.ts';
+import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
 import { toLoradropError } from '../base/errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';

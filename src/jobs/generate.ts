@@ -1,82 +1,23 @@
 /** THE pipeline: a generation job's payload → conditions → weight tokens → tensors → adapters in the store. */
-import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
-import { LoradropError } from '../base/errors.ts';
-import type { Engine } from '../inference/engine.ts';
-import type { Bundle } from '../models/bundle.ts';
-import type { Logger } from '../observability/logger.ts';
-import type { Metrics } from '../observability/metrics.ts';
-import { storeErrors } from '../store/errors.ts';
-import type { AdapterFacts, AdapterStore, StoredAdapter, TenantStore } from '../store/store.ts';
-import type { AdapterInfo } from './adapter-info.ts';
-import type { GeneratePayload } from './catalog.ts';
-import { COPY_SOURCE_KEPT_MS } from './copies.ts';
 import { jobErrors } from './errors.ts';
-import type { GenerateResult, JobAdapter, JobTimings } from './generate-queue.ts';
-import {
-  type AdapterRequest,
-  type AdapterStage,
-  adapterFraction,
-  adapterSize,
-  contentKey,
-  promptDigests,
-  writeAdapter,
-} from './make-adapter.ts';
-import type { JobContext, JobHandler } from './workers.ts';
-
-/** What the pipeline works with. */
-export type GenerateServices = {
-  readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
-  readonly models: { get(id: string): Bundle };
-  readonly store: Pick<AdapterStore, 'of'>;
-  readonly metrics: Pick<Metrics, 'adapters' | 'adapterBytes' | 'prompts' | 'stageSeconds'>;
-  readonly logger: Logger;
-  /** Writes prompt text to the log, at debug level. */
-  readonly logPrompts: boolean;
-  readonly now?: () => number;
-};
-
-/** What the adapters of a job add up to. */
-type Tally = {
-  readonly timings: { -readonly [K in keyof JobTimings]: number };
-  promptsEncoded: number;
-  promptsCached: number;
-};
+import { findOrCreateAdapter } from './generate-adapter.ts';
+import type { GenerateResult, JobAdapter } from './generate-queue.ts';
+import { createRun, type GenerateRun, type GenerateServices, summary } from './generate-run.ts';
+import { removeSamples, transformSamples, transformSources } from './transform-job.ts';
+import type { JobHandler } from './workers.ts';
 
 /**
  * The handler of `generate` jobs. It may run again for a job that was cut off at any point: adapters that are already
  * published are kept, the others are made, and the bytes are the same.
- * Errors: `bundle-changed`, `model-not-found`, those of the engine, the writer and the store.
+ * Errors: `bundle-changed`, `model-not-found`, those of the engine, the writer, the store and adapter arithmetic.
  */
 export function createGenerateHandler(services: GenerateServices): JobHandler<'generate'> {
-  const { engine, models, metrics, now = Date.now } = services;
+  const { engine, metrics, now = Date.now } = services;
   return async (context) => {
     const { payload } = context;
-    const startedAt = now();
-    const timings: Tally['timings'] = {
-      queuedMs: startedAt - payload.acceptedAt,
-      loadingMs: 0,
-      batchingMs: 0,
-      embeddingMs: 0,
-      decodingMs: 0,
-      writingMs: 0,
-      totalMs: 0,
-    };
-    const tally: Tally = { timings, promptsEncoded: 0, promptsCached: 0 };
-    const bundle = models.get(payload.model);
-    if (bundle.digest !== payload.bundleDigest) {
-      throw jobErrors.bundleChanged(
-        'This worker has another version of the bundle than the job was accepted for.',
-      );
-    }
-    report(context, 0, 'loading', 0);
-    await engine.load(bundle, { signal: context.signal });
-    timings.loadingMs = now() - startedAt;
-
-    const adapters: JobAdapter[] = [];
-    for (let index = 0; index < payload.draws.length; index++) {
-      context.signal.throwIfAborted();
-      adapters.push(await findOrCreateAdapter(services, context, bundle, index, tally));
-    }
+    const run = createRun(services, context);
+    const adapters = payload.sources ? [await transformSources(run, payload.sources)] : await generate(run);
+    const { timings } = run.tally;
     timings.totalMs = now() - payload.acceptedAt;
 
     const device = engine.device.name;
@@ -86,136 +27,40 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
         ms / 1000,
       );
     }
-    return { adapters, device, ...tally } satisfies GenerateResult;
+    return { adapters, device, ...run.tally } satisfies GenerateResult;
   };
 }
 
-/** Publishes adapter `index` of the job: kept from an earlier run, copied from an equal one, or made. */
-async function findOrCreateAdapter(
-  services: GenerateServices,
-  context: JobContext<'generate'>,
-  bundle: Bundle,
-  index: number,
-  tally: Tally,
-): Promise<JobAdapter> {
-  const { engine, metrics, logger, logPrompts, now = Date.now } = services;
-  const { payload, signal, id: jobId, tenant } = context;
-  const store = services.store.of(tenant);
-  const id = payload.adapterIds[index]!;
-  const request: AdapterRequest = {
-    bundle,
-    prompts: payload.draws[index]!.map((place) => payload.prompts[place]!),
-    dtype: payload.dtype,
-  };
-  const digests = promptDigests(request.prompts);
-  const key = contentKey({ bundle, dtype: payload.dtype, promptDigests: digests }, engine.device);
-  const { base, layout, trained } = bundle.manifest;
-  const record = {
-    createdAt: now(),
-    expiresAt: now() + keptMs(payload),
-    contentKey: key,
-    info: {
-      jobId,
-      index,
-      ...(payload.name !== undefined && { name: payload.name }),
-      model: payload.model,
-      bundleDigest: bundle.digest,
-      trained,
-      baseModel: base.id,
-      dtype: payload.dtype,
-      rank: layout.rank,
-      alpha: layout.alpha,
-      device: engine.device.name,
-      seed: payload.seed,
-      ...adapterSize(bundle),
-      promptDigests: digests,
-    } satisfies AdapterInfo,
-  };
-  if (logPrompts) logger.debug({ jobId, adapter: id, prompts: request.prompts }, 'prompts of an adapter');
-
-  const earlier = await store.find(id);
-  if (earlier?.contentKey === key) return summary(earlier, true);
-  const copied = await copyEqual(store, id, record);
-  if (copied) {
-    metrics.adapters.inc({ model: payload.model, source: 'store' });
-    logger.info({ jobId, adapter: id }, 'adapter taken from the store');
-    return summary(copied, true);
-  }
-
-  const draft = await store.draft(id);
-  try {
-    const { inference, writingMs } = await writeAdapter(
-      engine,
-      request,
-      (name, content) => draft.write(name, content, { signal }),
-      {
-        signal,
-        onProgress: ({ stage, fraction }) => report(context, index, stage, fraction),
-      },
+async function generate(run: GenerateRun): Promise<JobAdapter[]> {
+  const { services, context, tally } = run;
+  const { payload, signal } = context;
+  const { engine, models, now = Date.now } = services;
+  const startedAt = now();
+  const bundle = models.get(payload.model);
+  if (bundle.digest !== payload.bundleDigest) {
+    throw jobErrors.bundleChanged(
+      'This worker has another version of the bundle than the job was accepted for.',
     );
-    const publishingAt = performance.now();
-    const published = await draft.publish(record);
-    tally.timings.batchingMs += inference.timings.batchingMs;
-    tally.timings.embeddingMs += inference.timings.embeddingMs;
-    tally.timings.decodingMs += inference.timings.decodingMs;
-    tally.timings.writingMs += writingMs + performance.now() - publishingAt;
-    tally.promptsEncoded += inference.promptsEncoded;
-    tally.promptsCached += inference.promptsCached;
-    const adapter = summary(published, false);
-    const { model } = payload;
-    metrics.adapters.inc({ model, source: 'decoder' });
-    metrics.adapterBytes.inc({ model }, adapter.bytes);
-    metrics.prompts.inc({ model, source: 'encoder' }, inference.promptsEncoded);
-    metrics.prompts.inc({ model, source: 'cache' }, inference.promptsCached);
-    logger.info({ jobId, adapter: id, bytes: adapter.bytes, sha256: adapter.sha256 }, 'adapter published');
-    return adapter;
-  } finally {
-    await draft.discard();
   }
-}
+  run.report('loading', 0);
+  await engine.load(bundle, { signal });
+  tally.timings.loadingMs = now() - startedAt;
 
-/** How long an adapter is kept: as was asked for, and until its copy has been made or given up. */
-function keptMs({ retentionSeconds, destination }: GeneratePayload): number {
-  return Math.max(retentionSeconds * 1000, destination ? COPY_SOURCE_KEPT_MS : 0);
-}
-
-/** Publishes `id` as a copy of an adapter with the same content, if the store has one. */
-async function copyEqual(
-  store: TenantStore,
-  id: string,
-  record: AdapterFacts,
-): Promise<StoredAdapter | undefined> {
-  const equal = await store.findByContent(record.contentKey);
-  if (!equal) return undefined;
-  try {
-    return await store.copy(equal, id, record);
-  } catch (error) {
-    // Removed since it was found: the adapter is made anew.
-    if (error instanceof LoradropError && error.code === storeErrors.notFound.spec.code) return undefined;
-    throw error;
+  const { draws, adapterIds, sampleIds } = payload;
+  if (sampleIds) {
+    const adapters = await transformSamples(run, sampleIds, (index) =>
+      findOrCreateAdapter(run, bundle, { draw: index, id: sampleIds[index]! }),
+    );
+    await removeSamples(run, sampleIds);
+    return adapters;
   }
-}
-
-function report(
-  context: JobContext<'generate'>,
-  adapter: number,
-  stage: AdapterStage,
-  fraction: number,
-): void {
-  const share = (adapter + adapterFraction(stage, fraction)) / context.payload.draws.length;
-  context.report({ stage, fraction: share, adapter });
-}
-
-function summary(stored: StoredAdapter, fromStore: boolean): JobAdapter {
-  const info = stored.info as AdapterInfo;
-  const weights = stored.files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!;
-  return {
-    id: stored.id,
-    bytes: weights.bytes,
-    sha256: weights.sha256,
-    tensors: info.tensors,
-    parameters: info.parameters,
-    promptDigests: info.promptDigests,
-    fromStore,
-  };
+  const adapters: JobAdapter[] = [];
+  for (let draw = 0; draw < draws.length; draw++) {
+    signal.throwIfAborted();
+    const id = adapterIds[draw]!;
+    const { stored, fromStore } = await findOrCreateAdapter(run, bundle, { draw, id });
+    adapters.push(summary(stored, fromStore));
+    run.next();
+  }
+  return adapters;
 }

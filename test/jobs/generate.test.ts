@@ -1,11 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
+import { spreadOfSamples } from '../../src/arithmetic/distances.ts';
 import { sha256 } from '../../src/base/digest.ts';
 import { ownEnvironment } from '../../src/config/load.ts';
 import { createEngine } from '../../src/inference/create-engine.ts';
+import type { AdapterInfo } from '../../src/jobs/adapter-info.ts';
 import type { JobPayload } from '../../src/jobs/catalog.ts';
 import { createGenerateHandler } from '../../src/jobs/generate.ts';
+import { storedSource } from '../../src/jobs/transform-adapter.ts';
 import type { JobContext } from '../../src/jobs/workers.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
@@ -132,4 +135,93 @@ test('a bundle that was replaced since acceptance is refused', async (t) => {
     code: 'bundle-changed',
   });
   t.equal(await store.find('e-0'), undefined);
+});
+
+test('one adapter is kept of several samples: the central one, or their mean', async (t) => {
+  const { run, payload, store, weights } = await setUp(t);
+  const plain = await run(payload(3, 4, ['f-0', 'f-1', 'f-2']));
+  const body = { ...payload(3, 4, []), sampleIds: ['s--0', 's--1', 's--2'] };
+  const seen: number[] = [];
+  const central = await run(
+    { ...body, adapterIds: ['central'], keep: 'central' },
+    { report: ({ fraction }) => void seen.push(fraction) },
+  );
+  t.strictSame(
+    seen,
+    [...seen].sort((p, q) => p - q),
+    'progress never falls',
+  );
+  const spread = await spreadOfSamples(
+    await Promise.all(plain.adapters.map(async ({ id }) => storedSource(store, (await store.find(id))!))),
+  );
+  t.equal(central.adapters.length, 1);
+  t.ok((await weights('central')).equals(await weights(`f-${spread.central}`)));
+  const { transform } = (await store.find('central'))!.info as AdapterInfo;
+  t.match(transform, { keep: 'central', steps: [], energyKept: 1 });
+  for (const [index, share] of spread.fromMean.entries()) {
+    t.ok(share > 0 && Math.abs(transform!.samples![index]! / share - 1) < 1e-5);
+  }
+
+  const mean = await run({ ...body, adapterIds: ['mean'], keep: 'mean' });
+  const { info } = (await store.find('mean'))!;
+  t.match(info, { rank: 8, alpha: 16, dtype: 'bf16', transform: { keep: 'mean', steps: [{ to: 8 }] } });
+  const { fromMean } = await spreadOfSamples(
+    await Promise.all(
+      [...plain.adapters, ...mean.adapters].map(async ({ id }) =>
+        storedSource(store, (await store.find(id))!),
+      ),
+    ),
+  );
+  t.ok(fromMean[3]! < Math.min(...fromMean.slice(0, 3)), 'the mean is nearest to the mean');
+  for (const id of body.sampleIds) t.equal(await store.find(id), undefined, 'samples are gone');
+
+  const again = await run({ ...body, adapterIds: ['mean'], keep: 'mean' });
+  t.equal(again.adapters[0]?.fromStore, true);
+  t.equal(again.adapters[0]?.sha256, mean.adapters[0]?.sha256);
+});
+
+test('each generated adapter takes the steps, and others are made of stored ones', async (t) => {
+  const { run, payload, store, bundle } = await setUp(t);
+  const steps = [{ type: 'rank', to: 2 } as const];
+  const body = { ...payload(2, 5, ['g-0', 'g-1']), transform: steps, sampleIds: ['g--2', 'g--3'] };
+  const result = await run(body);
+  t.match(result.adapters, [
+    { id: 'g-0', parameters: 2_442_240 / 4 },
+    { id: 'g-1', tensors: 420 },
+  ]);
+  t.match(await store.find('g-1'), { info: { rank: 2, alpha: 4, index: 1, transform: { steps } } });
+  t.equal(await store.find('g--2'), undefined);
+
+  const sum = {
+    ...payload(1, 0, ['sum']),
+    prompts: [],
+    draws: [[]],
+    sources: [
+      { id: 'g-0', weight: 0.5 },
+      { id: 'g-1', weight: 0.5 },
+    ],
+    transform: [{ type: 'scale', factor: 2 } as const],
+  };
+  // A job without prompts needs no bundle on its worker.
+  const made = await run({ ...sum, bundleDigest: sha256('another') });
+  t.match(made.adapters, [{ id: 'sum', fromStore: false }]);
+  const [first, second] = result.adapters;
+  t.match(await store.find('sum'), {
+    info: {
+      rank: 4,
+      alpha: 8,
+      bundleDigest: bundle.digest,
+      trained: false,
+      transform: {
+        sources: [
+          { id: 'g-0', sha256: first!.sha256 },
+          { id: 'g-1', sha256: second!.sha256 },
+        ],
+      },
+    },
+  });
+  t.match(await run({ ...sum, adapterIds: ['same'] }), { adapters: [{ fromStore: true }] });
+  await store.remove('g-1');
+  await t.rejects(run({ ...sum, adapterIds: ['late'] }), { code: 'adapter-not-found' });
+  t.equal(await store.find('late'), undefined);
 });

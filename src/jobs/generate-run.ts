@@ -1,0 +1,105 @@
+/** One run of a generation job: whose it is, how far it is, and what it adds up to. */
+import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import type { Engine } from '../inference/engine.ts';
+import type { Bundle } from '../models/bundle.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { Metrics } from '../observability/metrics.ts';
+import type { AdapterStore, StoredAdapter, TenantStore } from '../store/store.ts';
+import type { AdapterInfo } from './adapter-info.ts';
+import type { GeneratePayload } from './catalog.ts';
+import { COPY_SOURCE_KEPT_MS } from './copies.ts';
+import type { JobAdapter, JobTimings } from './generate-queue.ts';
+import { type AdapterStage, adapterFraction } from './make-adapter.ts';
+import type { JobContext } from './workers.ts';
+
+/** What the pipeline works with. */
+export type GenerateServices = {
+  readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
+  readonly models: { get(id: string): Bundle };
+  readonly store: Pick<AdapterStore, 'of'>;
+  readonly metrics: Pick<Metrics, 'adapters' | 'adapterBytes' | 'prompts' | 'stageSeconds'>;
+  readonly logger: Logger;
+  /** Writes prompt text to the log, at debug level. */
+  readonly logPrompts: boolean;
+  readonly now?: () => number;
+};
+
+/** See the file's comment. */
+export type GenerateRun = {
+  readonly services: GenerateServices;
+  readonly context: JobContext<'generate'>;
+  /** Of the job's tenant. */
+  readonly store: TenantStore;
+  /** What the adapters of the job add up to. */
+  readonly tally: Tally;
+  /** When an adapter that is published now was made, and how long it is kept. */
+  times(): { readonly createdAt: number; readonly expiresAt: number };
+  /** Tells how far the adapter at hand is. */
+  report(stage: AdapterStage, fraction: number): void;
+  /** The adapter at hand is done. */
+  next(): void;
+};
+
+type Tally = {
+  readonly timings: { -readonly [K in keyof JobTimings]: number };
+  promptsEncoded: number;
+  promptsCached: number;
+};
+
+/** Begins a run. */
+export function createRun(services: GenerateServices, context: JobContext<'generate'>): GenerateRun {
+  const { now = Date.now } = services;
+  const { payload } = context;
+  const { adapterIds, sampleIds = [] } = payload;
+  // A transform of an adapter counts like its making, so that progress needs to know no times.
+  const units = adapterIds.length + sampleIds.length;
+  let done = 0;
+  return {
+    services,
+    context,
+    store: services.store.of(context.tenant),
+    tally: {
+      timings: {
+        queuedMs: now() - payload.acceptedAt,
+        loadingMs: 0,
+        batchingMs: 0,
+        embeddingMs: 0,
+        decodingMs: 0,
+        writingMs: 0,
+        totalMs: 0,
+      },
+      promptsEncoded: 0,
+      promptsCached: 0,
+    },
+    times: () => ({ createdAt: now(), expiresAt: now() + keptMs(payload) }),
+    report: (stage, fraction) =>
+      context.report({
+        stage,
+        fraction: Math.min(1, (done + adapterFraction(stage, fraction)) / units),
+        adapter: Math.min(done, adapterIds.length - 1),
+      }),
+    next: () => {
+      done += 1;
+    },
+  };
+}
+
+/** How long an adapter is kept: as was asked for, and until its copy has been made or given up. */
+function keptMs({ retentionSeconds, destination }: GeneratePayload): number {
+  return Math.max(retentionSeconds * 1000, destination ? COPY_SOURCE_KEPT_MS : 0);
+}
+
+/** An adapter as its job tells of it. */
+export function summary(stored: StoredAdapter, fromStore: boolean): JobAdapter {
+  const info = stored.info as AdapterInfo;
+  const weights = stored.files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!;
+  return {
+    id: stored.id,
+    bytes: weights.bytes,
+    sha256: weights.sha256,
+    tensors: info.tensors,
+    parameters: info.parameters,
+    promptDigests: info.promptDigests,
+    fromStore,
+  };
+}

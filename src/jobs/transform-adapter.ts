@@ -1,0 +1,104 @@
+/** Stored adapters → one that is made of them, in the store. */
+import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
+import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import type { AdapterSource } from '../arithmetic/read-pairs.ts';
+import type { TransformRecord, TransformStep } from '../arithmetic/steps.ts';
+import { transformAdapters } from '../arithmetic/transform.ts';
+import { sha256Json } from '../base/digest.ts';
+import type { Dtype } from '../base/dtype.ts';
+import type { AdapterFacts, StoredAdapter, TenantStore } from '../store/store.ts';
+import type { AdapterInfo } from './adapter-info.ts';
+import { copyEqual } from './copy-equal.ts';
+
+/** Raised whenever the same adapters and steps would give other bytes than before. */
+const ARITHMETIC_VERSION = 1;
+
+/** An adapter and what it is multiplied with. */
+export type WeightedAdapter = { readonly adapter: StoredAdapter; readonly weight: number };
+
+/** What is to be made. */
+export type TransformTask = {
+  readonly id: string;
+  readonly sources: readonly WeightedAdapter[];
+  readonly steps: readonly TransformStep[];
+  /** Absent: that of the first source. */
+  readonly dtype?: Dtype;
+  readonly times: Pick<AdapterFacts, 'createdAt' | 'expiresAt'>;
+  /** What the record says beside what comes out of the transform. */
+  readonly info: Omit<AdapterInfo, 'rank' | 'alpha' | 'dtype' | 'tensors' | 'parameters' | 'transform'>;
+  /** What it says of how the adapter came about. */
+  readonly origin: Omit<TransformRecord, 'steps' | 'energyKept'>;
+};
+
+/** An adapter of the store as adapter arithmetic reads it. Errors: `adapter-not-found`, `store-unavailable`. */
+export async function storedSource(
+  store: TenantStore,
+  { id, files }: StoredAdapter,
+  signal?: AbortSignal,
+): Promise<AdapterSource> {
+  const options = signal ? { signal } : {};
+  const config: Uint8Array[] = [];
+  for await (const piece of await store.read(id, ADAPTER_CONFIG_FILE, options)) config.push(piece);
+  return {
+    config: Buffer.concat(config),
+    weightBytes: files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!.bytes,
+    openWeights: () => store.read(id, ADAPTER_WEIGHTS_FILE, options),
+  };
+}
+
+/**
+ * Publishes the task's adapter: kept from an earlier run, copied from an equal one, or worked out. Errors: `transform-unfit`
+ * and the others of adapter arithmetic, those of the store.
+ */
+export async function transformAdapter(
+  store: TenantStore,
+  task: TransformTask,
+  options: { signal?: AbortSignal; onProgress?: (fraction: number) => void } = {},
+): Promise<{ readonly stored: StoredAdapter; readonly fromStore: boolean }> {
+  const { id, sources, steps, dtype, times, info, origin } = task;
+  const key = sha256Json({
+    arithmetic: ARITHMETIC_VERSION,
+    sources: sources.map(({ adapter, weight }) => [adapter.contentKey, weight]),
+    steps,
+    dtype: dtype ?? null,
+  });
+  const earlier = await store.find(id);
+  if (earlier?.contentKey === key) return { stored: earlier, fromStore: true };
+
+  const copied = await copyEqual(store, id, key, (equal) => {
+    const { rank, alpha, dtype: itsDtype, tensors, parameters, transform } = equal.info as AdapterInfo;
+    const record = { ...origin, steps: [...steps], energyKept: transform?.energyKept ?? 1 };
+    return {
+      ...times,
+      contentKey: key,
+      info: { ...info, rank, alpha, dtype: itsDtype, tensors, parameters, transform: record },
+    };
+  });
+  if (copied) return { stored: copied, fromStore: true };
+
+  const read = await Promise.all(
+    sources.map(async ({ adapter, weight }) => ({
+      ...(await storedSource(store, adapter, options.signal)),
+      weight,
+    })),
+  );
+  const { report, config, weights } = await transformAdapters(read, steps, {
+    ...options,
+    ...(dtype && { dtype }),
+  });
+  const draft = await store.draft(id);
+  try {
+    await draft.write(ADAPTER_WEIGHTS_FILE, weights(), options);
+    await draft.write(ADAPTER_CONFIG_FILE, [config], options);
+    const { rank, alpha, dtype: itsDtype, tensors, parameters, energyKept } = report;
+    const record = { ...origin, steps: [...steps], energyKept };
+    const stored = await draft.publish({
+      ...times,
+      contentKey: key,
+      info: { ...info, rank, alpha, dtype: itsDtype, tensors, parameters, transform: record },
+    });
+    return { stored, fromStore: false };
+  } finally {
+    await draft.discard();
+  }
+}

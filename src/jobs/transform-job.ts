@@ -1,0 +1,161 @@
+/** The part of a generation job that is adapter arithmetic: what its sources or its samples become. */
+import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { spreadOfSamples } from '../arithmetic/distances.ts';
+import type { TransformRecord, TransformStep } from '../arithmetic/steps.ts';
+import type { Dtype } from '../base/dtype.ts';
+import { storeErrors } from '../store/errors.ts';
+import type { StoredAdapter } from '../store/store.ts';
+import type { AdapterInfo } from './adapter-info.ts';
+import type { JobAdapter } from './generate-queue.ts';
+import { type GenerateRun, summary } from './generate-run.ts';
+import { storedSource, transformAdapter, type WeightedAdapter } from './transform-adapter.ts';
+
+type Made = { readonly stored: StoredAdapter; readonly fromStore: boolean };
+
+/**
+ * Makes the job's only adapter of the tenant's own. Errors: `adapter-not-found` for one that is gone, `transform-unfit`, those
+ * of the store.
+ */
+export async function transformSources(
+  run: GenerateRun,
+  sources: readonly { readonly id: string; readonly weight: number }[],
+): Promise<JobAdapter> {
+  const { context, store } = run;
+  const { payload } = context;
+  const adapters = await Promise.all(
+    sources.map(async ({ id, weight }) => {
+      const adapter = await store.find(id);
+      if (!adapter) throw storeErrors.notFound(`The adapter ${id} is no longer there.`);
+      return { adapter, weight };
+    }),
+  );
+  return derive(run, {
+    id: payload.adapterIds[0]!,
+    index: 0,
+    sources: adapters,
+    steps: payload.transform ?? [],
+    dtype: payload.dtype,
+    origin: {
+      sources: adapters.map(({ adapter: { id, files }, weight }) => ({
+        id,
+        weight,
+        sha256: files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!.sha256,
+      })),
+    },
+  });
+}
+
+/**
+ * Makes each of the job's adapters of its samples, which `make` puts into the store. A sample of an earlier run is taken as it
+ * is. Errors: those of `make`, `transform-unfit`, those of the store.
+ */
+export async function transformSamples(
+  run: GenerateRun,
+  sampleIds: readonly string[],
+  make: (index: number) => Promise<Made>,
+): Promise<JobAdapter[]> {
+  const { payload, signal } = run.context;
+  const { adapterIds, keep } = payload;
+  const steps = payload.transform ?? [];
+  const samples: StoredAdapter[] = [];
+  for (let index = 0; index < sampleIds.length; index++) {
+    signal.throwIfAborted();
+    samples.push((await make(index)).stored);
+    run.next();
+  }
+  if (keep) return [await keepOne(run, samples, keep)];
+
+  const adapters: JobAdapter[] = [];
+  for (const [index, adapter] of samples.entries()) {
+    adapters.push(
+      await derive(run, {
+        id: adapterIds[index]!,
+        index,
+        sources: [{ adapter, weight: 1 }],
+        steps,
+        origin: {},
+      }),
+    );
+    run.next();
+  }
+  return adapters;
+}
+
+/** Removes what was made on the way. What stays behind is removed with the job's adapters. */
+export async function removeSamples(
+  { store, services: { logger } }: GenerateRun,
+  sampleIds: readonly string[],
+): Promise<void> {
+  const removed = await Promise.allSettled(sampleIds.map((id) => store.remove(id)));
+  const failed = removed.find((one) => one.status === 'rejected');
+  if (failed) logger.warn({ err: failed.reason }, 'samples stay until their retention ends');
+}
+
+async function keepOne(
+  run: GenerateRun,
+  samples: readonly StoredAdapter[],
+  keep: 'central' | 'mean',
+): Promise<JobAdapter> {
+  const { context, store } = run;
+  const { payload, signal } = context;
+  const steps = payload.transform ?? [];
+  const read = await Promise.all(samples.map((sample) => storedSource(store, sample, signal)));
+  const { central, fromMean } = await spreadOfSamples(read, { signal });
+  const { rank } = samples[0]!.info as AdapterInfo;
+  const weight = 1 / samples.length;
+  return derive(run, {
+    id: payload.adapterIds[0]!,
+    index: 0,
+    ...(keep === 'central'
+      ? { sources: [{ adapter: samples[central]!, weight: 1 }], steps }
+      : {
+          sources: samples.map((adapter) => ({ adapter, weight })),
+          steps: [{ type: 'rank', to: rank } as const, ...steps],
+        }),
+    origin: { keep, samples: fromMean.map((share) => Number(share.toPrecision(6))) },
+  });
+}
+
+async function derive(
+  run: GenerateRun,
+  task: {
+    readonly id: string;
+    readonly index: number;
+    readonly sources: readonly WeightedAdapter[];
+    readonly steps: readonly TransformStep[];
+    readonly dtype?: Dtype;
+    readonly origin: Omit<TransformRecord, 'steps' | 'energyKept'>;
+  },
+): Promise<JobAdapter> {
+  const { services, context, store, tally } = run;
+  const { payload, signal, id: jobId } = context;
+  const { index, ...rest } = task;
+  const startedAt = performance.now();
+  const infos = task.sources.map(({ adapter }) => adapter.info as AdapterInfo);
+  const { model, bundleDigest, trained, baseModel, seed, device } = infos[0]!;
+  const { name } = payload;
+  const { stored, fromStore } = await transformAdapter(
+    store,
+    {
+      ...rest,
+      times: run.times(),
+      info: {
+        jobId,
+        index,
+        ...(name !== undefined && { name }),
+        model,
+        bundleDigest,
+        trained: trained && infos.every((info) => info.trained),
+        baseModel,
+        device,
+        seed,
+        promptDigests: [...new Set(infos.flatMap((info) => info.promptDigests))],
+      },
+    },
+    { signal, onProgress: (fraction) => run.report('writing', fraction) },
+  );
+  tally.timings.writingMs += performance.now() - startedAt;
+  services.metrics.adapters.inc({ model: payload.model, source: fromStore ? 'store' : 'arithmetic' });
+  services.logger.info({ jobId, adapter: task.id, sources: task.sources.length }, 'adapter made of others');
+  return summary(stored, fromStore);
+}
