@@ -1,27 +1,25 @@
 /** `loradrop evaluate`: whether a bundle's adapters make a base better at labelled rows, before anyone trusts them. */
-import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { Option } from 'commander';
-import { checkGgufBase, writeGguf } from '../adapter/gguf.ts';
+import { checkGgufBase } from '../adapter/gguf.ts';
+import { KEEPS, type Keep } from '../arithmetic/steps.ts';
 import { MAX_SEED } from '../base/random.ts';
 import type { Config } from '../config/schema.ts';
 import { type BaseFile, openBaseFile } from '../evaluation/base-model.ts';
 import { MAX_DATA_BYTES, parseRows, type Row, type Split, splitRows } from '../evaluation/rows.ts';
 import type { RowScore } from '../evaluation/statistics.ts';
 import { availableThreads } from '../inference/available-threads.ts';
-import type { Engine } from '../inference/engine.ts';
-import { adapterFraction, generateMatrices } from '../jobs/make-adapter.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
 import { cliErrors } from './errors.ts';
+import { writeEvaluatedAdapters } from './evaluated-adapters.ts';
 import { evaluationReport, printReport } from './evaluation-report.ts';
 import { interruptible } from './interrupt.ts';
-import { createOfflineEngine, OFFLINE_SETTINGS } from './offline-engine.ts';
+import { OFFLINE_SETTINGS } from './offline-engine.ts';
 import type { Output } from './output.ts';
 import {
   addPromptChoice,
@@ -41,6 +39,8 @@ type Options = PromptChoiceOptions & {
   readonly prompts?: string;
   readonly control?: string;
   readonly draws: number;
+  readonly keep?: Keep;
+  readonly samples: number;
   readonly limit: number;
   readonly seed: number;
   readonly withSystem?: true;
@@ -79,6 +79,17 @@ export const registerEvaluate: Registration = (command, output) => {
       new Option('--draws <number>', 'adapters to generate; their scores are averaged')
         .argParser(wholeNumber('--draws', 1, 100))
         .default(3),
+    )
+    .addOption(
+      new Option(
+        '--keep <which>',
+        'make each of them of --samples draws, as requests with "keep" do: the one nearest to their mean, or the mean',
+      ).choices(KEEPS),
+    )
+    .addOption(
+      new Option('--samples <number>', 'draws that one adapter is kept of')
+        .argParser(wholeNumber('--samples', 2, 32))
+        .default(5),
     )
     .addOption(
       new Option('--limit <number>', 'rows to score, the first of a seeded shuffle')
@@ -127,15 +138,19 @@ async function evaluate(
   });
   const prompts = given ?? split.prompts;
   warnings.push(...overlapWarnings(prompts, split.scored));
-  const conditionsOf = (from: readonly string[]): string[][] => {
+  const samples = options.keep ? options.samples : 1;
+  const conditionsOf = (from: readonly string[]): string[][][] => {
     const drawn = drawPrompts({
       given: from,
       wanted: condition.prompts,
-      count: options.draws,
+      count: options.draws * samples,
       seed: options.seed,
     });
     warnings.push(...drawn.warnings.map((warning) => (from === control ? `Control: ${warning}` : warning)));
-    return drawn.draws.map((places) => places.map((place) => drawn.prompts[place]!));
+    const conditions = drawn.draws.map((places) => places.map((place) => drawn.prompts[place]!));
+    return Array.from({ length: options.draws }, (_, draw) =>
+      conditions.slice(draw * samples, (draw + 1) * samples),
+    );
   };
   const conditions = [...conditionsOf(prompts), ...(control ? conditionsOf(control) : [])];
 
@@ -198,7 +213,8 @@ async function measure({
   config: Config;
   bundle: Bundle;
   file: BaseFile;
-  conditions: readonly (readonly string[])[];
+  /** The samples of each adapter. */
+  conditions: readonly (readonly (readonly string[])[])[];
   split: Split;
   output: Output;
   signal: AbortSignal;
@@ -206,12 +222,12 @@ async function measure({
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-evaluate-'));
   const bar = output.progress('evaluating');
   try {
-    const adapters = await writeAdapters({
+    const adapters = await writeEvaluatedAdapters(conditions, {
       bundle,
-      file,
+      facts: file.facts,
       config,
       directory,
-      conditions,
+      ...(options.keep && { keep: options.keep }),
       onProgress: (fraction, label) => bar.update(fraction * GENERATING, label),
       signal,
     });
@@ -238,57 +254,3 @@ async function measure({
 
 /** Share of the progress bar that generating takes. */
 const GENERATING = 0.1;
-
-/** One GGUF file a condition. The engine is gone afterwards, so that the base has its memory. */
-async function writeAdapters({
-  bundle,
-  file: { facts },
-  config,
-  directory,
-  conditions,
-  onProgress,
-  signal,
-}: {
-  bundle: Bundle;
-  file: BaseFile;
-  config: Config;
-  directory: string;
-  conditions: readonly (readonly string[])[];
-  onProgress: (fraction: number, label: string) => void;
-  signal: AbortSignal;
-}): Promise<string[]> {
-  const { base, layout } = bundle.manifest;
-  const engine: Engine = await createOfflineEngine(config);
-  try {
-    await engine.load(bundle, { signal });
-    const paths: string[] = [];
-    for (const [index, prompts] of conditions.entries()) {
-      const path = join(directory, `${index}.gguf`);
-      const { tensors, matrices, inference } = await generateMatrices(
-        engine,
-        { bundle, prompts },
-        {
-          signal,
-          onProgress: ({ stage, fraction }) =>
-            onProgress((index + adapterFraction(stage, fraction)) / conditions.length, stage),
-        },
-      );
-      try {
-        const content = writeGguf(tensors, matrices, {
-          dtype: 'f32',
-          architecture: base.architecture,
-          alpha: layout.alpha,
-          heads: facts,
-          signal,
-        });
-        await pipeline(content, createWriteStream(path, { flags: 'wx' }), { signal });
-      } finally {
-        inference.release();
-      }
-      paths.push(path);
-    }
-    return paths;
-  } finally {
-    await engine.close();
-  }
-}

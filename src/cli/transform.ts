@@ -1,6 +1,5 @@
 /** `loradrop transform`: adapter directories → one, by scaling, cutting and adding up. */
-import { createReadStream } from 'node:fs';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Option } from 'commander';
 import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
@@ -9,6 +8,7 @@ import { readStep, STEP_FORMS } from '../arithmetic/step-text.ts';
 import type { TransformStep } from '../arithmetic/steps.ts';
 import { transformAdapters, type WeightedSource } from '../arithmetic/transform.ts';
 import { DTYPES, type Dtype } from '../base/dtype.ts';
+import { openAdapterDirectory } from './adapter-directory.ts';
 import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { formatCount, type Output } from './output.ts';
@@ -74,14 +74,8 @@ async function transform(options: Options, output: Output, signal: AbortSignal):
 }
 
 async function openTerm({ directory, weight }: Term): Promise<WeightedSource> {
-  const weights = join(directory, ADAPTER_WEIGHTS_FILE);
   try {
-    return {
-      weight,
-      config: await readFile(join(directory, ADAPTER_CONFIG_FILE)),
-      weightBytes: (await stat(weights)).size,
-      openWeights: async () => createReadStream(weights),
-    };
+    return { weight, ...(await openAdapterDirectory(directory)) };
   } catch (cause) {
     throw cliErrors.input(`${directory} is no adapter directory: ${(cause as Error).message}`, { cause });
   }
