@@ -104,7 +104,7 @@ export function readPlace({ bucket, prefix = '' }: { bucket: string; prefix?: st
   if (!isBucketName(bucket)) {
     throw wrong('A bucket’s name has 3 to 63 lower-case letters, digits, hyphens and dots.', 'bucket');
   }
-  const place = { bucket, prefix: prefix.replace(/\/$/, '') };
+  const place = { bucket, prefix: prefix.replace(/(?<=.)\/$/, '') };
   if (!isPrefix(place.prefix)) {
     throw wrong(
       `A prefix has at most ${MAX_PREFIX_CHARS} characters: parts of letters, digits, “_”, “-” and “.” with a slash between them, none of them empty, “.” or “..”.`,

@@ -1,0 +1,9 @@
+import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
+import { logger } from '../helpers/generate-job.ts';
+import { copySuite } from '../suites/copies.ts';
+
+copySuite('PGlite', async (t) => {
+  const backend = await openQueueBackend({ dataDirectory: t.testdir({}), logger });
+  t.teardown(() => backend.close());
+  return { connect: async () => backend };
+});
