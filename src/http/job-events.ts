@@ -33,7 +33,7 @@ export function parseLastEventId(header: string | readonly string[] | undefined)
 export async function* jobEvents(
   records: AsyncIterable<GenerateRecord>,
   options: {
-    present: (record: GenerateRecord) => Job;
+    present: (record: GenerateRecord) => Job | Promise<Job>;
     signal: AbortSignal;
     lastEventId?: number | undefined;
     heartbeatMs?: number | undefined;
@@ -51,7 +51,7 @@ export async function* jobEvents(
     const id = eventIdOf(record);
     const final = isFinal(record);
     if (record.status === 'processing' && id <= lastEventId) continue;
-    const data = JSON.stringify(final ? present(record) : presentProgress(record));
+    const data = JSON.stringify(final ? await present(record) : presentProgress(record));
     if (data === lastData) continue;
     lastData = data;
     // A job that is tried again is queued under its last report: news, but no step back for the id.

@@ -4,7 +4,9 @@ import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts'
 import { baseErrors } from '../base/errors.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
 import type { StoredAdapter } from '../store/store.ts';
+import type { FileLinks } from './adapter-links.ts';
 import { adapterArchiveUrl, adapterFileUrl, adapterUrl, jobUrl } from './links.ts';
+import { presentLinks } from './present-job.ts';
 import type { Adapter } from './schemas.ts';
 
 /** The files of an adapter that have an address of their own, with their media types. */
@@ -19,7 +21,7 @@ export type ServedFile = keyof typeof SERVED_FILES;
  * The adapter as clients see it. `location` is shown when it is an address in shared storage, never when it is a path of
  * this machine. Errors: `internal` for a record that another version wrote.
  */
-export function presentAdapter(stored: StoredAdapter, location: string): Adapter {
+export function presentAdapter(stored: StoredAdapter, location: string, links?: FileLinks): Adapter {
   const { id, info, files } = stored;
   if (!Value.Check(AdapterInfo, info)) {
     throw baseErrors.internal('The stored adapter’s record is not one of this version.');
@@ -59,5 +61,6 @@ export function presentAdapter(stored: StoredAdapter, location: string): Adapter
       config: adapterFileUrl(id, ADAPTER_CONFIG_FILE),
       archive: adapterArchiveUrl(id),
     },
+    ...(links && { links: presentLinks(links) }),
   };
 }

@@ -3,11 +3,14 @@ import { sha256 } from '../base/digest.ts';
 import { requestWebhook } from '../jobs/deliveries.ts';
 import type { GenerateRecord, JobTimings } from '../jobs/generate-queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
+import type { Logger } from '../observability/logger.ts';
 import { shownUrl } from '../webhooks/shown-url.ts';
+import type { AdapterLinks, FileLinks, LinksById } from './adapter-links.ts';
 import { adapterUrl, jobDeliveriesUrl, jobEventsUrl, jobUrl } from './links.ts';
 import { problemOf } from './problem.ts';
-import type { Job, JobProgressView } from './schemas.ts';
+import type { Adapter, Job, JobProgressView } from './schemas.ts';
 
+const NO_LINKS: LinksById = new Map();
 const isoTime = (ms: number) => new Date(ms).toISOString();
 /** Sums of floating-point shares look like 0.8999999999999999. */
 const inPerMille = (fraction: number) => Math.round(fraction * 1000) / 1000;
@@ -18,10 +21,15 @@ function inWholeMs(timings: JobTimings): JobTimings {
 }
 
 /** The adapters of a job: the promised ids, and what is known of those that were made. */
-function presentAdapters({ payload, result }: GenerateRecord, digests: boolean): Job['adapters'] {
+function presentAdapters(
+  { payload, result }: GenerateRecord,
+  digests: boolean,
+  links: LinksById,
+): Job['adapters'] {
   const digestOf = digests ? payload.prompts.map((prompt) => sha256(prompt)) : [];
   return payload.adapterIds.map((id, adapter) => {
     const made = result?.adapters[adapter];
+    const linked = links.get(id);
     return {
       id,
       url: adapterUrl(id),
@@ -33,15 +41,22 @@ function presentAdapters({ payload, result }: GenerateRecord, digests: boolean):
         parameters: made.parameters,
         fromStore: made.fromStore,
       }),
+      ...(linked && { links: presentLinks(linked) }),
     };
   });
+}
+
+/** Links as clients see them. */
+export function presentLinks({ weights, config, expiresAt }: FileLinks): NonNullable<Adapter['links']> {
+  return { weights, config, expiresAt: isoTime(expiresAt) };
 }
 
 /** The job as clients see it. `digests: false` leaves the prompts' digests out, for listings. */
 export function presentJob(
   record: GenerateRecord,
-  { models, digests = true }: { models: ModelRegistry; digests?: boolean },
+  options: { models: ModelRegistry; digests?: boolean; links?: LinksById },
 ): Job {
+  const { models, digests = true, links = NO_LINKS } = options;
   const { id, payload, progress, result, failure } = record;
   const webhook = payload.webhooks?.[requestWebhook(payload.webhooks)];
   const bundle = models.list().find(({ digest }) => digest === payload.bundleDigest);
@@ -63,6 +78,7 @@ export function presentJob(
     ...(payload.name !== undefined && { name: payload.name }),
     ...(payload.metadata && { metadata: payload.metadata }),
     ...(webhook && { webhook: { url: shownUrl(webhook.url), events: webhook.events } }),
+    ...(payload.presign && { presign: true }),
     warnings: payload.warnings,
     acceptedAt: isoTime(payload.acceptedAt),
     ...(record.startedAt !== undefined && { startedAt: isoTime(record.startedAt) }),
@@ -75,16 +91,31 @@ export function presentJob(
       promptsEncoded: result.promptsEncoded,
       promptsCached: result.promptsCached,
     }),
-    adapters: presentAdapters(record, digests),
+    adapters: presentAdapters(record, digests, links),
     ...(failure && { error: problemOf(failure) }),
     urls: {
       self: jobUrl(id),
       events: jobEventsUrl(id),
       cancel: jobUrl(id),
       ...(webhook && { deliveries: jobDeliveriesUrl(id) }),
-      adapter: adapterUrl(payload.adapterIds[0]!),
+      adapter: links.get(payload.adapterIds[0]!)?.weights ?? adapterUrl(payload.adapterIds[0]!),
     },
   };
+}
+
+/**
+ * The job with the links that it was asked for with. While the store does not answer it comes without: how a job stands
+ * does not depend on the store.
+ */
+export async function presentLinkedJob(
+  record: GenerateRecord,
+  { models, links, logger }: { models: ModelRegistry; links: AdapterLinks; logger: Pick<Logger, 'warn'> },
+): Promise<Job> {
+  const made = await links.ofJob(record).catch((error) => {
+    logger.warn({ err: error, tenant: record.tenant, jobId: record.id }, 'a job is shown without its links');
+    return NO_LINKS;
+  });
+  return presentJob(record, { models, links: made });
 }
 
 /** The short form for progress events. */

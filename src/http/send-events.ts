@@ -1,14 +1,14 @@
 /** Sending a job's events. */
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
-import type { TenantGenerateQueue } from '../jobs/generate-queue.ts';
+import type { GenerateRecord, TenantGenerateQueue } from '../jobs/generate-queue.ts';
 import { connectionSignal } from './await-job.ts';
 import { jobEvents } from './job-events.ts';
-import { presentJob } from './present-job.ts';
+import { presentLinkedJob } from './present-job.ts';
 import type { HttpServices } from './services.ts';
 
 /** Where events come from: the caller’s own jobs. */
-type EventSources = Pick<HttpServices, 'models' | 'heartbeatMs'> & {
+type EventSources = Pick<HttpServices, 'models' | 'links' | 'logger' | 'heartbeatMs'> & {
   readonly queue: Pick<TenantGenerateQueue, 'watch'>;
 };
 
@@ -20,12 +20,12 @@ export const EVENT_STREAM = 'text/event-stream';
  * the stream back; states it misses meanwhile are skipped, the final one never.
  */
 export function sendEvents(
-  { queue, models, heartbeatMs }: EventSources,
+  { queue, models, links, logger, heartbeatMs }: EventSources,
   reply: FastifyReply,
   { id, lastEventId, closing }: { id: string; lastEventId?: number | undefined; closing: AbortSignal },
 ): FastifyReply {
   const signal = connectionSignal(reply, closing);
-  const present = (record: Parameters<typeof presentJob>[0]) => presentJob(record, { models });
+  const present = (record: GenerateRecord) => presentLinkedJob(record, { models, links, logger });
   const events = jobEvents(queue.watch(id, { signal }), { present, signal, lastEventId, heartbeatMs });
   reply
     .type(`${EVENT_STREAM}; charset=utf-8`)

@@ -19,7 +19,7 @@ export type NotifyServices = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly deliveries: Pick<Deliveries, 'list' | 'add'>;
   /** The job as `GET /jobs/{id}` shows it. */
-  readonly present: (record: GenerateRecord) => object;
+  readonly present: (record: GenerateRecord) => object | Promise<object>;
   readonly logger: Logger;
   readonly now?: () => number;
 };
@@ -77,7 +77,7 @@ export function createNotifier(services: NotifyServices): Notifier {
       number: told.length,
       event: next.event,
       fraction: next.record.progress.fraction,
-      body: writeMessage({ type: next.event, at: next.at, data: present(next.record) }),
+      body: writeMessage({ type: next.event, at: next.at, data: await present(next.record) }),
       createdAt: now(),
     });
     return false;

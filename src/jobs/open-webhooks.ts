@@ -23,7 +23,7 @@ import type { JobHandler } from './workers.ts';
 export type WebhooksOptions = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly deliveries: Deliveries;
-  readonly present: (record: GenerateRecord) => object;
+  readonly present: (record: GenerateRecord) => object | Promise<object>;
   readonly metrics: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
   readonly logger: Logger;
   readonly allow: string;

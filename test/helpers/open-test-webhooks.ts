@@ -17,7 +17,7 @@ export type TestWebhooksOptions = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly logger: Logger;
   readonly metrics?: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
-  readonly present?: (record: GenerateRecord) => object;
+  readonly present?: (record: GenerateRecord) => object | Promise<object>;
   readonly giveUpMs?: number;
   readonly timeoutMs?: number;
   readonly concurrency?: number;

@@ -26,7 +26,7 @@ import { negotiate } from '../negotiate.ts';
 import { FORM_TYPE, PROMPT_TYPES } from '../plugins/bodies.ts';
 import { preferredWaitSeconds } from '../prefer.ts';
 import { SERVED_FILES } from '../present-adapter.ts';
-import { presentJob } from '../present-job.ts';
+import { presentLinkedJob } from '../present-job.ts';
 import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
 import { readFiles } from '../read-files.ts';
@@ -71,6 +71,7 @@ const FAILURES: readonly ProblemCode[] = [
   'deadline-too-long',
   'retention-too-long',
   'metadata-too-large',
+  'links-unavailable',
   'model-not-chosen',
   'model-not-found',
   'webhook-url-invalid',
@@ -222,6 +223,7 @@ export function registerGenerate(
       reading,
       models,
       limits,
+      links: services.links,
       requestId: request.id,
       webhooks: await webhooksOf(wanted, services.webhooks, request.caller.tenant),
       ...(now && { now }),
@@ -264,7 +266,7 @@ export function registerGenerate(
       last = await awaitJob(queue, record, { waitSeconds, signal: connectionSignal(reply, closing) });
       reply.header('preference-applied', `wait=${waitSeconds}`);
     }
-    return reply.code(isFinal(last) ? 200 : 202).send(presentJob(last, { models }));
+    return reply.code(isFinal(last) ? 200 : 202).send(await presentLinkedJob(last, services));
   };
 
   const answerWithAdapter = async (

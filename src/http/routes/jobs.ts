@@ -4,7 +4,7 @@ import type { Caller } from '../../access/caller.ts';
 import { queueErrors } from '../../queue/errors.ts';
 import { isFinal } from '../../queue/queue.ts';
 import { eventIdOf, parseLastEventId } from '../job-events.ts';
-import { presentJob } from '../present-job.ts';
+import { presentJob, presentLinkedJob } from '../present-job.ts';
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES } from '../problem-responses.ts';
 import { IdParams, Job, JobList, JobListQuery, refTo } from '../schemas.ts';
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
@@ -63,7 +63,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
         },
       },
     },
-    async ({ params, caller }) => presentJob(await find(params.id, caller), { models }),
+    async ({ params, caller }) => presentLinkedJob(await find(params.id, caller), services),
   );
 
   app.get(
