@@ -31,6 +31,7 @@ import { createGenerateHandler } from './jobs/generate.ts';
 import { openGenerateQueue } from './jobs/generate-queue.ts';
 import { adapterSize } from './jobs/make-adapter.ts';
 import { openWebhooks, type Webhooks } from './jobs/open-webhooks.ts';
+import { createPatientDrafts } from './jobs/patient-drafts.ts';
 import { createWorkers } from './jobs/workers.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { SHIPPED_BUNDLE } from './models/shipped.ts';
@@ -114,8 +115,10 @@ export async function startService(
     const engine = role === 'api' ? undefined : await startEngine(config, logger);
     if (engine) closers.add('engine', () => engine.close());
     const health = createStoreHealth(store, { bytes: () => largestAdapter(models) });
+    const drafts = createPatientDrafts({ maxBytes: config.heldResultBytes, storeReady: health.check });
     const metrics = createMetrics({
       store: health.check,
+      ...(engine && { held: drafts.waiting }),
       queue: () => queue.counts(),
       deliveryQueue: () => deliveries.counts(),
       ...(engine && { engine: () => engine.status() }),
@@ -179,6 +182,8 @@ export async function startService(
             engine,
             models,
             store,
+            drafts,
+            storeReady: health.check,
             metrics,
             logger,
             logPrompts: config.logPrompts,

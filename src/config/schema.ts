@@ -309,6 +309,13 @@ export const SETTINGS = {
       },
       { default: 4, minimum: 1, maximum: 256 },
     ),
+    heldResultBytes: whole(
+      {
+        description:
+          'Memory in which a worker keeps adapters until they are stored, so that those decoded before the store was full or away are written once it is back. What does not fit is decoded again. 0: nothing is kept.',
+      },
+      { default: 256 * MiB, minimum: 0, maximum: 1024 * 1024 * MiB },
+    ),
     jobLockMs: whole(
       {
         description:

@@ -1,5 +1,6 @@
 /** THE pipeline: a generation job's payload → conditions → weight tokens → tensors → adapters in the store. */
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { DTYPE_BYTES } from '../base/dtype.ts';
 import { LoradropError } from '../base/errors.ts';
 import type { Engine } from '../inference/engine.ts';
 import type { Bundle } from '../models/bundle.ts';
@@ -19,6 +20,7 @@ import {
   promptDigests,
   writeAdapter,
 } from './make-adapter.ts';
+import type { PatientDrafts } from './patient-drafts.ts';
 import type { JobContext, JobHandler } from './workers.ts';
 
 /** What the pipeline works with. */
@@ -26,6 +28,10 @@ export type GenerateServices = {
   readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
   readonly models: { get(id: string): Bundle };
   readonly store: Pick<AdapterStore, 'of'>;
+  /** Keeps adapters in memory until they are stored. */
+  readonly drafts: PatientDrafts;
+  /** Rejects while adapters cannot be stored: nothing is decoded then. */
+  readonly storeReady: () => Promise<void>;
   readonly metrics: Pick<Metrics, 'adapters' | 'adapterBytes' | 'prompts' | 'stageSeconds'>;
   readonly logger: Logger;
   /** Writes prompt text to the log, at debug level. */
@@ -108,7 +114,7 @@ async function findOrCreateAdapter(
   const digests = promptDigests(request.prompts);
   const key = contentKey({ bundle, dtype: payload.dtype, promptDigests: digests }, engine.device);
   const { base, layout, trained } = bundle.manifest;
-  const record = {
+  const record = () => ({
     createdAt: now(),
     expiresAt: now() + payload.retentionSeconds * 1000,
     contentKey: key,
@@ -128,19 +134,25 @@ async function findOrCreateAdapter(
       ...adapterSize(bundle),
       promptDigests: digests,
     } satisfies AdapterInfo,
-  };
+  });
   if (logPrompts) logger.debug({ jobId, adapter: id, prompts: request.prompts }, 'prompts of an adapter');
 
   const earlier = await store.find(id);
   if (earlier?.contentKey === key) return summary(earlier, true);
-  const copied = await copyEqual(store, id, record);
+  const copied = await copyEqual(store, id, record());
   if (copied) {
     metrics.adapters.inc({ model: payload.model, source: 'store' });
     logger.info({ jobId, adapter: id }, 'adapter taken from the store');
     return summary(copied, true);
   }
 
-  const draft = await store.draft(id);
+  await services.storeReady();
+  const draft = await services.drafts.open(store, id, {
+    bytes: adapterSize(bundle).parameters * DTYPE_BYTES[payload.dtype],
+    until: payload.acceptedAt + payload.retentionSeconds * 1000,
+    signal,
+    logger: logger.child({ jobId, adapter: id }),
+  });
   try {
     const { inference, writingMs } = await writeAdapter(
       engine,
@@ -152,7 +164,7 @@ async function findOrCreateAdapter(
       },
     );
     const publishingAt = performance.now();
-    const published = await draft.publish(record);
+    const published = await draft.publish(record());
     tally.timings.batchingMs += inference.timings.batchingMs;
     tally.timings.embeddingMs += inference.timings.embeddingMs;
     tally.timings.decodingMs += inference.timings.decodingMs;

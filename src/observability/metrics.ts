@@ -24,6 +24,8 @@ export type MetricSources = {
   readonly keys?: () => KeysView;
   /** Rejects while adapters cannot be stored. */
   readonly store?: () => Promise<void>;
+  /** Adapters in memory that wait for the store. */
+  readonly held?: () => number;
 };
 
 /** The process's metrics. */
@@ -98,7 +100,7 @@ export function createMetrics(sources: MetricSources = {}) {
     registers,
   });
 
-  const { engine, queue, deliveryQueue, keys, store } = sources;
+  const { engine, queue, deliveryQueue, keys, store, held } = sources;
   if (engine) {
     new Gauge({
       name: 'loradrop_engine_state',
@@ -184,6 +186,16 @@ export function createMetrics(sources: MetricSources = {}) {
             () => 0,
           ),
         );
+      },
+    });
+  }
+  if (held) {
+    new Gauge({
+      name: 'loradrop_held_adapters',
+      help: 'Decoded adapters that this worker keeps in memory until the store is back.',
+      registers,
+      collect() {
+        this.set(held());
       },
     });
   }

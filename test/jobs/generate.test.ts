@@ -6,6 +6,7 @@ import { ownEnvironment } from '../../src/config/load.ts';
 import { createEngine } from '../../src/inference/create-engine.ts';
 import type { JobPayload } from '../../src/jobs/catalog.ts';
 import { createGenerateHandler } from '../../src/jobs/generate.ts';
+import { createPatientDrafts } from '../../src/jobs/patient-drafts.ts';
 import type { JobContext } from '../../src/jobs/workers.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
@@ -39,6 +40,8 @@ async function setUp(t: Test) {
     engine,
     models,
     store: store.all,
+    drafts: createPatientDrafts({ maxBytes: 1 << 26, storeReady: () => store.ready() }),
+    storeReady: () => store.ready(),
     metrics,
     logger,
     logPrompts: false,
