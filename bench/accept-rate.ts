@@ -9,6 +9,7 @@ import { type Authenticate, createAuthenticate } from '../src/access/authenticat
 import type { KeyEntry } from '../src/access/key-file.ts';
 import { httpLimits } from '../src/compose.ts';
 import { loadConfig } from '../src/config/load.ts';
+import { createAdapterLinks } from '../src/http/adapter-links.ts';
 import { buildApp } from '../src/http/app.ts';
 import { openDeliveries } from '../src/jobs/deliveries.ts';
 import { openGenerateQueue } from '../src/jobs/generate-queue.ts';
@@ -116,6 +117,7 @@ async function measure(way: Way, url?: string): Promise<LoadResult> {
     queue,
     models,
     store,
+    links: createAdapterLinks({ store, storeLinks: false, seconds: 1, byDefault: false }),
     logger,
     metrics: createMetrics(),
     readiness: async () => ({ ready: true, parts: {} }),

@@ -6,6 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Limits } from './access/caller.ts';
 import type { KeyRing } from './access/key-ring.ts';
+import { openLinkSecret } from './access/link-secret.ts';
 import { type Access, openAccess } from './access/open-access.ts';
 import { collectClosers } from './base/closers.ts';
 import { DTYPE_BYTES } from './base/dtype.ts';
@@ -13,9 +14,10 @@ import { toLoradropError } from './base/errors.ts';
 import { isLoopback } from './base/loopback.ts';
 import { redactConfig } from './config/docs.ts';
 import { configErrors } from './config/errors.ts';
-import { parseAllowedHosts, parseTrustProxy } from './config/front-door.ts';
+import { parseAllowedHosts, parsePublicUrl, parseTrustProxy } from './config/front-door.ts';
 import { ownEnvironment } from './config/load.ts';
 import type { Config } from './config/schema.ts';
+import { type AdapterLinks, createAdapterLinks } from './http/adapter-links.ts';
 import { buildApp, buildProbeApp } from './http/app.ts';
 import type { FrontDoor } from './http/front-door.ts';
 import { hostRule } from './http/hosts.ts';
@@ -31,6 +33,7 @@ import { createGenerateHandler } from './jobs/generate.ts';
 import { openGenerateQueue } from './jobs/generate-queue.ts';
 import { adapterSize } from './jobs/make-adapter.ts';
 import { openWebhooks, type Webhooks } from './jobs/open-webhooks.ts';
+import { createPatientDrafts } from './jobs/patient-drafts.ts';
 import { createWorkers } from './jobs/workers.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { SHIPPED_BUNDLE } from './models/shipped.ts';
@@ -129,8 +132,10 @@ export async function startService(
     const engine = role === 'api' ? undefined : await startEngine(config, logger);
     if (engine) closers.add('engine', () => engine.close());
     const health = createStoreHealth(store, { bytes: () => largestAdapter(models) });
+    const drafts = createPatientDrafts({ maxBytes: config.heldResultBytes, storeReady: health.check });
     const metrics = createMetrics({
       store: health.check,
+      ...(engine && { held: drafts.waiting }),
       queue: () => queue.counts(),
       deliveryQueue: () => deliveries.counts(),
       copyQueue: () => copies.counts(),
@@ -138,11 +143,14 @@ export async function startService(
       ...(access.keys && { keys: () => keysView(access.keys!) }),
     });
 
+    const links = await openLinks(config, store);
     const webhooks = await openWebhooks({
       queue,
       deliveries,
       copies,
-      present: (record, copy) => presentJob(record, { models, store, copy }),
+      // A message is written once: without its links it waits for them.
+      present: async (record, copy) =>
+        presentJob(record, { models, store, copy, links: await links.ofJob(record) }),
       metrics,
       logger,
       ...webhookSettings(config),
@@ -170,6 +178,7 @@ export async function startService(
             queue,
             models,
             store,
+            links,
             webhooks: { ...webhooks, deliveries },
             destinations,
             copies,
@@ -195,6 +204,8 @@ export async function startService(
             engine,
             models,
             store,
+            drafts,
+            storeReady: health.check,
             metrics,
             logger,
             logPrompts: config.logPrompts,
@@ -271,6 +282,30 @@ function openServiceAccess(config: Config, role: Role, logger: Logger): Promise<
         ? logger.error({ err: damage }, 'the keys file cannot be used; the last good keys hold')
         : logger.info({ keys: size }, 'keys read anew'),
   });
+}
+
+/** Links to files. A secret of this machine's own would not open what another process has signed. */
+async function openLinks(config: Config, store: AdapterStore): Promise<AdapterLinks> {
+  const { storeUrl, queueUrl, dataDir, linkSeconds, presign } = config;
+  const storeLinks = storeUrl?.startsWith('s3:') ?? false;
+  const alone = queueUrl === undefined && !storeLinks;
+  const secret =
+    config.linkSecret ?? (alone ? await openLinkSecret(resolve(dataDir, 'link-secret')) : undefined);
+  const links = createAdapterLinks({
+    store,
+    storeLinks,
+    secret,
+    publicUrl: parsePublicUrl(config.publicUrl),
+    seconds: linkSeconds,
+    byDefault: presign,
+    limits: accessLimits(config),
+  });
+  if (presign && !links.available) {
+    throw configErrors.invalid(
+      'PRESIGN=true needs LINK_SECRET where QUEUE_URL is set and the store is local.',
+    );
+  }
+  return links;
 }
 
 function webhookSettings(config: Config) {

@@ -100,6 +100,11 @@ test('settings that cannot work together are refused before anything starts', as
   await t.rejects(startService({ ...config, storeUrl: 'gs://bucket' }, 'all'), {
     code: 'store-address-invalid',
   });
+  const redis = await startRedis(t);
+  if (!redis) return;
+  // Links of one process would not open at another.
+  const shared = { ...config, queueUrl: redis.url, presign: true };
+  await t.rejects(startService(shared, 'api'), { code: 'settings-invalid', message: /LINK_SECRET/ });
 });
 
 /** The processes that this one started and that still run, by number. */

@@ -26,6 +26,13 @@ export const accessErrors = defineErrors({
     title: 'The service would be open to everybody who can reach it.',
     retryable: false,
   },
+  linkInvalid: { code: 'link-invalid', title: 'The link was not made here.', retryable: false },
+  linkExpired: { code: 'link-expired', title: 'The link’s time is over.', retryable: false },
+  linkSecretFile: {
+    code: 'link-secret-file-invalid',
+    title: 'The file of the secret that signs links cannot be used.',
+    retryable: false,
+  },
   keysFile: { code: 'keys-file-invalid', title: 'The file of API keys cannot be used.', retryable: false },
   keyName: { code: 'key-name-taken', title: 'An API key of this name exists.', retryable: false },
   keyUnknown: { code: 'key-name-unknown', title: 'There is no API key of this name.', retryable: false },

@@ -1,4 +1,4 @@
-/** The lists in `ALLOWED_HOSTS` and `TRUST_PROXY`. */
+/** What `ALLOWED_HOSTS`, `TRUST_PROXY` and `PUBLIC_URL` say. */
 import { isIP, isIPv6 } from 'node:net';
 import { configErrors } from './errors.ts';
 
@@ -42,6 +42,20 @@ export function parseTrustProxy(text: string | undefined): readonly string[] | n
     );
   }
   return entries;
+}
+
+/**
+ * `PUBLIC_URL` without a slash at its end. Undefined when unset. Errors: `settings-invalid` for what is no http(s) address,
+ * or has a login, a query or a fragment.
+ */
+export function parsePublicUrl(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const url = URL.parse(text);
+  const plain = url && !url.username && !url.password && !url.search && !url.hash;
+  if (plain && ['http:', 'https:'].includes(url.protocol)) return url.href.replace(/\/+$/, '');
+  throw configErrors.invalid(
+    'PUBLIC_URL is the http:// or https:// address of the service, without login, query and fragment.',
+  );
 }
 
 /** An address, or an address and the bits of its network. */

@@ -1,7 +1,7 @@
 /** Environment and flags → the frozen settings of this process. The only file that reads `process.env`. */
 import { Value } from 'typebox/value';
 import { configErrors } from './errors.ts';
-import { parseAllowedHosts, parseTrustProxy } from './front-door.ts';
+import { parseAllowedHosts, parsePublicUrl, parseTrustProxy } from './front-door.ts';
 import { type Config, ConfigSchema, environmentName, type SettingName } from './schema.ts';
 
 /** Values as text, by setting name; undefined where not given. */
@@ -46,12 +46,17 @@ export function loadConfig(flags: RawSettings = {}, environment: NodeJS.ProcessE
   // Read once here, so that a bad list is refused with all other settings and not by the first request.
   parseAllowedHosts(config.allowedHosts);
   parseTrustProxy(config.trustProxy);
+  parsePublicUrl(config.publicUrl);
   return Object.freeze(config);
 }
+
+/** Secrets of the AWS SDK, which finds them by itself. */
+const SDK_SECRETS = ['AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'];
 
 /** The environment of this process, to be handed on to a process it starts: without secrets, which that one does not need. */
 export function ownEnvironment(): NodeJS.ProcessEnv {
   const environment = { ...process.env };
+  for (const name of SDK_SECRETS) delete environment[name];
   for (const name of names) {
     if ('secret' in ConfigSchema.properties[name]) delete environment[environmentName(name)];
   }

@@ -188,6 +188,38 @@ export const SETTINGS = {
       { default: 75_000, minimum: 100, maximum: 3_600_000 },
     ),
   },
+  Links: {
+    presign: flag(
+      {
+        description:
+          'Jobs and adapters show links to their files that need no key, unless a request says `presign: false`.',
+      },
+      false,
+    ),
+    linkSeconds: whole(
+      {
+        description:
+          'How long such a link works, its adapter’s retention allowing; seven days are what object storage gives at most. Links of object storage end with the service’s own credentials, too, where those are temporary.',
+      },
+      { default: 3600, minimum: 1, maximum: 7 * day },
+    ),
+    linkSecret: Type.Optional(
+      text(
+        {
+          description:
+            'Signs links to files of a local store (object storage signs its own): 32 characters or more, the same for every process of a service. Another one ends all links. Default: made at the first start and kept in `link-secret` in the data directory; with `QUEUE_URL`, which several processes share, there is none and no links.',
+          secret: true,
+        },
+        { pattern: '^.{32,}$' },
+      ),
+    ),
+    publicUrl: Type.Optional(
+      text({
+        description:
+          'Where clients reach the service (`https://loradrop.example.org`), for links of its own: receivers of webhooks cannot know it. Unset: these links are relative, like all other addresses.',
+      }),
+    ),
+  },
   Webhooks: {
     webhookAllow: text(
       {
@@ -289,6 +321,13 @@ export const SETTINGS = {
           'Jobs a worker holds at once. More than one lets micro-batches form while another job writes.',
       },
       { default: 4, minimum: 1, maximum: 256 },
+    ),
+    heldResultBytes: whole(
+      {
+        description:
+          'Memory in which a worker keeps adapters until they are stored, so that those decoded before the store was full or away are written once it is back. What does not fit is decoded again. 0: nothing is kept.',
+      },
+      { default: 256 * MiB, minimum: 0, maximum: 1024 * 1024 * MiB },
     ),
     jobLockMs: whole(
       {

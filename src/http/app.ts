@@ -19,6 +19,7 @@ import { registerAdapters } from './routes/adapters.ts';
 import { registerDeliveries } from './routes/deliveries.ts';
 import { registerGenerate } from './routes/generate.ts';
 import { registerJobs } from './routes/jobs.ts';
+import { registerLinks } from './routes/links.ts';
 import { registerModels } from './routes/models.ts';
 import { registerOpenapi } from './routes/openapi.ts';
 import { registerProbes } from './routes/probes.ts';
@@ -42,6 +43,7 @@ export async function buildApp(services: HttpServices): Promise<FastifyInstance>
   registerJobs(app, services, closing);
   registerDeliveries(app, services);
   registerAdapters(app, services);
+  registerLinks(app, services);
   registerModels(app, services);
   registerUsage(app, services, stored);
   registerProbes(app, services);

@@ -56,6 +56,11 @@ export const httpErrors = defineErrors({
     title: 'There is more metadata than is kept.',
     retryable: false,
   },
+  linksUnavailable: {
+    code: 'links-unavailable',
+    title: 'This service gives out no links that work without a key.',
+    retryable: false,
+  },
   precondition: {
     code: 'precondition-failed',
     title: 'The file is not the version that was asked for.',

@@ -8,6 +8,7 @@ import type { ModelRegistry } from '../models/registry.ts';
 import { checkPrompts, tooMany } from '../prompts/check-prompts.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
 import type { PromptReading } from '../prompts/read-unpacked.ts';
+import type { AdapterLinks } from './adapter-links.ts';
 import { refuseDestinationType } from './destination-request.ts';
 import { httpErrors } from './errors.ts';
 import { UNTRAINED_NOTICE } from './present-model.ts';
@@ -24,6 +25,8 @@ export type GenerateContext = {
   readonly models: ModelRegistry;
   readonly limits: HttpLimits;
   readonly requestId: string;
+  /** Which links there are for jobs that want some. */
+  readonly links: Pick<AdapterLinks, 'available' | 'byDefault'>;
   /** Who is told of the job. */
   readonly webhooks?: readonly Webhook[];
   /** Where the adapters are copied. */
@@ -40,8 +43,8 @@ const DEFAULT_PRIORITY = 5;
 
 /**
  * The payload for a request whose fields have the right types. Errors: `model-not-found`, `model-not-chosen`,
- * `count-too-large`, `deadline-too-long`, `retention-too-long`, `metadata-too-large`, `request-invalid`, and those of the
- * prompts.
+ * `count-too-large`, `deadline-too-long`, `retention-too-long`, `metadata-too-large`, `links-unavailable`,
+ * `request-invalid`, and those of the prompts.
  */
 export function makeGeneratePayload(
   request: GenerateOptionsWithMetadata,
@@ -53,6 +56,7 @@ export function makeGeneratePayload(
     models,
     limits,
     requestId,
+    links,
     webhooks = [],
     destination,
     now = Date.now,
@@ -90,9 +94,24 @@ export function makeGeneratePayload(
     priority,
     fingerprint: fingerprintOf(request, prompts),
     requestId,
+    ...(wantsLinks(request.presign, links) && { presign: true }),
     ...(webhooks.length > 0 && { webhooks: [...webhooks] }),
     ...(destination && { destination }),
   };
+}
+
+/** Whether there are to be links, as asked for or by default. Errors: `links-unavailable`. */
+export function wantsLinks(
+  presign: boolean | undefined,
+  { available, byDefault }: GenerateContext['links'],
+): boolean {
+  const wanted = presign ?? byDefault;
+  if (wanted && !available) {
+    throw httpErrors.linksUnavailable('It has no secret to sign links with, and its store gives none out.', {
+      fields: [{ pointer: '/presign', message: 'cannot be true here' }],
+    });
+  }
+  return wanted;
 }
 
 /** Fields a body may have before they are told by name: more than there are options, too few to be costly. */

@@ -1,4 +1,5 @@
 /** The addresses of things, relative to the service. */
+import type { LinkTarget } from '../access/link.ts';
 
 /** A job. */
 export const jobUrl = (id: string): string => `/jobs/${id}`;
@@ -14,5 +15,8 @@ export const adapterUrl = (id: string): string => `/adapters/${id}`;
 export const adapterFileUrl = (id: string, file: string): string => `/adapters/${id}/${file}`;
 /** An adapter's archive. */
 export const adapterArchiveUrl = (id: string): string => `/adapters/${id}.tar`;
+/** A file of an adapter for whoever has the link; `signature` shows that it was made here. */
+export const signedFileUrl = ({ tenant, id, file, expiresAt }: LinkTarget, signature: string): string =>
+  `/links/${tenant}/${id}/${file}?expires=${expiresAt}&signature=${signature}`;
 /** A model. */
 export const modelUrl = (id: string): string => `/models/${encodeURIComponent(id)}`;

@@ -32,6 +32,7 @@ export async function renderOpenapi(): Promise<string> {
     queue: { of: unused },
     models: { list: unused, get: unused, default: unused, problems: [] },
     store: { of: unused },
+    links: { available: true, byDefault: false, limits: {}, of: unused, ofJob: unused, check: unused },
     webhooks: {
       guard: { check: unused },
       secrets: { of: unused },

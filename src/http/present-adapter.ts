@@ -5,7 +5,9 @@ import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { baseErrors } from '../base/errors.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
 import type { StoredAdapter } from '../store/store.ts';
+import type { FileLinks } from './adapter-links.ts';
 import { adapterArchiveUrl, adapterFileUrl, adapterUrl, jobUrl } from './links.ts';
+import { presentLinks } from './present-job.ts';
 import type { Adapter } from './schemas.ts';
 
 /** The files of an adapter that have an address of their own, with their media types. */
@@ -25,7 +27,7 @@ export function sharedLocation(location: string): string | undefined {
  * The adapter as clients see it. `location` is shown when it is an address in shared storage, never when it is a path of
  * this machine. Errors: `internal` for a record that another version wrote.
  */
-export function presentAdapter(stored: StoredAdapter, location: string): Adapter {
+export function presentAdapter(stored: StoredAdapter, location: string, links?: FileLinks): Adapter {
   const { id, info, files } = stored;
   if (!Value.Check(AdapterInfo, info)) {
     throw baseErrors.internal('The stored adapter’s record is not one of this version.');
@@ -66,5 +68,6 @@ export function presentAdapter(stored: StoredAdapter, location: string): Adapter
       config: adapterFileUrl(id, ADAPTER_CONFIG_FILE),
       archive: adapterArchiveUrl(id),
     },
+    ...(links && { links: presentLinks(links) }),
   };
 }

@@ -7,10 +7,11 @@ import type { ModelRegistry } from '../models/registry.ts';
 import { copyLocation } from '../store/destination-rules.ts';
 import type { TenantStore } from '../store/store.ts';
 import { shownUrl } from '../webhooks/shown-url.ts';
+import type { FileLinks, LinksById } from './adapter-links.ts';
 import { adapterUrl, jobDeliveriesUrl, jobEventsUrl, jobUrl } from './links.ts';
 import { sharedLocation } from './present-adapter.ts';
 import { problemOf } from './problem.ts';
-import type { Job, JobProgressView } from './schemas.ts';
+import type { Adapter, Job, JobProgressView } from './schemas.ts';
 
 /** What jobs are shown with. */
 export type JobSources = {
@@ -18,6 +19,7 @@ export type JobSources = {
   readonly store: { of(tenant: string): Pick<TenantStore, 'location'> };
 };
 
+const NO_LINKS: LinksById = new Map();
 const isoTime = (ms: number) => new Date(ms).toISOString();
 /** Sums of floating-point shares look like 0.8999999999999999. */
 const inPerMille = (fraction: number) => Math.round(fraction * 1000) / 1000;
@@ -30,12 +32,13 @@ function inWholeMs(timings: JobTimings): JobTimings {
 /** The adapters of a job: the promised ids, and what is known of those that were made. */
 function presentAdapters(
   { tenant, payload, result }: GenerateRecord,
-  { store, digests }: { store: JobSources['store']; digests: boolean },
+  { store, digests, links }: { store: JobSources['store']; digests: boolean; links: LinksById },
 ): Job['adapters'] {
   const digestOf = digests ? payload.prompts.map((prompt) => sha256(prompt)) : [];
   return payload.adapterIds.map((id, adapter) => {
     const made = result?.adapters[adapter];
     const location = made && sharedLocation(store.of(tenant).location(id));
+    const linked = links.get(id);
     return {
       id,
       url: adapterUrl(id),
@@ -48,6 +51,7 @@ function presentAdapters(
         fromStore: made.fromStore,
         ...(location !== undefined && { location }),
       }),
+      ...(linked && { links: presentLinks(linked) }),
     };
   });
 }
@@ -69,18 +73,24 @@ function presentDestination({ payload, status }: GenerateRecord, copy: Copy | un
   };
 }
 
+/** Links as clients see them. */
+export function presentLinks({ weights, config, expiresAt }: FileLinks): NonNullable<Adapter['links']> {
+  return { weights, config, expiresAt: isoTime(expiresAt) };
+}
+
 /**
  * The job as clients see it. `digests: false` leaves the prompts' digests out, for listings; without `copy` its destination
  * is shown as it was before there was one.
  */
 export function presentJob(
   record: GenerateRecord,
-  { models, store, copy, digests = true }: JobSources & { copy?: Copy | undefined; digests?: boolean },
+  options: JobSources & { copy?: Copy | undefined; digests?: boolean; links?: LinksById },
 ): Job {
+  const { models, store, copy, digests = true, links = NO_LINKS } = options;
   const { id, payload, progress, result, failure } = record;
   const webhook = payload.webhooks?.[requestWebhook(payload.webhooks)];
   const destination = presentDestination(record, copy ?? copyToCome(record));
-  const adapters = presentAdapters(record, { store, digests });
+  const adapters = presentAdapters(record, { store, digests, links });
   const location = adapters[0]?.location;
   const bundle = models.list().find(({ digest }) => digest === payload.bundleDigest);
   return {
@@ -102,6 +112,7 @@ export function presentJob(
     ...(payload.metadata && { metadata: payload.metadata }),
     ...(webhook && { webhook: { url: shownUrl(webhook.url), events: webhook.events } }),
     ...(destination && { destination }),
+    ...(payload.presign && { presign: true }),
     warnings: payload.warnings,
     acceptedAt: isoTime(payload.acceptedAt),
     ...(record.startedAt !== undefined && { startedAt: isoTime(record.startedAt) }),
@@ -122,7 +133,7 @@ export function presentJob(
       events: jobEventsUrl(id),
       cancel: jobUrl(id),
       ...(webhook && { deliveries: jobDeliveriesUrl(id) }),
-      adapter: adapterUrl(payload.adapterIds[0]!),
+      adapter: links.get(payload.adapterIds[0]!)?.weights ?? adapterUrl(payload.adapterIds[0]!),
     },
   };
 }

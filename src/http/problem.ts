@@ -78,6 +78,11 @@ export const PROBLEMS = {
   'count-too-large': { status: 400, meaning: 'Ask for fewer adapters, or in several requests.' },
   'deadline-too-long': { status: 400, meaning: 'Ask for a shorter deadline.' },
   'retention-too-long': { status: 400, meaning: 'Ask for a shorter retention, and copy what has to last.' },
+  'links-unavailable': {
+    status: 400,
+    meaning:
+      'Fetch files with your key. For links the operator has to set `LINK_SECRET`, the same for all processes.',
+  },
   'metadata-too-large': {
     status: 400,
     meaning: 'Keep the data elsewhere and a reference to it in `metadata`.',
@@ -97,6 +102,14 @@ export const PROBLEMS = {
   'scope-missing': {
     status: 403,
     meaning: 'The key is for other operations. Use one with the scope that `detail` names.',
+  },
+  'link-invalid': {
+    status: 403,
+    meaning: 'The link is incomplete, was changed, or was signed with another secret. Ask for a new one.',
+  },
+  'link-expired': {
+    status: 403,
+    meaning: 'Ask for a new link: `GET /jobs/{id}` and `GET /adapters/{id}` make one each time.',
   },
   'rate-limit-exceeded': {
     status: 429,
@@ -364,6 +377,10 @@ export const PROBLEMS = {
   },
   'access-undecided': { status: 500, meaning: 'The operator has to make a key, or to say `AUTH=off`.' },
   'keys-file-invalid': { status: 500, meaning: 'The operator has to repair `API_KEYS_FILE`.' },
+  'link-secret-file-invalid': {
+    status: 500,
+    meaning: 'The operator has to repair or remove `link-secret` in the data directory.',
+  },
   'key-name-taken': { status: 500, meaning: 'The operator has to choose another name for the key.' },
   'key-name-unknown': { status: 500, meaning: 'The operator has to name a key that there is.' },
   'settings-invalid': { status: 500, meaning: 'The operator has to correct the settings.' },

@@ -128,6 +128,12 @@ export function generateOptions(limits: HttpLimits) {
         description: `How long the adapters and the job’s record are kept. At most ${limits.maxRetentionSeconds}.`,
       }),
     ),
+    presign: Type.Optional(
+      Type.Boolean({
+        description:
+          'Once it has succeeded, the job shows links to its adapters’ files that need no key and end after a while (`links` of an adapter; `urls.adapter` is the one to the first adapter’s weights). Whoever has such a link can fetch the file. The operator decides the default, which is false.',
+      }),
+    ),
   };
 }
 
@@ -273,6 +279,20 @@ export const Timings = Type.Object(
   },
 );
 
+/** Links to an adapter's files that work without a key. */
+export const FileLinks = Type.Object(
+  {
+    weights: Type.String({ format: 'uri-reference', description: '`adapter_model.safetensors`.' }),
+    config: Type.String({ format: 'uri-reference', description: '`adapter_config.json`.' }),
+    expiresAt: Time,
+  },
+  {
+    $id: 'FileLinks',
+    description:
+      'Links to an adapter’s files. They need no key, so keep them as you would keep the files, and they end at `expiresAt`: the job and the adapter show new ones each time. Addresses of object storage, or of this service: absolute where the operator has told its address, else relative to it.',
+  },
+);
+
 /** An adapter of a job, promised or made. */
 export const JobAdapterView = Type.Object(
   {
@@ -299,6 +319,12 @@ export const JobAdapterView = Type.Object(
     location: Type.Optional(
       Type.String({
         description: 'Address of the adapter’s directory in shared storage. Absent for a local store.',
+      }),
+    ),
+    links: Type.Optional(
+      refTo(FileLinks, {
+        description:
+          'Where the job was asked for with `presign`, has succeeded and the adapter is there. Left out in listings and while the store does not answer.',
       }),
     ),
   },
@@ -376,6 +402,9 @@ export const Job = Type.Object(
       ),
     ),
     destination: Type.Optional(refTo(JobDestination)),
+    presign: Type.Optional(
+      Type.Literal(true, { description: 'It shows `links` of its adapters once it has succeeded.' }),
+    ),
     warnings: Type.Array(Type.String()),
     acceptedAt: Time,
     startedAt: Type.Optional(Time),
@@ -400,7 +429,8 @@ export const Job = Type.Object(
       ),
       adapter: Type.String({
         format: 'uri-reference',
-        description: 'The first adapter; all are in `adapters`.',
+        description:
+          'The first adapter; all are in `adapters`. Where that has `links`, the one to its weights.',
       }),
     }),
   },
@@ -501,6 +531,34 @@ export const JobList = Type.Object(
   { $id: 'JobList', description: 'Jobs, newest first.' },
 );
 
+/** What may be asked of an adapter's description. */
+export const AdapterQuery = Type.Object(
+  {
+    presign: Type.Optional(
+      Type.Boolean({
+        description:
+          'Shows `links` to its files that need no key and end after a while. The operator decides the default, which is false.',
+      }),
+    ),
+  },
+  closed,
+);
+
+/** The path parameters of a link. Any text: what was not signed here is refused all the same. */
+export const LinkParams = Type.Object({
+  tenant: Type.String({ maxLength: 64 }),
+  id: Type.String({ maxLength: 64 }),
+});
+
+/** The query parameters of a link. */
+export const LinkQuery = Type.Object(
+  {
+    expires: Type.Optional(Type.String({ description: 'When the link ends, in seconds since the epoch.' })),
+    signature: Type.Optional(Type.String({ description: 'Shows that the link was made here.' })),
+  },
+  closed,
+);
+
 /** An adapter as clients see it. */
 export const Adapter = Type.Object(
   {
@@ -517,6 +575,7 @@ export const Adapter = Type.Object(
       Type.Object({ name: Type.String(), bytes: Type.Integer(), sha256: Sha256, url: Type.Optional(Url) }),
     ),
     urls: Type.Object({ self: Url, job: Url, weights: Url, config: Url, archive: Url }),
+    links: Type.Optional(refTo(FileLinks, { description: 'Where they were asked for with `presign`.' })),
   },
   { $id: 'Adapter', description: 'A finished adapter.' },
 );
@@ -651,6 +710,7 @@ export const COMPONENTS: readonly TSchema[] = [
   JobError,
   ProblemExplanation,
   Timings,
+  FileLinks,
   JobAdapterView,
   PromptSource,
   JobDestination,

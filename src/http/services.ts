@@ -19,6 +19,7 @@ import type { Destinations } from '../store/destinations.ts';
 import type { TenantStore } from '../store/store.ts';
 import type { AddressGuard } from '../webhooks/address-guard.ts';
 import type { SecretRing } from '../webhooks/secret-ring.ts';
+import type { AdapterLinks } from './adapter-links.ts';
 import type { FrontDoor } from './front-door.ts';
 
 /** Bounds on requests; each has a problem code of its own. */
@@ -73,6 +74,7 @@ export type HttpServices = ProbeServices & {
     of(tenant: string): Pick<TenantStore, 'find' | 'read' | 'remove' | 'location' | 'usage'>;
   };
   readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest' | 'accepted'>;
+  readonly links: AdapterLinks;
   readonly webhooks: {
     readonly guard: Pick<AddressGuard, 'check'>;
     readonly secrets: Pick<SecretRing, 'of'>;

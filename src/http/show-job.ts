@@ -4,15 +4,31 @@ import { presentJob } from './present-job.ts';
 import type { Job } from './schemas.ts';
 import type { HttpServices } from './services.ts';
 
-/** Shows a job as it stands now, and `digests: false` without the prompts' digests. Errors: `queue-unavailable`. */
-export type ShowJob = (record: GenerateRecord, options?: { digests?: boolean }) => Promise<Job>;
+/**
+ * Shows a job as it stands now, with the links that it was asked for with; in a listing without them, and without the
+ * prompts' digests. While the store does not answer there are no links: how a job stands does not depend on the store.
+ * Errors: `queue-unavailable`.
+ */
+export type ShowJob = (record: GenerateRecord, options?: { listed?: boolean }) => Promise<Job>;
 
 /** Makes a {@link ShowJob}. */
 export function createShowJob({
   models,
   store,
   copies,
-}: Pick<HttpServices, 'models' | 'store' | 'copies'>): ShowJob {
-  return async (record, options) =>
-    presentJob(record, { models, store, copy: await copies.find(record), ...options });
+  links,
+  logger,
+}: Pick<HttpServices, 'models' | 'store' | 'copies' | 'links' | 'logger'>): ShowJob {
+  const linksOf = (record: GenerateRecord) =>
+    links.ofJob(record).catch((error) => {
+      logger.warn(
+        { err: error, tenant: record.tenant, jobId: record.id },
+        'a job is shown without its links',
+      );
+      return undefined;
+    });
+  return async (record, { listed = false } = {}) => {
+    const [copy, made] = await Promise.all([copies.find(record), listed ? undefined : linksOf(record)]);
+    return presentJob(record, { models, store, copy, digests: !listed, ...(made && { links: made }) });
+  };
 }

@@ -80,6 +80,8 @@ export const GeneratePayload = Type.Object(
     /** Digest of the request as the client sent it, so that one id or key cannot stand for two requests. */
     fingerprint: Type.String(),
     requestId: Type.Optional(Type.String()),
+    /** The job shows links to its files that work without a key. */
+    presign: Type.Optional(Type.Literal(true)),
     /** Who is told of the job. */
     webhooks: Type.Optional(Type.Array(Webhook)),
     /** Where the adapters are copied once the job has succeeded. */

@@ -1,5 +1,6 @@
 /** One draw of a job → its adapter in the store. */
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { DTYPE_BYTES } from '../base/dtype.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { StoredAdapter } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
@@ -24,7 +25,7 @@ export async function findOrCreateAdapter(
   const digests = promptDigests(request.prompts);
   const key = contentKey({ bundle, dtype: payload.dtype, promptDigests: digests }, engine.device);
   const { base, layout, trained } = bundle.manifest;
-  const record = {
+  const record = () => ({
     ...run.times(),
     contentKey: key,
     info: {
@@ -43,19 +44,25 @@ export async function findOrCreateAdapter(
       ...adapterSize(bundle),
       promptDigests: digests,
     } satisfies AdapterInfo,
-  };
+  });
   if (logPrompts) logger.debug({ jobId, adapter: id, prompts: request.prompts }, 'prompts of an adapter');
 
   const earlier = await store.find(id);
   if (earlier?.contentKey === key) return { stored: earlier, fromStore: true };
-  const copied = await copyEqual(store, id, key, () => record);
+  const copied = await copyEqual(store, id, key, record);
   if (copied) {
     metrics.adapters.inc({ model: payload.model, source: 'store' });
     logger.info({ jobId, adapter: id }, 'adapter taken from the store');
     return { stored: copied, fromStore: true };
   }
 
-  const draft = await store.draft(id);
+  await services.storeReady();
+  const draft = await services.drafts.open(store, id, {
+    bytes: adapterSize(bundle).parameters * DTYPE_BYTES[payload.dtype],
+    until: payload.acceptedAt + payload.retentionSeconds * 1000,
+    signal,
+    logger: logger.child({ jobId, adapter: id }),
+  });
   try {
     const { inference, writingMs } = await writeAdapter(
       engine,
@@ -64,7 +71,7 @@ export async function findOrCreateAdapter(
       { signal, onProgress: ({ stage, fraction }) => run.report(stage, fraction) },
     );
     const publishingAt = performance.now();
-    const stored = await draft.publish(record);
+    const stored = await draft.publish(record());
     const { timings } = tally;
     timings.batchingMs += inference.timings.batchingMs;
     timings.embeddingMs += inference.timings.embeddingMs;

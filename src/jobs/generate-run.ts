@@ -10,6 +10,7 @@ import type { GeneratePayload } from './catalog.ts';
 import { COPY_SOURCE_KEPT_MS } from './copies.ts';
 import type { JobAdapter, JobTimings } from './generate-queue.ts';
 import { type AdapterStage, adapterFraction } from './make-adapter.ts';
+import type { PatientDrafts } from './patient-drafts.ts';
 import type { JobContext } from './workers.ts';
 
 /** What the pipeline works with. */
@@ -17,6 +18,10 @@ export type GenerateServices = {
   readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
   readonly models: { get(id: string): Bundle };
   readonly store: Pick<AdapterStore, 'of'>;
+  /** Keeps adapters in memory until they are stored. */
+  readonly drafts: PatientDrafts;
+  /** Rejects while adapters cannot be stored: nothing is decoded then. */
+  readonly storeReady: () => Promise<void>;
   readonly metrics: Pick<Metrics, 'adapters' | 'adapterBytes' | 'prompts' | 'stageSeconds'>;
   readonly logger: Logger;
   /** Writes prompt text to the log, at debug level. */

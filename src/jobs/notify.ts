@@ -22,7 +22,7 @@ export type NotifyServices = {
   readonly deliveries: Pick<Deliveries, 'list' | 'add'>;
   readonly copies: Pick<Copies, 'follow'>;
   /** The job as `GET /jobs/{id}` shows it. */
-  readonly present: (record: GenerateRecord, copy?: Copy) => object;
+  readonly present: (record: GenerateRecord, copy?: Copy) => object | Promise<object>;
   readonly logger: Logger;
   readonly now?: () => number;
 };
@@ -85,7 +85,7 @@ export function createNotifier(services: NotifyServices): Notifier {
       number: told.length,
       event: next.event,
       fraction: next.record.progress.fraction,
-      body: writeMessage({ type: next.event, at: next.at, data: present(next.record, next.copy) }),
+      body: writeMessage({ type: next.event, at: next.at, data: await present(next.record, next.copy) }),
       createdAt: now(),
     });
     return false;

@@ -25,7 +25,7 @@ export type WebhooksOptions = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly deliveries: Deliveries;
   readonly copies: Pick<Copies, 'follow'>;
-  readonly present: (record: GenerateRecord, copy?: Copy) => object;
+  readonly present: (record: GenerateRecord, copy?: Copy) => object | Promise<object>;
   readonly metrics: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
   readonly logger: Logger;
   readonly allow: string;

@@ -25,6 +25,8 @@ export type MetricSources = {
   readonly keys?: () => KeysView;
   /** Rejects while adapters cannot be stored. */
   readonly store?: () => Promise<void>;
+  /** Adapters in memory that wait for the store. */
+  readonly held?: () => number;
 };
 
 /** The process's metrics. */
@@ -106,7 +108,7 @@ export function createMetrics(sources: MetricSources = {}) {
     registers,
   });
 
-  const { engine, queue, deliveryQueue, copyQueue, keys, store } = sources;
+  const { engine, queue, deliveryQueue, copyQueue, keys, store, held } = sources;
   if (engine) {
     new Gauge({
       name: 'loradrop_engine_state',
@@ -205,6 +207,16 @@ export function createMetrics(sources: MetricSources = {}) {
             () => 0,
           ),
         );
+      },
+    });
+  }
+  if (held) {
+    new Gauge({
+      name: 'loradrop_held_adapters',
+      help: 'Decoded adapters that this worker keeps in memory until the store is back.',
+      registers,
+      collect() {
+        this.set(held());
       },
     });
   }

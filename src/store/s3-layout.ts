@@ -36,7 +36,9 @@ export function parseS3Url(url: string): S3Place {
     .replace(/\/$/, '')
     .split('/');
   if (!url.startsWith('s3://') || !isBucketName(bucket)) {
-    throw storeErrors.badAddress('The address names no bucket: it has the form s3://bucket/prefix.');
+    throw storeErrors.badAddress(
+      'The address names no bucket. It has the form s3://bucket/prefix, and a bucket’s name has 3 to 63 lower-case letters, digits, “.” and “-”.',
+    );
   }
   if (!segments.every(isPrefixSegment)) {
     throw storeErrors.badAddress(

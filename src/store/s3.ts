@@ -5,6 +5,8 @@ import {
   DeleteObjectCommand,
   GetObjectCommand,
   ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandOutput,
+  type MultipartUpload,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { Sha256 } from '../base/digest.ts';
@@ -315,17 +317,34 @@ class S3Store implements AdapterStore {
 
   /** Ends uploads of processes that died in between: they are kept, and paid for, until somebody does. */
   async #abortLeftovers(): Promise<void> {
-    const { client, bucket, layout } = this.#context;
-    const { Uploads = [] } = await onS3(() =>
-      client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: layout.adapters })),
-    );
-    for (const { Key, UploadId, Initiated } of Uploads) {
+    const { client, bucket } = this.#context;
+    for await (const { Key, UploadId, Initiated } of this.#openUploads()) {
       if (!Initiated || !this.#isLeftover(Initiated.getTime())) continue;
       await onS3(() =>
         client
           .send(new AbortMultipartUploadCommand({ Bucket: bucket, Key, UploadId }))
           .catch((error) => (isMissing(error) ? undefined : Promise.reject(error))),
       );
+    }
+  }
+
+  /** Uploads that nobody has completed or aborted, of all processes; the server tells so many at a time. */
+  async *#openUploads(): AsyncGenerator<MultipartUpload> {
+    const { client, bucket, layout } = this.#context;
+    for (let marker: string | undefined = ''; marker !== undefined; ) {
+      const page: ListMultipartUploadsCommandOutput = await onS3(() =>
+        client.send(
+          new ListMultipartUploadsCommand({
+            Bucket: bucket,
+            Prefix: layout.adapters,
+            // Without a marker of the upload: servers refuse that of one that was aborted meanwhile. What is passed over of
+            // the same key is found by the next sweep.
+            ...(marker && { KeyMarker: marker }),
+          }),
+        ),
+      );
+      yield* page.Uploads ?? [];
+      marker = page.IsTruncated ? page.NextKeyMarker || undefined : undefined;
     }
   }
 

@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { parseAllowedHosts, parseTrustProxy } from '../../src/config/front-door.ts';
+import { parseAllowedHosts, parsePublicUrl, parseTrustProxy } from '../../src/config/front-door.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { DEFAULT_CONNECTION_LIMITS } from '../../src/http/front-door.ts';
 
@@ -25,6 +25,24 @@ test('ALLOWED_HOSTS is a list of names', (t) => {
     '-a.example',
   ]) {
     t.throws(() => parseAllowedHosts(bad), { code: 'settings-invalid', message: /ALLOWED_HOSTS has "/ }, bad);
+  }
+  t.end();
+});
+
+test('PUBLIC_URL is an address, with or without a path', (t) => {
+  t.equal(parsePublicUrl(undefined), undefined);
+  t.equal(parsePublicUrl('https://L.example'), 'https://l.example');
+  t.equal(parsePublicUrl('http://l.example:8080/api//'), 'http://l.example:8080/api');
+  for (const bad of [
+    'l.example',
+    '/api',
+    'ftp://l.example',
+    'https://u:p@l.example',
+    'https://l.example?a',
+    'x',
+  ]) {
+    t.throws(() => parsePublicUrl(bad), { code: 'settings-invalid' }, bad);
+    t.throws(() => loadConfig({}, { PUBLIC_URL: bad }), { code: 'settings-invalid' });
   }
   t.end();
 });

@@ -47,9 +47,23 @@ test('secrets are never shown', async (t) => {
   t.notMatch(JSON.stringify(shown), /hunter2/);
   const { hfEndpoint } = redactConfig(loadConfig({}, { HF_ENDPOINT: 'https://user:hunter2@hub.example' }));
   t.equal(hfEndpoint, 'https://(secret)@hub.example', 'nor a login in any address');
+  const secret = 'hunter2'.repeat(5);
+  t.notMatch(JSON.stringify(redactConfig(loadConfig({}, { LINK_SECRET: secret }))), /hunter2/);
+  try {
+    loadConfig({}, { LINK_SECRET: 'hunter2' });
+    t.fail('a short secret has to be refused');
+  } catch (error) {
+    t.match((error as Error).message, /LINK_SECRET/);
+    t.notMatch((error as Error).message, /hunter2/);
+  }
   process.env['HF_TOKEN'] = 'hunter2';
-  t.teardown(() => delete process.env['HF_TOKEN']);
-  t.match(ownEnvironment(), { PATH: String, HF_TOKEN: undefined }, 'nor handed on');
+  process.env['AWS_SECRET_ACCESS_KEY'] = 'hunter2';
+  t.teardown(() => {
+    delete process.env['HF_TOKEN'];
+    delete process.env['AWS_SECRET_ACCESS_KEY'];
+  });
+  t.ok(ownEnvironment()['PATH']);
+  t.notMatch(JSON.stringify(ownEnvironment()), /hunter2/, 'nor handed on');
 });
 
 test('every setting says what it is for, once', async (t) => {

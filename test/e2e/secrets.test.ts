@@ -15,6 +15,7 @@ const SECRETS = {
   queue: 'Qs3cret-hunter2',
   token: 'hf_Ts3cret-swordfish',
   endpoint: 'Es3cret-tr0ubador',
+  link: 'Ls3cret-paperclip-'.padEnd(40, 'z'),
   key: `ld_${'Ks3cret-correct-horse-battery'.padEnd(43, 'x')}`,
   // One that was revoked, or never made.
   wrongKey: `ld_${'Ws3cret-staple'.padEnd(43, 'y')}`,
@@ -77,6 +78,7 @@ test('a service shows no secret while it works, loses its queue, and is locked o
       DATA_DIR: dataDir,
       QUEUE_URL: url,
       HF_TOKEN: SECRETS.token,
+      LINK_SECRET: SECRETS.link,
       HF_ENDPOINT: `https://mirror:${SECRETS.endpoint}@hub.example`,
       LOG_LEVEL: 'trace',
     });
@@ -98,7 +100,8 @@ test('a service shows no secret while it works, loses its queue, and is locked o
         },
         body: JSON.stringify(body),
       });
-    t.equal(await post({ prompts: ['What is tin?'], seed: 1 }), 200, kind);
+    t.equal(await post({ prompts: ['What is tin?'], seed: 1, presign: true }), 200, kind);
+    t.match(answers.at(-1), /"links":\{"weights":"\/links\//, 'it signs links');
     t.equal(await post({ prompts: [] }), 400);
     t.equal(await ask('/jobs', {}, `Basic ${Buffer.from(`u:${SECRETS.key}`).toString('base64')}`), 200);
     t.equal(await ask('/jobs', {}, `Bearer ${SECRETS.wrongKey}`), 401);

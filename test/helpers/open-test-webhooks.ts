@@ -18,7 +18,7 @@ export type TestWebhooksOptions = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly logger: Logger;
   readonly metrics?: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
-  readonly present?: (record: GenerateRecord, copy?: Copy) => object;
+  readonly present?: (record: GenerateRecord, copy?: Copy) => object | Promise<object>;
   readonly giveUpMs?: number;
   readonly copyGiveUpMs?: number;
   readonly timeoutMs?: number;

@@ -7,9 +7,11 @@ import { digestOfKey, newApiKey } from '../../src/access/api-key.ts';
 import { createAuthenticate } from '../../src/access/authenticate.ts';
 import type { Scope } from '../../src/access/caller.ts';
 import type { KeyEntry } from '../../src/access/key-file.ts';
+import { signLink } from '../../src/access/link.ts';
+import { signedFileUrl } from '../../src/http/links.ts';
 import type { Problem } from '../../src/http/problem.ts';
 import { UNTRAINED_BUNDLE_ID } from '../helpers/untrained-bundle.ts';
-import { startApi, type TestApi } from './start-api.ts';
+import { startApi, TEST_LINK_SECRET, type TestApi } from './start-api.ts';
 
 type Document = {
   readonly paths: Readonly<
@@ -32,6 +34,11 @@ type Case = {
 
 const body = { prompts: ['A question of mine?'], seed: 1 };
 const byId = true as const;
+/** Of the owner's adapter: whoever has it needs no key. What it does not open is in links.test.ts. */
+const signed = (id: string, file: string) => {
+  const target = { tenant: 'team-a', id, file, expiresAt: Math.floor(Date.now() / 1000) + 600 };
+  return signedFileUrl(target, signLink(target, TEST_LINK_SECRET));
+};
 const CASES: Readonly<Record<string, Case>> = {
   generate: { url: () => '/generate', payload: body, own: (response) => response.statusCode },
   // The same id is free for every tenant, so the request of one more is accepted as its own.
@@ -50,6 +57,10 @@ const CASES: Readonly<Record<string, Case>> = {
   'getAdapterConfigHead-head': { url: (id) => `/adapters/${id}/adapter_config.json`, byId },
   getAdapterArchive: { url: (id) => `/adapters/${id}.tar`, byId },
   'getAdapterArchiveHead-head': { url: (id) => `/adapters/${id}.tar`, byId },
+  getLinkedWeights: { url: (id) => signed(id, 'adapter_model.safetensors') },
+  'getLinkedWeightsHead-head': { url: (id) => signed(id, 'adapter_model.safetensors') },
+  getLinkedConfig: { url: (id) => signed(id, 'adapter_config.json') },
+  'getLinkedConfigHead-head': { url: (id) => signed(id, 'adapter_config.json') },
   listModels: { url: () => '/models', own: (response) => response.statusCode },
   getModel: { url: () => `/models/${UNTRAINED_BUNDLE_ID}`, own: (response) => response.statusCode },
   getUsage: { url: () => '/usage', own: (response) => response.json().adapters.used },

@@ -13,6 +13,7 @@ import { ADAPTER_CONFIG_FILE } from '../../src/adapter/read-peft-config.ts';
 import { writeSafetensors } from '../../src/adapter/safetensors.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../../src/adapter/verify.ts';
 import { sha256, sha256Json } from '../../src/base/digest.ts';
+import { type AdapterLinksOptions, createAdapterLinks } from '../../src/http/adapter-links.ts';
 import { buildApp } from '../../src/http/app.ts';
 import { DOCUMENTED_LIMITS } from '../../src/http/openapi.ts';
 import { presentJob } from '../../src/http/present-job.ts';
@@ -32,6 +33,9 @@ import { type DefaultQueue, openDefaultQueue } from '../helpers/generate-job.ts'
 import { openTestWebhooks } from '../helpers/open-test-webhooks.ts';
 import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
 import { type DefaultStore, defaultStore } from '../suites/store-samples.ts';
+
+/** What links of a test's API are signed with. */
+export const TEST_LINK_SECRET = 'link-secret-of-tests-0123456789-abcdef';
 
 /** What a test gets. */
 export type TestApi = {
@@ -62,6 +66,7 @@ export type TestApiOptions = {
   /** False leaves accepted jobs waiting. */
   readonly work?: boolean;
   readonly services?: Partial<HttpServices>;
+  readonly links?: Partial<AdapterLinksOptions>;
   /** Webhook secrets; without it everybody has one. */
   readonly secrets?: { of(owner: string): readonly string[] };
   /** What `DESTINATIONS` would be. */
@@ -74,6 +79,7 @@ export type TestApiOptions = {
 export async function startApi(t: Test, options: TestApiOptions = {}): Promise<TestApi> {
   const { limits, heartbeatMs, maxWaiting = 1000, work = true, services = {}, secrets } = options;
   const destinations = openDestinations({ allowed: options.destinations ?? '', forcePathStyle: true });
+  const { links: linkOptions = {} } = options;
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-http-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const lines: string[] = [];
@@ -93,12 +99,21 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
   const backend = await openQueueBackend({ dataDirectory: join(directory, 'data'), logger });
   const queue = await openDefaultQueue({ backend, maxWaiting, logger });
   const metrics = createMetrics({ queue: () => queue.counts() });
+  const links = createAdapterLinks({
+    store: store.all,
+    storeLinks: false,
+    secret: TEST_LINK_SECRET,
+    seconds: 600,
+    byDefault: false,
+    ...linkOptions,
+  });
   const webhooks = await openTestWebhooks({
     backend,
     queue,
     logger,
     metrics,
-    present: (record, copy) => presentJob(record, { models, store: store.all, copy }),
+    present: async (record, copy) =>
+      presentJob(record, { models, store: store.all, copy, links: await links.ofJob(record) }),
     ...(secrets && { secrets }),
   });
   const draining = new AbortController();
@@ -113,6 +128,7 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     store: store.all,
     destinations,
     copies: webhooks.copies,
+    links,
     metrics,
     logger,
     readiness: async () => api.readiness,

@@ -8,6 +8,7 @@ import { createEngine } from '../../src/inference/create-engine.ts';
 import type { AdapterInfo } from '../../src/jobs/adapter-info.ts';
 import type { JobPayload } from '../../src/jobs/catalog.ts';
 import { createGenerateHandler } from '../../src/jobs/generate.ts';
+import { createPatientDrafts } from '../../src/jobs/patient-drafts.ts';
 import { storedSource } from '../../src/jobs/transform-adapter.ts';
 import type { JobContext } from '../../src/jobs/workers.ts';
 import { createLogger } from '../../src/observability/logger.ts';
@@ -42,6 +43,8 @@ async function setUp(t: Test) {
     engine,
     models,
     store: store.all,
+    drafts: createPatientDrafts({ maxBytes: 1 << 26, storeReady: () => store.ready() }),
+    storeReady: () => store.ready(),
     metrics,
     logger,
     logPrompts: false,

@@ -1,4 +1,9 @@
-import { ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
+import {
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
 import { type Test, test } from 'tap';
 import { sha256 } from '../../src/base/digest.ts';
 import { openStore } from '../../src/store/open-store.ts';
@@ -76,6 +81,7 @@ test('addresses', async (t) => {
   ]) {
     t.throws(() => parseS3Url(bad), { code: 'store-address-invalid' }, bad);
   }
+  t.throws(() => parseS3Url('s3://bk/x'), { message: /3 to 63/ }, 'what is wrong with a short name');
   await t.rejects(openStore('gs://bucket'), { code: 'store-address-invalid' });
 });
 
@@ -134,6 +140,31 @@ test('what fails or is dropped leaves no upload', async (t) => {
   await later.expired(0, 1);
   t.equal(await uploads(), 0, 'an old one is swept');
   t.same(await keys(), []);
+});
+
+test('the sweep looks past the first page of open uploads', async (t) => {
+  const setup = await setUp(t);
+  if (!setup) return;
+  const { client, uploads, place } = setup;
+  // A server tells of a thousand at a time.
+  const begun = Array.from({ length: 1010 }, (_, index) => index);
+  while (begun.length > 0) {
+    await Promise.all(
+      begun.splice(0, 20).map((index) =>
+        client.send(
+          new CreateMultipartUploadCommand({
+            Bucket: TEST_BUCKET,
+            Key: `${place.prefix}/adapters/default/a${index}/${file}`,
+          }),
+        ),
+      ),
+    );
+  }
+  t.equal(await uploads(), 1000);
+  const later = await place.open({ now: () => Date.now() + 2 * 86_400_000 });
+  t.teardown(() => later.close());
+  await later.expired(0, 1);
+  t.equal(await uploads(), 0);
 });
 
 test('faults of the server inside a part are got over', async (t) => {

@@ -54,7 +54,7 @@ export function installAccess(app: App, { authenticate, rates }: AccessServices)
     if (access === 'public' || request.is404) return;
     const caller = identify(request.headers.authorization, reply);
     Object.defineProperty(request, 'caller', { value: caller });
-    await count(caller, reply);
+    await countRequest(rates, `${caller.tenant}/${caller.keyName ?? 'anyone'}`, caller.limits, reply);
     if (!hasScope(caller, access)) {
       throw accessErrors.scopeMissing(
         `It needs the scope ${access}; the key ${caller.keyName} has ${caller.scopes.join(', ')}.`,
@@ -73,18 +73,26 @@ export function installAccess(app: App, { authenticate, rates }: AccessServices)
       throw error;
     }
   }
+}
 
-  /** Fields as in draft-ietf-httpapi-ratelimit-headers; refused requests are counted too, so that retrying at once gains nothing. */
-  async function count({ keyName = 'anyone', tenant, limits }: Caller, reply: FastifyReply): Promise<void> {
-    const policy = policyOf(limits);
-    if (!policy) return;
-    const { allowed, remaining, resetMs } = await rates.take(`${tenant}/${keyName}`, policy);
-    const resetSeconds = Math.ceil(resetMs / 1000);
-    reply.header('ratelimit-policy', `"requests";q=${policy.burst};w=${policy.windowSeconds}`);
-    reply.header('ratelimit', `"requests";r=${remaining};t=${resetSeconds}`);
-    if (allowed) return;
-    throw accessErrors.rateExceeded(`${policy.burst} requests in ${policy.windowSeconds} s are allowed.`, {
-      retryAfterSeconds: Math.max(1, resetSeconds),
-    });
-  }
+/**
+ * Counts a request of somebody who may send so many. Fields of the answer as in draft-ietf-httpapi-ratelimit-headers;
+ * refused requests are counted too, so that retrying at once gains nothing. Errors: `rate-limit-exceeded`.
+ */
+export async function countRequest(
+  rates: RequestRates,
+  who: string,
+  limits: Limits,
+  reply: FastifyReply,
+): Promise<void> {
+  const policy = policyOf(limits);
+  if (!policy) return;
+  const { allowed, remaining, resetMs } = await rates.take(who, policy);
+  const resetSeconds = Math.ceil(resetMs / 1000);
+  reply.header('ratelimit-policy', `"requests";q=${policy.burst};w=${policy.windowSeconds}`);
+  reply.header('ratelimit', `"requests";r=${remaining};t=${resetSeconds}`);
+  if (allowed) return;
+  throw accessErrors.rateExceeded(`${policy.burst} requests in ${policy.windowSeconds} s are allowed.`, {
+    retryAfterSeconds: Math.max(1, resetSeconds),
+  });
 }

@@ -2,10 +2,11 @@
 import { Type } from 'typebox';
 import type { Caller } from '../../access/caller.ts';
 import { storeErrors } from '../../store/errors.ts';
+import { wantsLinks } from '../generate-payload.ts';
 import { presentAdapter, SERVED_FILES, type ServedFile } from '../present-adapter.ts';
 import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses } from '../problem-responses.ts';
-import { Adapter, IdParams, refTo } from '../schemas.ts';
+import { Adapter, AdapterQuery, IdParams, refTo } from '../schemas.ts';
 import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapter.ts';
 import type { App, HttpServices } from '../services.ts';
 
@@ -24,7 +25,7 @@ const FILE_SCHEMA: Readonly<Record<ServedFile, { readonly operationId: string; r
   };
 
 /** Registers the routes. */
-export function registerAdapters(app: App, { store, now = Date.now }: HttpServices): void {
+export function registerAdapters(app: App, { store, links, now = Date.now }: HttpServices): void {
   const find = async (id: string, { tenant }: Caller) => {
     const adapter = await store.of(tenant).find(id);
     // Removal comes a little after the end of the retention; clients should not see that.
@@ -41,11 +42,19 @@ export function registerAdapters(app: App, { store, now = Date.now }: HttpServic
         operationId: 'getAdapter',
         summary: 'What an adapter is and where its files are',
         params: IdParams,
-        response: { 200: refTo(Adapter), ...problemResponses(...FAILURES) },
+        querystring: AdapterQuery,
+        response: {
+          200: refTo(Adapter),
+          ...problemResponses(...FAILURES, 'field-unknown', 'links-unavailable'),
+        },
       },
     },
-    async ({ params: { id }, caller }) =>
-      presentAdapter(await find(id, caller), store.of(caller.tenant).location(id)),
+    async ({ params: { id }, query, caller }) => {
+      const { tenant } = caller;
+      const adapter = await find(id, caller);
+      const linked = wantsLinks(query.presign, links) ? await links.of({ tenant, id }) : undefined;
+      return presentAdapter(adapter, store.of(tenant).location(id), linked);
+    },
   );
 
   app.delete(

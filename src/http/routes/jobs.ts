@@ -44,7 +44,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
     async ({ query, caller }) => {
       const page = await queueOf(caller).list({ ...query, limit: query.limit ?? DEFAULT_PAGE });
       return {
-        jobs: await Promise.all(page.jobs.map((record) => show(record, { digests: false }))),
+        jobs: await Promise.all(page.jobs.map((record) => show(record, { listed: true }))),
         ...(page.nextCursor !== undefined && { nextCursor: page.nextCursor }),
       };
     },

@@ -1,0 +1,70 @@
+/** `/links`: files for whoever has a link that was made here. */
+import { Type } from 'typebox';
+import { storeErrors } from '../../store/errors.ts';
+import { countRequest } from '../plugins/access.ts';
+import { SERVED_FILES, type ServedFile } from '../present-adapter.ts';
+import { problemResponses } from '../problem-responses.ts';
+import { LinkParams, LinkQuery } from '../schemas.ts';
+import { sendAdapterFile } from '../send-adapter.ts';
+import type { App, HttpServices } from '../services.ts';
+
+const binary = Type.String({ format: 'binary' });
+
+const OPERATIONS: Readonly<Record<ServedFile, { readonly operationId: string; readonly summary: string }>> = {
+  'adapter_model.safetensors': { operationId: 'getLinkedWeights', summary: 'The weights, by a link' },
+  'adapter_config.json': { operationId: 'getLinkedConfig', summary: 'The PEFT configuration, by a link' },
+};
+
+/** Registers the routes. They need no key: the signature stands for it. */
+export function registerLinks(
+  app: App,
+  { store, links, rates, now = Date.now }: Pick<HttpServices, 'store' | 'links' | 'rates' | 'now'>,
+): void {
+  for (const method of ['GET', 'HEAD'] as const) {
+    for (const [file, type] of Object.entries(SERVED_FILES) as [ServedFile, string][]) {
+      const { operationId, summary } = OPERATIONS[file];
+      app.route({
+        method,
+        url: `/links/:tenant/:id/${file}`,
+        exposeHeadRoute: false,
+        config: { produces: [type], access: 'public', swagger: { exposeHeadRoute: true } },
+        schema: {
+          tags: ['adapters'],
+          operationId: `${operationId}${method === 'HEAD' ? 'Head' : ''}`,
+          summary: method === 'HEAD' ? `${summary}: headers alone` : summary,
+          description:
+            'Take the whole address from `links` of a job or an adapter; it opens this file alone and ends at its time. Answers like the file’s own address, `Range` and conditions included. Requests by links count for the tenant, against the bound of a key that has none of its own.',
+          params: LinkParams,
+          querystring: LinkQuery,
+          response: {
+            200: { description: 'The whole file.', content: { [type]: { schema: binary } } },
+            206: { description: 'The range.', content: { [type]: { schema: binary } } },
+            304: Type.Null({ description: 'The client has it.' }),
+            ...problemResponses(
+              'link-invalid',
+              'link-expired',
+              'rate-limit-exceeded',
+              'id-invalid',
+              'field-unknown',
+              'adapter-not-found',
+              'store-unavailable',
+              'precondition-failed',
+              'range-not-satisfiable',
+            ),
+          },
+        },
+        handler: async (request, reply) => {
+          const { tenant, id } = request.params;
+          const { expires = '', signature = '' } = request.query;
+          links.check({ tenant, id, file, expiresAt: Number(expires) }, signature);
+          // Not before: who guesses must not use up what the tenant may.
+          await countRequest(rates, `${tenant}/links`, links.limits, reply);
+          const mine = store.of(tenant);
+          const adapter = await mine.find(id);
+          if (!adapter || adapter.expiresAt <= now()) throw storeErrors.notFound('The adapter is gone.');
+          return sendAdapterFile(mine, adapter, file, { request, reply });
+        },
+      });
+    }
+  }
+}
