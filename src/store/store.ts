@@ -1,6 +1,7 @@
 /** The port of the store room: finished adapters, kept whole or not at all. A directory and S3 both fit behind it. */
 import type { Sha256 } from '../base/digest.ts';
 import type { TenantId } from '../base/ids.ts';
+import type { Names } from './names.ts';
 
 /** A file of a stored adapter. */
 export type StoredFile = { readonly name: string; readonly bytes: number; readonly sha256: Sha256 };
@@ -71,6 +72,8 @@ export type TenantStore = {
   link(id: string, file: string, options: { expiresInSeconds: number }): Promise<string | undefined>;
   /** Where people find an adapter's directory: an absolute path or an `s3://` address. */
   location(id: string): string;
+  /** Mutable aliases of the tenant's adapters. */
+  readonly names: Names;
 };
 
 /** Keeps adapters. */
