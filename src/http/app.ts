@@ -20,6 +20,7 @@ import { registerDeliveries } from './routes/deliveries.ts';
 import { registerGenerate } from './routes/generate.ts';
 import { registerJobs } from './routes/jobs.ts';
 import { registerModels } from './routes/models.ts';
+import { registerNames } from './routes/names.ts';
 import { registerOpenapi } from './routes/openapi.ts';
 import { registerProbes } from './routes/probes.ts';
 import { registerProblems } from './routes/problems.ts';
@@ -42,6 +43,7 @@ export async function buildApp(services: HttpServices): Promise<FastifyInstance>
   registerJobs(app, services, closing);
   registerDeliveries(app, services);
   registerAdapters(app, services);
+  registerNames(app, services);
   registerModels(app, services);
   registerUsage(app, services, stored);
   registerProbes(app, services);

@@ -14,5 +14,9 @@ export const adapterUrl = (id: string): string => `/adapters/${id}`;
 export const adapterFileUrl = (id: string, file: string): string => `/adapters/${id}/${file}`;
 /** An adapter's archive. */
 export const adapterArchiveUrl = (id: string): string => `/adapters/${id}.tar`;
+/** A name. */
+export const nameUrl = (name: string): string => `/names/${name}`;
+/** What Hub clients ask of a repository first. */
+export const repositoryUrl = (owner: string, name: string): string => `/api/models/${owner}/${name}`;
 /** A model. */
 export const modelUrl = (id: string): string => `/models/${encodeURIComponent(id)}`;

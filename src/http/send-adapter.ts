@@ -21,7 +21,7 @@ function fileOf(adapter: StoredAdapter, name: string): StoredFile {
 }
 
 /** True when an If-None-Match list has the tag (weak comparison, as the RFC wants for it) or is `*`. */
-function listsTag(header: string | undefined, tag: string): boolean {
+export function listsTag(header: string | undefined, tag: string): boolean {
   return (header ?? '').split(',').some((member) => ['*', tag, `W/${tag}`].includes(member.trim()));
 }
 

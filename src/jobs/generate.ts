@@ -19,6 +19,7 @@ import {
   promptDigests,
   writeAdapter,
 } from './make-adapter.ts';
+import { setRequestedName } from './set-name.ts';
 import type { JobContext, JobHandler } from './workers.ts';
 
 /** What the pipeline works with. */
@@ -75,6 +76,7 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
       context.signal.throwIfAborted();
       adapters.push(await findOrCreateAdapter(services, context, bundle, index, tally));
     }
+    await setRequestedName(payload, services.store.of(context.tenant));
     timings.totalMs = now() - payload.acceptedAt;
 
     const device = engine.device.name;

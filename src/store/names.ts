@@ -10,7 +10,7 @@ import { sha256 } from '../base/digest.ts';
 import { ID_PATTERN, isName, NAME_PATTERN, TENANT_PATTERN } from '../base/ids.ts';
 import { commitOf } from './commit.ts';
 import { storeErrors } from './errors.ts';
-import type { StoredAdapter } from './store.ts';
+import type { AdapterName, Names } from './store.ts';
 
 /** Most names of a tenant: each is read when they are listed, and people choose among a few hundred at most. */
 export const MAX_NAMES = 1000;
@@ -51,44 +51,6 @@ const StateSchema = Type.Object(
 );
 type State = Static<typeof StateSchema>;
 const checkState = Compile(StateSchema);
-
-/** An adapter that a name stands for or stood for; `setAt` is in milliseconds since the epoch. */
-export type NamedAdapter = Readonly<State['history'][number]>;
-
-/** A name and what it stands for. */
-export type AdapterName = {
-  readonly name: string;
-  /** What it stands for now. The adapter may have been deleted since. */
-  readonly current: NamedAdapter;
-  /** All that it stood for, the newest first; `current` is the first. At most {@link MAX_HISTORY}. */
-  readonly history: readonly NamedAdapter[];
-  /** Another one after every change. */
-  readonly tag: string;
-};
-
-/** Looks at a name that is about to be changed, undefined where there is none, and throws to refuse the change. */
-export type NameCheck = (current: AdapterName | undefined) => void;
-
-/** The names of one tenant. */
-export type Names = {
-  /** Errors of all: `store-unavailable`. */
-  find(name: string): Promise<AdapterName | undefined>;
-  /**
-   * Makes the name stand for an adapter. It changes nothing, and answers as if, where the name does so already. Rejects
-   * with what `check` throws; `store-full`.
-   */
-  set(
-    name: string,
-    adapter: Pick<StoredAdapter, 'id' | 'files'>,
-    options?: { check?: NameCheck },
-  ): Promise<{ readonly name: AdapterName; readonly created: boolean }>;
-  /** Deletes the name, not its adapters; false where there is none. Rejects with what `check` throws. */
-  remove(name: string, options?: { check?: NameCheck }): Promise<boolean>;
-  /** Names in alphabetical order, those after `after`. */
-  list(options: { after?: string; limit: number }): Promise<readonly AdapterName[]>;
-  /** False when the tenant has {@link MAX_NAMES} names. Deleted ones count for a day. */
-  hasRoom(): Promise<boolean>;
-};
 
 /** What a medium does for names. States are bytes under a name and a number. */
 export type NameLog = {

@@ -32,6 +32,7 @@ type Case = {
 
 const body = { prompts: ['A question of mine?'], seed: 1 };
 const byId = true as const;
+const nameUrl = (id: string) => `/names/name-of-${id}`;
 const CASES: Readonly<Record<string, Case>> = {
   generate: { url: () => '/generate', payload: body, own: (response) => response.statusCode },
   // The same id is free for every tenant, so the request of one more is accepted as its own.
@@ -50,6 +51,10 @@ const CASES: Readonly<Record<string, Case>> = {
   'getAdapterConfigHead-head': { url: (id) => `/adapters/${id}/adapter_config.json`, byId },
   getAdapterArchive: { url: (id) => `/adapters/${id}.tar`, byId },
   'getAdapterArchiveHead-head': { url: (id) => `/adapters/${id}.tar`, byId },
+  listNames: { url: () => '/names', own: (response) => response.json().names },
+  getName: { url: nameUrl, byId },
+  setName: { url: nameUrl, payload: { adapter: 'mine' }, byId },
+  deleteName: { url: nameUrl, byId },
   listModels: { url: () => '/models', own: (response) => response.statusCode },
   getModel: { url: () => `/models/${UNTRAINED_BUNDLE_ID}`, own: (response) => response.statusCode },
   getUsage: { url: () => '/usage', own: (response) => response.json().adapters.used },
@@ -119,7 +124,7 @@ async function makeAdapter(api: TestApi, id: string): Promise<void> {
   const made = await api.app.inject({
     method: 'PUT',
     url: `/generate/${id}`,
-    payload: body,
+    payload: { ...body, name: `name-of-${id}`, setName: true },
     headers: { authorization: `Bearer ${keys.owner}`, prefer: 'wait=30' },
   });
   if (made.json().status !== 'succeeded') throw new Error(`${id}: ${made.body}`);
@@ -168,7 +173,8 @@ test('every operation, asked by everybody who may not', { timeout: 120_000 }, as
         // What this one makes must not be there when the stranger looks.
         const key = scope === 'generate' ? keys.third : keys.stranger;
         const seen = which.own(await ask(method, which, 'mine', key));
-        if (operationId === 'listJobs') t.strictSame(seen, [], `${name}: a stranger sees its own`);
+        if (['listJobs', 'listNames'].includes(operationId))
+          t.strictSame(seen, [], `${name}: a stranger sees its own`);
         else if (operationId === 'getUsage') t.equal(seen, 0, `${name}: a stranger has its own`);
         else t.ok([200, 202].includes(seen as number), `${name}: a stranger is served as itself`);
       } else t.fail(`${name}: the case says nothing of strangers`);
@@ -178,6 +184,7 @@ test('every operation, asked by everybody who may not', { timeout: 120_000 }, as
         `${name}: what is the owner's is untouched`,
       );
       t.ok(await api.store.all.of('team-a').find('mine'));
+      t.ok(await api.store.all.of('team-a').names.find('name-of-mine'));
     }
   }
   t.strictSame(Object.keys(CASES).length, operations, 'no case is left over');

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { commitOf } from '../../src/store/commit.ts';
-import type { AdapterName } from '../../src/store/names.ts';
+import type { AdapterName } from '../../src/store/store.ts';
 import { publish, type StorePlace } from './store.ts';
 import type { DefaultStore } from './store-samples.ts';
 
