@@ -27,8 +27,10 @@ const ALLOWED: Record<string, readonly string[]> = {
   webhooks: ['base', 'observability'],
   queue: ['base', 'observability'],
   jobs: ['base', 'observability', 'lora', 'adapter', 'models', 'inference', 'store', 'queue', 'webhooks'],
+  'hub-view': ['base', 'store', 'models/licence', 'jobs/adapter-info'],
   http: [
     'base',
+    'hub-view',
     'observability',
     'prompts',
     'access',

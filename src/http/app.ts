@@ -18,6 +18,7 @@ import { installValidation } from './plugins/validation.ts';
 import { registerAdapters } from './routes/adapters.ts';
 import { registerDeliveries } from './routes/deliveries.ts';
 import { registerGenerate } from './routes/generate.ts';
+import { registerHub } from './routes/hub.ts';
 import { registerJobs } from './routes/jobs.ts';
 import { registerModels } from './routes/models.ts';
 import { registerNames } from './routes/names.ts';
@@ -44,6 +45,7 @@ export async function buildApp(services: HttpServices): Promise<FastifyInstance>
   registerDeliveries(app, services);
   registerAdapters(app, services);
   registerNames(app, services);
+  await registerHub(app, services);
   registerModels(app, services);
   registerUsage(app, services, stored);
   registerProbes(app, services);

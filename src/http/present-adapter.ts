@@ -25,6 +25,7 @@ export function presentAdapter(stored: StoredAdapter, location: string): Adapter
     throw baseErrors.internal('The stored adapter’s record is not one of this version.');
   }
   const { jobId, index, model, bundleDigest, trained, dtype, device, seed, name } = info;
+  const { licence, warnings } = info;
   const { tensors, parameters, baseModel, rank, alpha, promptDigests } = info;
   return {
     id,
@@ -42,6 +43,8 @@ export function presentAdapter(stored: StoredAdapter, location: string): Adapter
     baseModel,
     rank,
     alpha,
+    ...(licence && { licence }),
+    ...(warnings && { warnings }),
     promptDigests,
     createdAt: new Date(stored.createdAt).toISOString(),
     expiresAt: new Date(stored.expiresAt).toISOString(),

@@ -306,6 +306,18 @@ export const PROBLEMS = {
     meaning: 'The operator has to correct the settings of webhooks.',
   },
 
+  // The Hub view
+  'repository-not-found': {
+    status: 404,
+    meaning: 'Repositories are `tenant/name` and `tenant/id`, of the tenant of your own key.',
+  },
+  'revision-not-found': {
+    status: 404,
+    meaning:
+      'Revisions are `main` and the commits of a name. Its adapter may be gone: `GET /names/{name}` tells.',
+  },
+  'entry-not-found': { status: 404, meaning: 'The repository has other files: list them.' },
+
   // Adapters
   'adapter-not-found': {
     status: 404,

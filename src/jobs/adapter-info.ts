@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN } from '../base/ids.ts';
+import { Licence } from '../models/licence.ts';
 
 const Sha256 = Type.String({ pattern: SHA256_PATTERN, description: 'SHA-256, lower-case hex.' });
 
@@ -24,6 +25,8 @@ export const AdapterInfo = Type.Object({
   baseModel: Type.String(),
   rank: Type.Integer(),
   alpha: Type.Number(),
+  licence: Type.Optional(Licence),
+  warnings: Type.Optional(Type.Array(Type.String(), { description: 'Those of its job.' })),
   promptDigests: Type.Array(Sha256, { description: 'SHA-256 of each chosen prompt, in condition order.' }),
 });
 /** See {@link AdapterInfo}. */

@@ -109,7 +109,7 @@ async function findOrCreateAdapter(
   };
   const digests = promptDigests(request.prompts);
   const key = contentKey({ bundle, dtype: payload.dtype, promptDigests: digests }, engine.device);
-  const { base, layout, trained } = bundle.manifest;
+  const { base, layout, trained, licence } = bundle.manifest;
   const record = {
     createdAt: now(),
     expiresAt: now() + payload.retentionSeconds * 1000,
@@ -127,6 +127,8 @@ async function findOrCreateAdapter(
       alpha: layout.alpha,
       device: engine.device.name,
       seed: payload.seed,
+      licence,
+      warnings: payload.warnings,
       ...adapterSize(bundle),
       promptDigests: digests,
     } satisfies AdapterInfo,
