@@ -39,8 +39,10 @@ const ALLOWED: Record<string, readonly string[]> = {
     'queue',
     'webhooks',
   ],
+  'hub-view': ['base', 'store', 'models/licence', 'jobs/adapter-info'],
   http: [
     'base',
+    'hub-view',
     'observability',
     'prompts',
     'access',

@@ -21,6 +21,11 @@ export const accessErrors = defineErrors({
     title: 'As many bytes are stored as your quota allows.',
     retryable: true,
   },
+  namesFull: {
+    code: 'quota-names-exceeded',
+    title: 'You have as many names as a tenant may have.',
+    retryable: true,
+  },
   undecided: {
     code: 'access-undecided',
     title: 'The service would be open to everybody who can reach it.',

@@ -35,5 +35,18 @@ export function isTenant(value: string): boolean {
   return tenantRegExp.test(value);
 }
 
+/**
+ * The form of an adapter's name: an id without `--` that does not end in `-`, since Hub clients take no other name of a
+ * repository.
+ */
+export const NAME_PATTERN = '^(?![0-9]+$)(?!.*--)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9_])?$';
+
+const nameRegExp = new RegExp(NAME_PATTERN);
+
+/** True for a string of the form of {@link NAME_PATTERN}. */
+export function isName(value: string): boolean {
+  return nameRegExp.test(value);
+}
+
 /** What belongs to a tenant, by name: two tenants may use one id, so an id alone names nothing. */
 export type TenantId = { readonly tenant: string; readonly id: string };

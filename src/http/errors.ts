@@ -63,12 +63,17 @@ export const httpErrors = defineErrors({
   },
   precondition: {
     code: 'precondition-failed',
-    title: 'The file is not the version that was asked for.',
+    title: 'The version there is not the one that was asked for.',
     retryable: false,
   },
   rangeNotSatisfiable: {
     code: 'range-not-satisfiable',
     title: 'The range lies past the end.',
+    retryable: false,
+  },
+  nameTaken: {
+    code: 'name-taken',
+    title: 'The name is known as something else.',
     retryable: false,
   },
   jobUnfinished: {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { sha256Json } from '../base/digest.ts';
 import type { FieldError } from '../base/errors.ts';
+import { isName } from '../base/ids.ts';
 import type { Destination, GeneratePayload, Webhook } from '../jobs/catalog.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { ModelRegistry } from '../models/registry.ts';
@@ -86,6 +87,7 @@ export function makeGeneratePayload(
     seed,
     dtype,
     ...(name !== undefined && { name }),
+    ...(request.setName && name !== undefined && { setName: name }),
     ...(metadata && { metadata }),
     warnings: [...reading.warnings, ...draw.warnings, ...(manifest.trained ? [] : [UNTRAINED_NOTICE])],
     acceptedAt,
@@ -161,9 +163,18 @@ function fingerprintOf(request: GenerateOptionsWithMetadata, prompts: readonly s
     dtype = DEFAULT_DTYPE,
     priority = DEFAULT_PRIORITY,
     strictPrompts = false,
+    setName = false,
     ...rest
   } = request;
-  return sha256Json({ ...rest, prompts, count, dtype, priority, ...(strictPrompts && { strictPrompts }) });
+  return sha256Json({
+    ...rest,
+    prompts,
+    count,
+    dtype,
+    priority,
+    ...(strictPrompts && { strictPrompts }),
+    ...(setName && { setName }),
+  });
 }
 
 function chooseBundle(model: string | undefined, models: ModelRegistry): Bundle {
@@ -210,6 +221,12 @@ function checkOptions(request: GenerateOptionsWithMetadata, limits: HttpLimits):
     throw metadataTooLarge();
   }
   const broken: FieldError[] = [];
+  if (request.setName && !isName(name)) {
+    broken.push({ pointer: '/name', message: 'is no name that can be set, as in PUT /names/{name}' });
+  }
+  if (request.setName && count > 1) {
+    broken.push({ pointer: '/setName', message: 'goes with a count of 1 alone' });
+  }
   if (!name.isWellFormed()) broken.push({ pointer: '/name', message: 'has half a surrogate pair' });
   if (entries.some((entry) => !entry.join('').isWellFormed() || /\p{Cc}/u.test(entry[0]))) {
     broken.push({
@@ -217,5 +234,5 @@ function checkOptions(request: GenerateOptionsWithMetadata, limits: HttpLimits):
       message: 'has half a surrogate pair or a control character in a key',
     });
   }
-  if (broken.length > 0) throw httpErrors.requestInvalid('A text is not well-formed.', { fields: broken });
+  if (broken.length > 0) throw httpErrors.requestInvalid('A field does not fit.', { fields: broken });
 }

@@ -18,5 +18,9 @@ export const adapterArchiveUrl = (id: string): string => `/adapters/${id}.tar`;
 /** A file of an adapter for whoever has the link; `signature` shows that it was made here. */
 export const signedFileUrl = ({ tenant, id, file, expiresAt }: LinkTarget, signature: string): string =>
   `/links/${tenant}/${id}/${file}?expires=${expiresAt}&signature=${signature}`;
+/** A name. */
+export const nameUrl = (name: string): string => `/names/${name}`;
+/** What Hub clients ask of a repository first. */
+export const repositoryUrl = (owner: string, name: string): string => `/api/models/${owner}/${name}`;
 /** A model. */
 export const modelUrl = (id: string): string => `/models/${encodeURIComponent(id)}`;

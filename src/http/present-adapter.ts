@@ -33,6 +33,7 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
     throw baseErrors.internal('The stored adapter’s record is not one of this version.');
   }
   const { jobId, index, model, bundleDigest, trained, dtype, device, seed, name } = info;
+  const { licence, warnings } = info;
   const { tensors, parameters, baseModel, rank, alpha, promptDigests } = info;
   const shared = sharedLocation(location);
   return {
@@ -51,6 +52,8 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
     baseModel,
     rank,
     alpha,
+    ...(licence && { licence }),
+    ...(warnings && { warnings }),
     promptDigests,
     createdAt: new Date(stored.createdAt).toISOString(),
     expiresAt: new Date(stored.expiresAt).toISOString(),

@@ -109,6 +109,7 @@ export function presentJob(
     ...(payload.promptSource && { promptSource: payload.promptSource }),
     priority: payload.priority,
     ...(payload.name !== undefined && { name: payload.name }),
+    ...(payload.setName !== undefined && { setName: true }),
     ...(payload.metadata && { metadata: payload.metadata }),
     ...(webhook && { webhook: { url: shownUrl(webhook.url), events: webhook.events } }),
     ...(destination && { destination }),

@@ -28,7 +28,8 @@ export const PROBLEMS = {
   },
   'id-invalid': {
     status: 400,
-    meaning: 'An id in the address is not 1–64 of `A–Z a–z 0–9 _ -` (56 for ids that a client chooses).',
+    meaning:
+      'An id or name in the address is not 1–64 of `A–Z a–z 0–9 _ -` (56 for ids that a client chooses; no `--` in names).',
   },
   'json-invalid': {
     status: 400,
@@ -132,6 +133,11 @@ export const PROBLEMS = {
     meaning: 'Nothing was accepted. Delete adapters you no longer need, or ask for shorter retentions.',
     retryAfterSeconds: 60,
   },
+  'quota-names-exceeded': {
+    status: 429,
+    meaning: 'Nothing was changed. Delete names you no longer need; each counts for a day more.',
+    retryAfterSeconds: 60,
+  },
   'cross-site-refused': {
     status: 403,
     meaning:
@@ -144,7 +150,7 @@ export const PROBLEMS = {
   'precondition-failed': {
     status: 412,
     meaning:
-      'The file is not the version that `If-Match` or `If-Unmodified-Since` names. Fetch it anew, from its beginning.',
+      'The file or name is not the version that `If-Match`, `If-Unmodified-Since` or `If-None-Match` asks for. Fetch it anew, a file from its beginning.',
   },
   'body-too-large': { status: 413, meaning: 'Send fewer or shorter prompts.' },
   'too-many-prompts': {
@@ -344,11 +350,27 @@ export const PROBLEMS = {
       'Nothing was overwritten. Another adapter of this id, or another file, lies there: remove it and submit the job under a new id.',
   },
   'destination-settings-invalid': { status: 500, meaning: 'The operator has to correct `DESTINATIONS`.' },
+  // The Hub view
+  'repository-not-found': {
+    status: 404,
+    meaning: 'Repositories are `tenant/name` and `tenant/id`, of the tenant of your own key.',
+  },
+  'revision-not-found': {
+    status: 404,
+    meaning:
+      'Revisions are `main` and the commits of a name. Its adapter may be gone: `GET /names/{name}` tells.',
+  },
+  'entry-not-found': { status: 404, meaning: 'The repository has other files: list them.' },
 
   // Adapters
   'adapter-not-found': {
     status: 404,
     meaning: 'The id is wrong, the job has not finished, or the retention is over.',
+  },
+  'name-not-found': { status: 404, meaning: 'The name was never set, or it was deleted.' },
+  'name-taken': {
+    status: 409,
+    meaning: 'An adapter has the name as its id. Choose another name.',
   },
   'adapter-mismatch': {
     status: 500,

@@ -109,6 +109,13 @@ export function generateOptions(limits: HttpLimits) {
         description: 'For people.',
       }),
     ),
+    setName: Type.Optional(
+      Type.Boolean({
+        default: false,
+        description:
+          'Makes `name` stand for the adapter once the job succeeds, as `PUT /names/{name}` does. `name` must have the form that is taken there, and `count` be 1. Of several jobs, the last one to succeed holds.',
+      }),
+    ),
     dtype: Type.Optional(
       Type.Enum([...DTYPES], { default: 'bf16', description: 'Number format of the adapter’s tensors.' }),
     ),
@@ -394,6 +401,9 @@ export const Job = Type.Object(
     promptSource: Type.Optional(refTo(PromptSource)),
     priority: Type.Integer(),
     name: Type.Optional(Type.String()),
+    setName: Type.Optional(
+      Type.Boolean({ description: 'The name is set once the job succeeds. Absent where it is not.' }),
+    ),
     metadata: Type.Optional(Type.Record(Type.String(), Type.String())),
     webhook: Type.Optional(
       Type.Object(

@@ -71,7 +71,7 @@ export type HttpServices = ProbeServices & {
   readonly queue: { of(tenant: string): TenantGenerateQueue };
   readonly models: ModelRegistry;
   readonly store: {
-    of(tenant: string): Pick<TenantStore, 'find' | 'read' | 'remove' | 'location' | 'usage'>;
+    of(tenant: string): Pick<TenantStore, 'find' | 'read' | 'remove' | 'location' | 'usage' | 'names'>;
   };
   readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest' | 'accepted'>;
   readonly links: AdapterLinks;

@@ -4,6 +4,7 @@ import { TransformRecord } from '../arithmetic/steps.ts';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN } from '../base/ids.ts';
+import { Licence } from '../models/licence.ts';
 
 const Sha256 = Type.String({ pattern: SHA256_PATTERN, description: 'SHA-256, lower-case hex.' });
 
@@ -25,6 +26,8 @@ export const AdapterInfo = Type.Object({
   baseModel: Type.String(),
   rank: Type.Integer(),
   alpha: Type.Number(),
+  licence: Type.Optional(Licence),
+  warnings: Type.Optional(Type.Array(Type.String(), { description: 'Those of its job.' })),
   promptDigests: Type.Array(Sha256, { description: 'SHA-256 of each chosen prompt, in condition order.' }),
   transform: Type.Optional(TransformRecord),
 });

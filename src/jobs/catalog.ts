@@ -5,7 +5,7 @@
 import { type Static, Type } from 'typebox';
 import { KEEPS, TransformStep } from '../arithmetic/steps.ts';
 import { DTYPES } from '../base/dtype.ts';
-import { ID_PATTERN } from '../base/ids.ts';
+import { ID_PATTERN, NAME_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
 import { WEBHOOK_EVENTS } from '../webhooks/events.ts';
 
@@ -69,6 +69,8 @@ export const GeneratePayload = Type.Object(
     seed: Type.Integer({ minimum: 0, maximum: MAX_SEED }),
     dtype: Type.Enum([...DTYPES]),
     name: Type.Optional(Type.String()),
+    /** Name that is to stand for the one adapter once it is there. */
+    setName: Type.Optional(Type.String({ pattern: NAME_PATTERN })),
     metadata: Type.Optional(Type.Record(Type.String(), Type.String())),
     warnings: Type.Array(Type.String()),
     /** Milliseconds since the epoch. */

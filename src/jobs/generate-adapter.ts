@@ -24,7 +24,7 @@ export async function findOrCreateAdapter(
   };
   const digests = promptDigests(request.prompts);
   const key = contentKey({ bundle, dtype: payload.dtype, promptDigests: digests }, engine.device);
-  const { base, layout, trained } = bundle.manifest;
+  const { base, layout, trained, licence } = bundle.manifest;
   const record = () => ({
     ...run.times(),
     contentKey: key,
@@ -41,6 +41,8 @@ export async function findOrCreateAdapter(
       alpha: layout.alpha,
       device: engine.device.name,
       seed: payload.seed,
+      licence,
+      warnings: payload.warnings,
       ...adapterSize(bundle),
       promptDigests: digests,
     } satisfies AdapterInfo,

@@ -3,6 +3,7 @@ import { jobErrors } from './errors.ts';
 import { findOrCreateAdapter } from './generate-adapter.ts';
 import type { GenerateResult, JobAdapter } from './generate-queue.ts';
 import { createRun, type GenerateRun, type GenerateServices, summary } from './generate-run.ts';
+import { setRequestedName } from './set-name.ts';
 import { removeSamples, transformSamples, transformSources } from './transform-job.ts';
 import type { JobHandler } from './workers.ts';
 
@@ -17,6 +18,7 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
     const { payload } = context;
     const run = createRun(services, context);
     const adapters = payload.sources ? [await transformSources(run, payload.sources)] : await generate(run);
+    await setRequestedName(payload, run.store);
     const { timings } = run.tally;
     timings.totalMs = now() - payload.acceptedAt;
 

@@ -132,8 +132,8 @@ async function derive(
   const { index, ...rest } = task;
   const startedAt = performance.now();
   const infos = task.sources.map(({ adapter }) => adapter.info as AdapterInfo);
-  const { model, bundleDigest, trained, baseModel, seed, device } = infos[0]!;
-  const { name } = payload;
+  const { model, bundleDigest, trained, baseModel, seed, device, licence } = infos[0]!;
+  const { name, warnings } = payload;
   const { stored, fromStore } = await transformAdapter(
     store,
     {
@@ -149,6 +149,8 @@ async function derive(
         baseModel,
         device,
         seed,
+        ...(licence && { licence }),
+        warnings,
         promptDigests: [...new Set(infos.flatMap((info) => info.promptDigests))],
       },
     },

@@ -3,6 +3,7 @@ import { defineErrors } from '../base/errors.ts';
 /** Failures of every store. */
 export const storeErrors = defineErrors({
   notFound: { code: 'adapter-not-found', title: 'There is no such adapter.', retryable: false },
+  nameNotFound: { code: 'name-not-found', title: 'There is no such name.', retryable: false },
   full: { code: 'store-full', title: 'The adapter store has no room left.', retryable: true },
   unavailable: { code: 'store-unavailable', title: 'The adapter store does not answer.', retryable: true },
   badAddress: {

@@ -15,6 +15,7 @@ const TIME_DIGITS = 15;
  * Where a local store keeps what:
  *
  *     adapters/<tenant>/<id>/                      the adapter: its files and adapter.json, the record
+ *     names/<tenant>/<name>/<number>/name.json     a state of a name; the highest number holds
  *     .drafts/<owner>-<random>/                    being written or being removed; never read
  *     .content/<tenant>/<content key>/<id>         empty: finds adapters of equal content
  *     .expiry/<day>/<milliseconds>.<tenant>.<id>   empty: finds adapters to remove
@@ -26,6 +27,7 @@ export type LocalLayout = {
   readonly drafts: string;
   readonly content: string;
   readonly expiry: string;
+  readonly names: string;
   tenant(tenant: string): string;
   adapter(name: TenantId): string;
   /** Directory of the ids whose adapters have this content key. */
@@ -48,6 +50,7 @@ export function localLayout(root: string): LocalLayout {
     drafts: join(root, '.drafts'),
     content,
     expiry,
+    names: join(root, 'names'),
     tenant: (tenant) => join(adapters, tenant),
     adapter: ({ tenant, id }) => join(adapters, tenant, id),
     equals: (tenant, contentKey) => join(content, tenant, contentKey),

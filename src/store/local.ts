@@ -20,6 +20,8 @@ import {
   writeFile,
 } from './local-files.ts';
 import { DAY_MS, type LocalLayout, localLayout, moveVersion1 } from './local-layout.ts';
+import { createLocalNameLog } from './local-names.ts';
+import { createNames } from './names.ts';
 import { decodeRecord, encodeRecord, isStoredFileName, RECORD_FILE } from './record.ts';
 import type {
   AdapterDraft,
@@ -91,6 +93,7 @@ class LocalStore implements AdapterStore {
       usage: () => this.#usage(tenant),
       link: async () => undefined,
       location: (id) => this.#layout.adapter({ tenant, id }),
+      names: createNames(createLocalNameLog(this.#layout, this.#owner, tenant), tenant, this.#now),
     };
   }
 

@@ -52,6 +52,7 @@ export function parseS3Url(url: string): S3Place {
  * Keys of an object store:
  *
  *     adapters/<tenant>/<id>/                       the adapter: its files and adapter.json, the record
+ *     names/<tenant>/<name>/<number>                a state of a name; the highest number holds
  *     content/<tenant>/<content key>/<id>           empty: finds adapters of equal content
  *     expiry/<day>/<milliseconds>.<tenant>.<id>     empty: finds adapters to remove, in the order of their time
  *     probe/                                        what shows that the store can be written to
@@ -63,6 +64,8 @@ export type S3Layout = {
   readonly expiry: string;
   readonly probe: string;
   tenant(tenant: string): string;
+  /** Prefix of the states of all names; ends with a slash. */
+  names(tenant: string): string;
   /** Ends with a slash. */
   adapter(name: TenantId): string;
   file(name: TenantId, file: string): string;
@@ -84,6 +87,7 @@ export function s3Layout(prefix: string): S3Layout {
     expiry,
     probe: `${prefix}probe/`,
     tenant: (tenant) => `${adapters}${tenant}/`,
+    names: (tenant) => `${prefix}names/${tenant}/`,
     adapter,
     file: (name, file) => `${adapter(name)}${file}`,
     record: (name) => `${adapter(name)}${RECORD_FILE}`,

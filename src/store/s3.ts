@@ -12,10 +12,12 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { Sha256 } from '../base/digest.ts';
 import { isId, isTenant, type TenantId } from '../base/ids.ts';
 import { storeErrors } from './errors.ts';
+import { createNames } from './names.ts';
 import { isStoredFileName, RECORD_FILE } from './record.ts';
 import { createS3Client, isMissing, onS3, type S3ClientOptions } from './s3-bucket.ts';
 import { copyObject } from './s3-copy.ts';
 import { parseS3Url, s3Layout } from './s3-layout.ts';
+import { createS3NameLog } from './s3-names.ts';
 import { probeConditionalWrites } from './s3-probe.ts';
 import { headObject, publishObjects, type S3Publishing } from './s3-publish.ts';
 import { readObject } from './s3-read.ts';
@@ -117,6 +119,7 @@ class S3Store implements AdapterStore {
       usage: () => this.#usage(tenant),
       link: (id, file, { expiresInSeconds }) => this.#link({ tenant, id }, file, expiresInSeconds),
       location: (id) => `s3://${bucket}/${layout.adapter({ tenant, id }).slice(0, -1)}`,
+      names: createNames(createS3NameLog(this.#context, tenant), tenant, this.#times.now),
     };
   }
 

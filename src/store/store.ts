@@ -45,6 +45,49 @@ export type ByteRange = { readonly start: number; readonly end: number };
 /** Number of adapters, and bytes of their files. */
 export type StoreUsage = { readonly adapters: number; readonly bytes: number };
 
+/** An adapter that a name stands for or stood for; `setAt` is in milliseconds since the epoch. */
+export type NamedAdapter = {
+  readonly adapter: string;
+  /** See `commitOf`. */
+  readonly commit: string;
+  readonly setAt: number;
+};
+
+/** A name and what it stands for. */
+export type AdapterName = {
+  readonly name: string;
+  /** What it stands for now. The adapter may have been deleted since. */
+  readonly current: NamedAdapter;
+  /** All that it stood for, the newest first; `current` is the first. At most `MAX_HISTORY`. */
+  readonly history: readonly NamedAdapter[];
+  /** Another one after every change. */
+  readonly tag: string;
+};
+
+/** Looks at a name that is about to be changed, undefined where there is none, and throws to refuse the change. */
+export type NameCheck = (current: AdapterName | undefined) => void;
+
+/** The names of one tenant. */
+export type Names = {
+  /** Errors of all: `store-unavailable`. */
+  find(name: string): Promise<AdapterName | undefined>;
+  /**
+   * Makes the name stand for an adapter. It changes nothing, and answers as if, where the name does so already. Rejects
+   * with what `check` throws; `store-full`.
+   */
+  set(
+    name: string,
+    adapter: Pick<StoredAdapter, 'id' | 'files'>,
+    options?: { check?: NameCheck },
+  ): Promise<{ readonly name: AdapterName; readonly created: boolean }>;
+  /** Deletes the name, not its adapters; false where there is none. Rejects with what `check` throws. */
+  remove(name: string, options?: { check?: NameCheck }): Promise<boolean>;
+  /** Names in alphabetical order, those after `after`. */
+  list(options: { after?: string; limit: number }): Promise<readonly AdapterName[]>;
+  /** False when the tenant has `MAX_NAMES` names. Deleted ones count for a day. */
+  hasRoom(): Promise<boolean>;
+};
+
 /** Keeps the adapters of one tenant; those of others do not exist here. */
 export type TenantStore = {
   draft(id: string): Promise<AdapterDraft>;
@@ -71,6 +114,8 @@ export type TenantStore = {
   link(id: string, file: string, options: { expiresInSeconds: number }): Promise<string | undefined>;
   /** Where people find an adapter's directory: an absolute path or an `s3://` address. */
   location(id: string): string;
+  /** Mutable aliases of the tenant's adapters. */
+  readonly names: Names;
 };
 
 /** Keeps adapters. */

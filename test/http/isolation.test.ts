@@ -39,6 +39,7 @@ const signed = (id: string, file: string) => {
   const target = { tenant: 'team-a', id, file, expiresAt: Math.floor(Date.now() / 1000) + 600 };
   return signedFileUrl(target, signLink(target, TEST_LINK_SECRET));
 };
+const nameUrl = (id: string) => `/names/name-of-${id}`;
 const CASES: Readonly<Record<string, Case>> = {
   generate: { url: () => '/generate', payload: body, own: (response) => response.statusCode },
   // The same id is free for every tenant, so the request of one more is accepted as its own.
@@ -61,6 +62,10 @@ const CASES: Readonly<Record<string, Case>> = {
   'getLinkedWeightsHead-head': { url: (id) => signed(id, 'adapter_model.safetensors') },
   getLinkedConfig: { url: (id) => signed(id, 'adapter_config.json') },
   'getLinkedConfigHead-head': { url: (id) => signed(id, 'adapter_config.json') },
+  listNames: { url: () => '/names', own: (response) => response.json().names },
+  getName: { url: nameUrl, byId },
+  setName: { url: nameUrl, payload: { adapter: 'mine' }, byId },
+  deleteName: { url: nameUrl, byId },
   listModels: { url: () => '/models', own: (response) => response.statusCode },
   getModel: { url: () => `/models/${UNTRAINED_BUNDLE_ID}`, own: (response) => response.statusCode },
   getUsage: { url: () => '/usage', own: (response) => response.json().adapters.used },
@@ -130,7 +135,7 @@ async function makeAdapter(api: TestApi, id: string): Promise<void> {
   const made = await api.app.inject({
     method: 'PUT',
     url: `/generate/${id}`,
-    payload: body,
+    payload: { ...body, name: `name-of-${id}`, setName: true },
     headers: { authorization: `Bearer ${keys.owner}`, prefer: 'wait=30' },
   });
   if (made.json().status !== 'succeeded') throw new Error(`${id}: ${made.body}`);
@@ -179,7 +184,8 @@ test('every operation, asked by everybody who may not', { timeout: 120_000 }, as
         // What this one makes must not be there when the stranger looks.
         const key = scope === 'generate' ? keys.third : keys.stranger;
         const seen = which.own(await ask(method, which, 'mine', key));
-        if (operationId === 'listJobs') t.strictSame(seen, [], `${name}: a stranger sees its own`);
+        if (['listJobs', 'listNames'].includes(operationId))
+          t.strictSame(seen, [], `${name}: a stranger sees its own`);
         else if (operationId === 'getUsage') t.equal(seen, 0, `${name}: a stranger has its own`);
         else t.ok([200, 202].includes(seen as number), `${name}: a stranger is served as itself`);
       } else t.fail(`${name}: the case says nothing of strangers`);
@@ -189,6 +195,7 @@ test('every operation, asked by everybody who may not', { timeout: 120_000 }, as
         `${name}: what is the owner's is untouched`,
       );
       t.ok(await api.store.all.of('team-a').find('mine'));
+      t.ok(await api.store.all.of('team-a').names.find('name-of-mine'));
     }
   }
   t.strictSame(Object.keys(CASES).length, operations, 'no case is left over');

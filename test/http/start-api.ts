@@ -21,6 +21,7 @@ import type { HttpLimits, HttpServices, Readiness } from '../../src/http/service
 import { createCopyHandler } from '../../src/jobs/copy.ts';
 import { createExpireHandler } from '../../src/jobs/expire.ts';
 import type { GenerateResult } from '../../src/jobs/generate-queue.ts';
+import { setRequestedName } from '../../src/jobs/set-name.ts';
 import { createWorkers, type JobContext } from '../../src/jobs/workers.ts';
 import { loraErrors } from '../../src/lora/errors.ts';
 import { openModelRegistry } from '../../src/models/registry.ts';
@@ -249,6 +250,7 @@ async function makeSmallAdapters(
     const { bytes, sha256: digest } = weights;
     adapters.push({ id, bytes, sha256: digest, tensors: 2, parameters: 16, promptDigests, fromStore: false });
   }
+  await setRequestedName(payload, store.of(tenant));
   const timings = {
     queuedMs: 1,
     loadingMs: 0,

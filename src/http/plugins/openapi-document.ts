@@ -1,6 +1,8 @@
 /** The OpenAPI document, made from the routes' schemas, and Swagger UI over it. */
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
+import { HUB_COMPONENTS } from '../hub-schemas.ts';
+import { NAME_COMPONENTS } from '../name-schemas.ts';
 import { COMPONENTS } from '../schemas.ts';
 import type { App } from '../services.ts';
 
@@ -20,7 +22,7 @@ const KEY_DESCRIPTION =
 
 /** Collects routes that are added after it into the document. */
 export async function installOpenapi(app: App): Promise<void> {
-  for (const schema of COMPONENTS) app.addSchema(schema);
+  for (const schema of [...COMPONENTS, ...NAME_COMPONENTS, ...HUB_COMPONENTS]) app.addSchema(schema);
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -45,6 +47,12 @@ export async function installOpenapi(app: App): Promise<void> {
         { name: 'generate', description: 'Ask for adapters.' },
         { name: 'jobs', description: 'Follow and cancel the work.' },
         { name: 'adapters', description: 'Fetch and delete what was made.' },
+        { name: 'names', description: 'Mutable aliases of adapters.' },
+        {
+          name: 'hub',
+          description:
+            'Adapters as repositories, read by clients of the Hugging Face Hub with `HF_ENDPOINT` set to this service and `HF_TOKEN` to a key. The addresses, fields and headers are those clients’.',
+        },
         { name: 'models', description: 'The generators there are.' },
         { name: 'service', description: 'Probes, metrics, and what failures mean.' },
       ],

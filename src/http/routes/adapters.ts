@@ -2,6 +2,7 @@
 import { Type } from 'typebox';
 import type { Caller } from '../../access/caller.ts';
 import { storeErrors } from '../../store/errors.ts';
+import { findAdapter } from '../find-adapter.ts';
 import { wantsLinks } from '../generate-payload.ts';
 import { presentAdapter, SERVED_FILES, type ServedFile } from '../present-adapter.ts';
 import type { ProblemCode } from '../problem.ts';
@@ -26,12 +27,7 @@ const FILE_SCHEMA: Readonly<Record<ServedFile, { readonly operationId: string; r
 
 /** Registers the routes. */
 export function registerAdapters(app: App, { store, links, now = Date.now }: HttpServices): void {
-  const find = async (id: string, { tenant }: Caller) => {
-    const adapter = await store.of(tenant).find(id);
-    // Removal comes a little after the end of the retention; clients should not see that.
-    if (!adapter || adapter.expiresAt <= now()) throw storeErrors.notFound('No adapter has this id.');
-    return adapter;
-  };
+  const find = (id: string, { tenant }: Caller) => findAdapter(store.of(tenant), id, now);
 
   app.get(
     '/adapters/:id',

@@ -31,6 +31,7 @@ import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
 import { readFiles } from '../read-files.ts';
 import { type FormFile, readForm } from '../read-form.ts';
+import { refuseName } from '../refuse-name.ts';
 import {
   ClientIdParams,
   type GenerateOptions,
@@ -75,6 +76,8 @@ const FAILURES: readonly ProblemCode[] = [
   'links-unavailable',
   'model-not-chosen',
   'model-not-found',
+  'name-taken',
+  'quota-names-exceeded',
   'webhook-url-invalid',
   'webhook-address-refused',
   'webhook-unresolvable',
@@ -240,6 +243,7 @@ export function registerGenerate(
     const payload = makeGeneratePayload(wanted, context);
     await services.storeReady?.();
     await stored.refuseWhenFull(caller);
+    if (payload.setName !== undefined) await refuseSetName(payload.setName, id, caller);
     const { record, created } = await queue.submit(id, payload, {
       fresh,
       quota: jobQuotaOf(caller),
@@ -262,6 +266,16 @@ export function registerGenerate(
     if (form === EVENT_STREAM) return sendEvents({ ...services, show, queue }, reply, { id, closing });
     if (form === JSON_TYPE) return answerWithJob(record, request, reply);
     return answerWithAdapter(record, form, request, reply);
+  };
+
+  /** Refuses a name before anything is queued. A job that there is already has been through this. */
+  const refuseSetName = async (name: string, id: string, { tenant }: Caller) => {
+    if (name === id) {
+      throw httpErrors.nameTaken('The adapter will have this id, and its repository is known under it.', {
+        fields: [{ pointer: '/name', message: 'is the id of the adapter' }],
+      });
+    }
+    await refuseName(name, services.store.of(tenant), '/name');
   };
 
   const answerWithJob = async (record: GenerateRecord, request: FastifyRequest, reply: FastifyReply) => {
