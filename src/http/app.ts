@@ -26,6 +26,7 @@ import { registerNames } from './routes/names.ts';
 import { registerOpenapi } from './routes/openapi.ts';
 import { registerProbes } from './routes/probes.ts';
 import { registerProblems } from './routes/problems.ts';
+import { registerTransform } from './routes/transform.ts';
 import { registerUsage } from './routes/usage.ts';
 import type { App, HttpServices, ProbeServices } from './services.ts';
 import { createStoredUsage } from './stored-usage.ts';
@@ -45,6 +46,7 @@ export async function buildApp(services: HttpServices): Promise<FastifyInstance>
   registerJobs(app, services, closing);
   registerDeliveries(app, services);
   registerAdapters(app, services);
+  registerTransform(app, services, { stored, closing });
   registerLinks(app, services);
   registerNames(app, services);
   await registerHub(app, services);

@@ -1,38 +1,27 @@
 /** A generation request → the job's payload: limits checked, prompts drawn, everything decided that a retry must not redo. */
 import { randomBytes } from 'node:crypto';
+import { arithmeticErrors } from '../arithmetic/errors.ts';
+import { checkSteps } from '../arithmetic/plan.ts';
+import { MAX_SUM_RANK } from '../arithmetic/steps.ts';
 import { sha256Json } from '../base/digest.ts';
-import type { FieldError } from '../base/errors.ts';
-import { isName } from '../base/ids.ts';
-import type { Destination, GeneratePayload, Webhook } from '../jobs/catalog.ts';
+import type { GeneratePayload } from '../jobs/catalog.ts';
+import type { LoraLayout } from '../lora/layout.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { ModelRegistry } from '../models/registry.ts';
-import { checkPrompts, tooMany } from '../prompts/check-prompts.ts';
+import { checkPrompts } from '../prompts/check-prompts.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
 import type { PromptReading } from '../prompts/read-unpacked.ts';
-import type { AdapterLinks } from './adapter-links.ts';
-import { refuseDestinationType } from './destination-request.ts';
 import { httpErrors } from './errors.ts';
+import { DEFAULT_PRIORITY, type JobContext, jobPayload } from './job-payload.ts';
 import { UNTRAINED_NOTICE } from './present-model.ts';
-import { type GenerateRequest, METADATA_LIMITS } from './schemas.ts';
+import type { GenerateRequest } from './schemas.ts';
 import type { HttpLimits } from './services.ts';
-import { refuseEvents } from './webhook-request.ts';
 
 /** What {@link makeGeneratePayload} works with. */
-export type GenerateContext = {
+export type GenerateContext = JobContext & {
   /** The request's prompts, as they were read. */
   readonly reading: PromptReading;
-  /** The job's id. */
-  readonly id: string;
   readonly models: ModelRegistry;
-  readonly limits: HttpLimits;
-  readonly requestId: string;
-  /** Which links there are for jobs that want some. */
-  readonly links: Pick<AdapterLinks, 'available' | 'byDefault'>;
-  /** Who is told of the job. */
-  readonly webhooks?: readonly Webhook[];
-  /** Where the adapters are copied. */
-  readonly destination?: Destination;
-  readonly now?: () => number;
   readonly random?: (bytes: number) => Uint8Array;
 };
 
@@ -40,7 +29,6 @@ export type GenerateContext = {
 export type GenerateOptionsWithMetadata = Omit<GenerateRequest, 'prompts'>;
 
 const DEFAULT_DTYPE = 'bf16';
-const DEFAULT_PRIORITY = 5;
 
 /**
  * The payload for a request whose fields have the right types. Errors: `model-not-found`, `model-not-chosen`,
@@ -51,23 +39,14 @@ export function makeGeneratePayload(
   request: GenerateOptionsWithMetadata,
   context: GenerateContext,
 ): GeneratePayload {
-  const {
-    id,
-    reading,
-    models,
-    limits,
-    requestId,
-    links,
-    webhooks = [],
-    destination,
-    now = Date.now,
-    random = randomBytes,
-  } = context;
+  const { id, reading, models, limits, random = randomBytes } = context;
   const { prompts, source } = reading;
-  checkOptions(request, limits);
+  const { count = 1, dtype = DEFAULT_DTYPE, keep, transform } = request;
+  checkCount(request, limits);
+  const common = jobPayload(request, context);
   checkPrompts(prompts, limits, (index) => `/prompts/${index}`);
   const { manifest, digest } = chooseBundle(request.model, models);
-  const { count = 1, dtype = DEFAULT_DTYPE, priority = DEFAULT_PRIORITY, name, metadata } = request;
+  checkTransform(request, manifest.layout);
   const seed = request.seed ?? Buffer.from(random(4)).readUInt32LE();
   const draw = drawPrompts({
     given: prompts,
@@ -76,81 +55,54 @@ export function makeGeneratePayload(
     seed,
     strict: request.strictPrompts ?? false,
   });
-  const acceptedAt = now();
+  const kept = keep ? 1 : count;
   return {
+    ...common,
     model: manifest.id,
     bundleDigest: digest,
     prompts: draw.prompts,
     draws: draw.draws,
     promptSource: source,
-    adapterIds: count === 1 ? [id] : Array.from({ length: count }, (_, index) => `${id}--${index}`),
+    adapterIds: kept === 1 ? [id] : Array.from({ length: kept }, (_, index) => `${id}--${index}`),
+    ...(keep && { keep }),
+    ...(transform && { transform }),
+    // Counted on after the adapters, so that no id is there twice.
+    ...((keep || transform) && {
+      sampleIds: draw.draws.map((_, index) => `${id}--${kept === 1 ? index : kept + index}`),
+    }),
     seed,
     dtype,
-    ...(name !== undefined && { name }),
-    ...(request.setName && name !== undefined && { setName: name }),
-    ...(metadata && { metadata }),
     warnings: [...reading.warnings, ...draw.warnings, ...(manifest.trained ? [] : [UNTRAINED_NOTICE])],
-    acceptedAt,
-    ...(request.deadlineSeconds !== undefined && { deadlineAt: acceptedAt + request.deadlineSeconds * 1000 }),
-    retentionSeconds: request.retentionSeconds ?? limits.defaultRetentionSeconds,
-    priority,
     fingerprint: fingerprintOf(request, prompts),
-    requestId,
-    ...(wantsLinks(request.presign, links) && { presign: true }),
-    ...(webhooks.length > 0 && { webhooks: [...webhooks] }),
-    ...(destination && { destination }),
   };
 }
 
-/** Whether there are to be links, as asked for or by default. Errors: `links-unavailable`. */
-export function wantsLinks(
-  presign: boolean | undefined,
-  { available, byDefault }: GenerateContext['links'],
-): boolean {
-  const wanted = presign ?? byDefault;
-  if (wanted && !available) {
-    throw httpErrors.linksUnavailable('It has no secret to sign links with, and its store gives none out.', {
-      fields: [{ pointer: '/presign', message: 'cannot be true here' }],
+function checkCount({ count = 1, keep }: GenerateOptionsWithMetadata, { maxCount }: HttpLimits): void {
+  if (count > maxCount) {
+    throw httpErrors.countTooLarge(`At most ${maxCount} adapters are made from one request.`, {
+      fields: [{ pointer: '/count', message: `must be at most ${maxCount}` }],
     });
   }
-  return wanted;
-}
-
-/** Fields a body may have before they are told by name: more than there are options, too few to be costly. */
-const MAX_FIELDS = 64;
-
-/**
- * Refuses a body that has too many of something, whatever their types: ahead of the schema, which would look at each of a
- * million prompts or fields. Errors: `too-many-prompts`, `metadata-too-large`, `field-unknown`, `webhook-events-invalid`,
- * `destination-invalid`.
- */
-export function refuseOversized(body: unknown, limits: HttpLimits): void {
-  if (body instanceof Uint8Array) return;
-  if (hasMoreFields(body, MAX_FIELDS))
-    throw httpErrors.fieldUnknown('The body has more fields than there are.');
-  const { prompts, metadata, webhook, destination } = Object(body) as Record<string, unknown>;
-  refuseEvents(webhook);
-  refuseDestinationType(destination);
-  if (Array.isArray(prompts) && prompts.length > limits.maxPrompts) throw tooMany(limits);
-  if (hasMoreFields(metadata, METADATA_LIMITS.entries)) throw metadataTooLarge();
-}
-
-function hasMoreFields(value: unknown, most: number): boolean {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) return false;
-  let count = 0;
-  for (const _name in value) {
-    count += 1;
-    if (count > most) return true;
+  if (keep && count < 2) {
+    throw httpErrors.requestInvalid('One sample is kept as it is: `keep` takes a `count` of 2 or more.', {
+      fields: [{ pointer: '/count', message: 'must be at least 2 with keep' }],
+    });
   }
-  return false;
 }
 
-function metadataTooLarge() {
-  const { entries, keyChars, valueChars } = METADATA_LIMITS;
-  return httpErrors.metadataTooLarge(
-    `At most ${entries} entries are kept, with keys of ${keyChars} and values of ${valueChars} characters.`,
-    { fields: [{ pointer: '/metadata', message: 'is too large' }] },
-  );
+/** Refuses steps that the model's adapters cannot take. Errors: `transform-unfit`. */
+function checkTransform(
+  { count = 1, keep, transform }: GenerateOptionsWithMetadata,
+  layout: LoraLayout,
+): void {
+  const { rank, layers, modules } = layout;
+  if (keep === 'mean' && count * rank > MAX_SUM_RANK) {
+    throw arithmeticErrors.unfit(
+      `The mean of ${count} samples of rank ${rank} is worked out at rank ${count * rank}; ${MAX_SUM_RANK} is the limit.`,
+      { fields: [{ pointer: '/count', message: `must be at most ${Math.floor(MAX_SUM_RANK / rank)} here` }] },
+    );
+  }
+  if (transform) checkSteps(transform, { rank, modules: layers * modules.length });
 }
 
 /**
@@ -189,50 +141,4 @@ function chooseBundle(model: string | undefined, models: ModelRegistry): Bundle 
     );
   }
   return bundle;
-}
-
-function checkOptions(request: GenerateOptionsWithMetadata, limits: HttpLimits): void {
-  const { count = 1, deadlineSeconds = 0, retentionSeconds = 0, name = '', metadata = {} } = request;
-  const field = (pointer: string, message: string) => ({ fields: [{ pointer, message }] });
-  if (count > limits.maxCount) {
-    throw httpErrors.countTooLarge(
-      `At most ${limits.maxCount} adapters are made from one request.`,
-      field('/count', `must be at most ${limits.maxCount}`),
-    );
-  }
-  if (deadlineSeconds > limits.maxDeadlineSeconds) {
-    throw httpErrors.deadlineTooLong(
-      `A deadline is at most ${limits.maxDeadlineSeconds} seconds away.`,
-      field('/deadlineSeconds', `must be at most ${limits.maxDeadlineSeconds}`),
-    );
-  }
-  if (retentionSeconds > limits.maxRetentionSeconds) {
-    throw httpErrors.retentionTooLong(
-      `Adapters are kept for at most ${limits.maxRetentionSeconds} seconds.`,
-      field('/retentionSeconds', `must be at most ${limits.maxRetentionSeconds}`),
-    );
-  }
-  const entries = Object.entries(metadata);
-  const { keyChars, valueChars } = METADATA_LIMITS;
-  if (
-    entries.length > METADATA_LIMITS.entries ||
-    entries.some(([key, value]) => key.length > keyChars || value.length > valueChars)
-  ) {
-    throw metadataTooLarge();
-  }
-  const broken: FieldError[] = [];
-  if (request.setName && !isName(name)) {
-    broken.push({ pointer: '/name', message: 'is no name that can be set, as in PUT /names/{name}' });
-  }
-  if (request.setName && count > 1) {
-    broken.push({ pointer: '/setName', message: 'goes with a count of 1 alone' });
-  }
-  if (!name.isWellFormed()) broken.push({ pointer: '/name', message: 'has half a surrogate pair' });
-  if (entries.some((entry) => !entry.join('').isWellFormed() || /\p{Cc}/u.test(entry[0]))) {
-    broken.push({
-      pointer: '/metadata',
-      message: 'has half a surrogate pair or a control character in a key',
-    });
-  }
-  if (broken.length > 0) throw httpErrors.requestInvalid('A field does not fit.', { fields: broken });
 }

@@ -7,7 +7,6 @@ import { AdapterInfo } from '../jobs/adapter-info.ts';
 import type { StoredAdapter } from '../store/store.ts';
 import type { FileLinks } from './adapter-links.ts';
 import { adapterArchiveUrl, adapterFileUrl, adapterUrl, jobUrl } from './links.ts';
-import { presentLinks } from './present-job.ts';
 import type { Adapter } from './schemas.ts';
 
 /** The files of an adapter that have an address of their own, with their media types. */
@@ -34,7 +33,7 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
   }
   const { jobId, index, model, bundleDigest, trained, dtype, device, seed, name } = info;
   const { licence, warnings } = info;
-  const { tensors, parameters, baseModel, rank, alpha, promptDigests } = info;
+  const { tensors, parameters, baseModel, rank, alpha, promptDigests, transform } = info;
   const shared = sharedLocation(location);
   return {
     id,
@@ -55,6 +54,7 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
     ...(licence && { licence }),
     ...(warnings && { warnings }),
     promptDigests,
+    ...(transform && { transform }),
     createdAt: new Date(stored.createdAt).toISOString(),
     expiresAt: new Date(stored.expiresAt).toISOString(),
     ...(shared !== undefined && { location: shared }),
@@ -73,4 +73,9 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
     },
     ...(links && { links: presentLinks(links) }),
   };
+}
+
+/** Links as clients see them. */
+export function presentLinks({ weights, config, expiresAt }: FileLinks): NonNullable<Adapter['links']> {
+  return { weights, config, expiresAt: new Date(expiresAt).toISOString() };
 }

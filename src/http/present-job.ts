@@ -7,11 +7,11 @@ import type { ModelRegistry } from '../models/registry.ts';
 import { copyLocation } from '../store/destination-rules.ts';
 import type { TenantStore } from '../store/store.ts';
 import { shownUrl } from '../webhooks/shown-url.ts';
-import type { FileLinks, LinksById } from './adapter-links.ts';
+import type { LinksById } from './adapter-links.ts';
 import { adapterUrl, jobDeliveriesUrl, jobEventsUrl, jobUrl } from './links.ts';
-import { sharedLocation } from './present-adapter.ts';
+import { presentLinks, sharedLocation } from './present-adapter.ts';
 import { problemOf } from './problem.ts';
-import type { Adapter, Job, JobProgressView } from './schemas.ts';
+import type { Job, JobProgressView } from './schemas.ts';
 
 /** What jobs are shown with. */
 export type JobSources = {
@@ -35,6 +35,9 @@ function presentAdapters(
   { store, digests, links }: { store: JobSources['store']; digests: boolean; links: LinksById },
 ): Job['adapters'] {
   const digestOf = digests ? payload.prompts.map((prompt) => sha256(prompt)) : [];
+  // What one is kept of may come from any of the draws.
+  const promised = (adapter: number) =>
+    (payload.keep ? payload.draws.flat() : payload.draws[adapter]!).map((prompt) => digestOf[prompt]!);
   return payload.adapterIds.map((id, adapter) => {
     const made = result?.adapters[adapter];
     const location = made && sharedLocation(store.of(tenant).location(id));
@@ -42,7 +45,7 @@ function presentAdapters(
     return {
       id,
       url: adapterUrl(id),
-      ...(digests && { promptDigests: payload.draws[adapter]!.map((prompt) => digestOf[prompt]!) }),
+      ...(digests && { promptDigests: made ? [...made.promptDigests] : promised(adapter) }),
       ...(made && {
         bytes: made.bytes,
         sha256: made.sha256,
@@ -73,11 +76,6 @@ function presentDestination({ payload, status }: GenerateRecord, copy: Copy | un
   };
 }
 
-/** Links as clients see them. */
-export function presentLinks({ weights, config, expiresAt }: FileLinks): NonNullable<Adapter['links']> {
-  return { weights, config, expiresAt: isoTime(expiresAt) };
-}
-
 /**
  * The job as clients see it. `digests: false` leaves the prompts' digests out, for listings; without `copy` its destination
  * is shown as it was before there was one.
@@ -105,7 +103,16 @@ export function presentJob(
     ...(bundle && { trained: bundle.manifest.trained }),
     dtype: payload.dtype,
     seed: payload.seed,
-    count: payload.adapterIds.length,
+    count: payload.keep ? payload.draws.length : payload.adapterIds.length,
+    ...(payload.sources && {
+      sources: payload.sources.map(({ id: adapter, weight }) => ({
+        adapter,
+        weight,
+        url: adapterUrl(adapter),
+      })),
+    }),
+    ...(payload.keep && { keep: payload.keep }),
+    ...(payload.transform && { transform: payload.transform }),
     ...(payload.promptSource && { promptSource: payload.promptSource }),
     priority: payload.priority,
     ...(payload.name !== undefined && { name: payload.name }),

@@ -372,6 +372,11 @@ export const PROBLEMS = {
     status: 409,
     meaning: 'An adapter has the name as its id. Choose another name.',
   },
+  'transform-unfit': {
+    status: 422,
+    meaning:
+      'The steps, or the adapters that are to be added, do not fit: a rank above the adapter’s, more modules than it has, adapters of different bases. `errors` names the field.',
+  },
   'adapter-mismatch': {
     status: 500,
     meaning: 'Nothing was published. The operator has to import the bundle anew.',

@@ -1,6 +1,7 @@
 /** The shapes the API speaks, as schemas and their derived types. `$id`s become the components of the OpenAPI document. */
 import { type Static, type TSchema, Type } from 'typebox';
 import { SCOPES } from '../access/caller.ts';
+import { KEEPS, MAX_STEPS, TransformStep } from '../arithmetic/steps.ts';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN, TENANT_PATTERN } from '../base/ids.ts';
@@ -55,6 +56,49 @@ export const ClientIdParams = Type.Object({
   }),
 });
 
+/** Options that every job has which makes adapters. */
+function jobOptions(limits: HttpLimits) {
+  return {
+    name: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: MAX_NAME_CHARS,
+        pattern: PLAIN_TEXT,
+        description: 'For people.',
+      }),
+    ),
+    setName: Type.Optional(
+      Type.Boolean({
+        default: false,
+        description:
+          'Makes `name` stand for the adapter once the job succeeds, as `PUT /names/{name}` does. `name` must have the form that is taken there, and `count` be 1. Of several jobs, the last one to succeed holds.',
+      }),
+    ),
+    priority: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 9, default: 5, description: '0 (background) to 9 (urgent).' }),
+    ),
+    deadlineSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description: `The job fails with \`deadline-exceeded\` when it takes longer. At most ${limits.maxDeadlineSeconds}.`,
+      }),
+    ),
+    retentionSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        default: limits.defaultRetentionSeconds,
+        description: `How long the adapters and the job’s record are kept. At most ${limits.maxRetentionSeconds}.`,
+      }),
+    ),
+    presign: Type.Optional(
+      Type.Boolean({
+        description:
+          'Once it has succeeded, the job shows links to its adapters’ files that need no key and end after a while (`links` of an adapter; `urls.adapter` is the one to the first adapter’s weights). Whoever has such a link can fetch the file. The operator decides the default, which is false.',
+      }),
+    ),
+  };
+}
+
 /** The options of a generation: fields of a JSON body, else query parameters or form fields. */
 export function generateOptions(limits: HttpLimits) {
   return {
@@ -101,46 +145,16 @@ export function generateOptions(limits: HttpLimits) {
           'Makes each prompt of several columns, as in `{instruction}\n{input}`; `{{` and `}}` are braces. A line whose columns are all empty is left out. Excludes `promptField`.',
       }),
     ),
-    name: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: MAX_NAME_CHARS,
-        pattern: PLAIN_TEXT,
-        description: 'For people.',
-      }),
-    ),
-    setName: Type.Optional(
-      Type.Boolean({
-        default: false,
+    keep: Type.Optional(
+      Type.Enum([...KEEPS], {
         description:
-          'Makes `name` stand for the adapter once the job succeeds, as `PUT /names/{name}` does. `name` must have the form that is taken there, and `count` be 1. Of several jobs, the last one to succeed holds.',
+          'Makes one adapter of `count` samples (2 or more): `central`, the sample nearest to their mean in weight space; `mean`, the mean itself, cut back to the rank of one sample. The adapter’s `transform.samples` tells how far each was from the mean.',
       }),
     ),
     dtype: Type.Optional(
       Type.Enum([...DTYPES], { default: 'bf16', description: 'Number format of the adapter’s tensors.' }),
     ),
-    priority: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 9, default: 5, description: '0 (background) to 9 (urgent).' }),
-    ),
-    deadlineSeconds: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        description: `The job fails with \`deadline-exceeded\` when it takes longer. At most ${limits.maxDeadlineSeconds}.`,
-      }),
-    ),
-    retentionSeconds: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        default: limits.defaultRetentionSeconds,
-        description: `How long the adapters and the job’s record are kept. At most ${limits.maxRetentionSeconds}.`,
-      }),
-    ),
-    presign: Type.Optional(
-      Type.Boolean({
-        description:
-          'Once it has succeeded, the job shows links to its adapters’ files that need no key and end after a while (`links` of an adapter; `urls.adapter` is the one to the first adapter’s weights). Whoever has such a link can fetch the file. The operator decides the default, which is false.',
-      }),
-    ),
+    ...jobOptions(limits),
   };
 }
 
@@ -151,6 +165,59 @@ export function generateQuery(limits: HttpLimits) {
 /** Options of a generation, whatever way they came. */
 export type GenerateOptions = Static<ReturnType<typeof generateQuery>>;
 
+/** Options that are objects, so that a JSON body alone can have them. */
+const JOB_OBJECTS = {
+  metadata: Type.Optional(
+    Type.Record(Type.String(), Type.String({ pattern: PLAIN_TEXT }), {
+      description: `Kept and shown with the job. At most ${METADATA_LIMITS.entries} entries, keys of ${METADATA_LIMITS.keyChars} and values of ${METADATA_LIMITS.valueChars} characters.`,
+    }),
+  ),
+  webhook: Type.Optional(
+    Type.Object(
+      {
+        url: Type.String({
+          description:
+            'Where the job’s events are posted, signed as Standard Webhooks say. A public https:// address; the operator may allow others.',
+        }),
+        events: Type.Optional(
+          Type.Array(EventName, {
+            description:
+              'Default: `job.succeeded`, `job.failed`, `job.canceled`. `job.delivered` comes when a copy of the adapter has reached the request’s destination, so not without one.',
+          }),
+        ),
+      },
+      { ...closed, description: 'Who is told of the job.' },
+    ),
+  ),
+  destination: Type.Optional(
+    Type.Object(
+      {
+        type: Type.Literal('s3'),
+        bucket: Type.String({ description: 'A bucket that the operator allows.' }),
+        prefix: Type.Optional(
+          Type.String({
+            description: `At most ${MAX_PREFIX_CHARS} characters: parts of letters, digits, \`_\`, \`-\` and \`.\` with a slash between them.`,
+          }),
+        ),
+      },
+      {
+        ...closed,
+        description:
+          'Where the adapters are copied once the job has succeeded: each to `{prefix}/{adapter id}/`, `adapter_config.json` last. What is there is never overwritten. A copy that fails is tried again for a day, and the adapters are kept for that long; `destination` of the job tells how it stands. A copy that is given up leaves the job succeeded.',
+      },
+    ),
+  ),
+};
+
+/** What is done with adapters, step by step. */
+function transformSteps(minItems: number) {
+  return Type.Array(TransformStep, {
+    minItems,
+    maxItems: MAX_STEPS,
+    description: 'What is done with each adapter, in this order, exactly and without training.',
+  });
+}
+
 /** The JSON body of a generation. */
 export function generateRequest(limits: HttpLimits) {
   return Type.Object(
@@ -159,46 +226,8 @@ export function generateRequest(limits: HttpLimits) {
         description: `Texts, or rows of a data set as in JSON lines. At least 1 and at most ${limits.maxPrompts} texts of at most ${limits.maxPromptChars} characters, not blank. A model takes N of them (\`condition.prompts\`): exactly N are used in the order given, of more N are drawn with the seed, fewer are repeated at random with a warning, or refused with \`strictPrompts\`.`,
       }),
       ...generateOptions(limits),
-      metadata: Type.Optional(
-        Type.Record(Type.String(), Type.String({ pattern: PLAIN_TEXT }), {
-          description: `Kept and shown with the job. At most ${METADATA_LIMITS.entries} entries, keys of ${METADATA_LIMITS.keyChars} and values of ${METADATA_LIMITS.valueChars} characters.`,
-        }),
-      ),
-      webhook: Type.Optional(
-        Type.Object(
-          {
-            url: Type.String({
-              description:
-                'Where the job’s events are posted, signed as Standard Webhooks say. A public https:// address; the operator may allow others.',
-            }),
-            events: Type.Optional(
-              Type.Array(EventName, {
-                description:
-                  'Default: `job.succeeded`, `job.failed`, `job.canceled`. `job.delivered` comes when a copy of the adapter has reached the request’s destination, so not without one.',
-              }),
-            ),
-          },
-          { ...closed, description: 'Who is told of the job.' },
-        ),
-      ),
-      destination: Type.Optional(
-        Type.Object(
-          {
-            type: Type.Literal('s3'),
-            bucket: Type.String({ description: 'A bucket that the operator allows.' }),
-            prefix: Type.Optional(
-              Type.String({
-                description: `At most ${MAX_PREFIX_CHARS} characters: parts of letters, digits, \`_\`, \`-\` and \`.\` with a slash between them.`,
-              }),
-            ),
-          },
-          {
-            ...closed,
-            description:
-              'Where the adapters are copied once the job has succeeded: each to `{prefix}/{adapter id}/`, `adapter_config.json` last. What is there is never overwritten. A copy that fails is tried again for a day, and the adapters are kept for that long; `destination` of the job tells how it stands. A copy that is given up leaves the job succeeded.',
-          },
-        ),
-      ),
+      transform: Type.Optional(transformSteps(1)),
+      ...JOB_OBJECTS,
     },
     {
       ...closed,
@@ -215,6 +244,36 @@ export function generateRequest(limits: HttpLimits) {
 }
 /** A generation as it was asked for. */
 export type GenerateRequest = Static<ReturnType<typeof generateRequest>>;
+
+/** Most adapters that are added up in one request. */
+const MAX_TERMS = 16;
+
+/** The JSON body of a transform. */
+export function transformRequest(limits: HttpLimits) {
+  const weight = Type.Optional(
+    Type.Number({ minimum: -16, maximum: 16, default: 1, description: 'What its ΔW is multiplied with.' }),
+  );
+  return Type.Object(
+    {
+      weight,
+      add: Type.Optional(
+        Type.Array(Type.Object({ adapter: Id, weight }, closed), {
+          maxItems: MAX_TERMS - 1,
+          description: 'Adapters of the same base that are added, before the steps. The ranks add up.',
+        }),
+      ),
+      transform: Type.Optional(transformSteps(0)),
+      dtype: Type.Optional(
+        Type.Enum([...DTYPES], { description: 'Number format of the result. Default: that of the adapter.' }),
+      ),
+      ...jobOptions(limits),
+      ...JOB_OBJECTS,
+    },
+    closed,
+  );
+}
+/** See {@link transformRequest}. */
+export type TransformRequest = Static<ReturnType<typeof transformRequest>>;
 
 /** The fields of a multipart form. `file` holds the prompts that were read from the files. */
 export function generateForm(limits: HttpLimits) {
@@ -398,6 +457,13 @@ export const Job = Type.Object(
     dtype: DtypeName,
     seed: Type.Integer(),
     count: Type.Integer(),
+    sources: Type.Optional(
+      Type.Array(Type.Object({ adapter: Id, weight: Type.Number(), url: Url }), {
+        description: 'Adapters that the job’s adapter is made from, in place of prompts.',
+      }),
+    ),
+    keep: Type.Optional(Type.Enum([...KEEPS])),
+    transform: Type.Optional(Type.Array(TransformStep)),
     promptSource: Type.Optional(refTo(PromptSource)),
     priority: Type.Integer(),
     name: Type.Optional(Type.String()),

@@ -3,6 +3,7 @@ import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { spreadOfSamples } from '../arithmetic/distances.ts';
 import type { TransformRecord, TransformStep } from '../arithmetic/steps.ts';
 import type { Dtype } from '../base/dtype.ts';
+import type { Licence } from '../models/licence.ts';
 import { storeErrors } from '../store/errors.ts';
 import type { StoredAdapter } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
@@ -132,7 +133,8 @@ async function derive(
   const { index, ...rest } = task;
   const startedAt = performance.now();
   const infos = task.sources.map(({ adapter }) => adapter.info as AdapterInfo);
-  const { model, bundleDigest, trained, baseModel, seed, device, licence } = infos[0]!;
+  const { model, bundleDigest, trained, baseModel, seed, device } = infos[0]!;
+  const licence = licenceOfAll(infos);
   const { name, warnings } = payload;
   const { stored, fromStore } = await transformAdapter(
     store,
@@ -160,4 +162,17 @@ async function derive(
   services.metrics.adapters.inc({ model: payload.model, source: fromStore ? 'store' : 'arithmetic' });
   services.logger.info({ jobId, adapter: task.id, sources: task.sources.length }, 'adapter made of others');
   return summary(stored, fromStore);
+}
+
+/** The terms of a sum are those of all its parts; what one of them forbids stays forbidden. */
+function licenceOfAll(infos: readonly AdapterInfo[]): Licence | undefined {
+  const licences = infos.flatMap(({ licence }) => (licence ? [licence] : []));
+  if (licences.length === 0) return undefined;
+  const text = [...new Set(licences.map((licence) => licence.text))].join(' ');
+  const allowed = licences.length === infos.length && licences.every((each) => each.commercialUse === true);
+  const forbidden = licences.some((each) => each.commercialUse === false);
+  return {
+    text: text.length > 500 ? `${text.slice(0, 499)}…` : text,
+    commercialUse: forbidden ? false : allowed || 'unclear',
+  };
 }

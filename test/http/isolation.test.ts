@@ -51,6 +51,11 @@ const CASES: Readonly<Record<string, Case>> = {
   listDeliveries: { url: (id) => `/jobs/${id}/deliveries`, byId },
   replayDelivery: { url: (id) => `/jobs/${id}/deliveries/1/replay`, byId },
   getAdapter: { url: (id) => `/adapters/${id}`, byId },
+  transformAdapter: {
+    url: (id) => `/adapters/${id}/transform`,
+    payload: { transform: [{ type: 'scale', factor: 2 }] },
+    byId,
+  },
   deleteAdapter: { url: (id) => `/adapters/${id}`, byId },
   getAdapterWeights: { url: (id) => `/adapters/${id}/adapter_model.safetensors`, byId },
   'getAdapterWeightsHead-head': { url: (id) => `/adapters/${id}/adapter_model.safetensors`, byId },

@@ -21,7 +21,9 @@ import type { HttpLimits, HttpServices, Readiness } from '../../src/http/service
 import { createCopyHandler } from '../../src/jobs/copy.ts';
 import { createExpireHandler } from '../../src/jobs/expire.ts';
 import type { GenerateResult } from '../../src/jobs/generate-queue.ts';
+import { createRun, type GenerateServices } from '../../src/jobs/generate-run.ts';
 import { setRequestedName } from '../../src/jobs/set-name.ts';
+import { transformSources } from '../../src/jobs/transform-job.ts';
 import { createWorkers, type JobContext } from '../../src/jobs/workers.ts';
 import { loraErrors } from '../../src/lora/errors.ts';
 import { openModelRegistry } from '../../src/models/registry.ts';
@@ -142,7 +144,8 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     ? await createWorkers({
         backend,
         handlers: {
-          generate: (context) => makeSmallAdapters(context, { store: store.all, gate: gate.promise }),
+          generate: (context) =>
+            makeSmallAdapters(context, { store: store.all, gate: gate.promise, metrics, logger }),
           expire: createExpireHandler({
             queue,
             deliveries: webhooks.deliveries,
@@ -190,9 +193,21 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
 
 /** Does a generation's work with two tiny tensors in place of a decode; everything around them is the real thing. */
 async function makeSmallAdapters(
-  { tenant, id: jobId, payload, report, signal }: JobContext<'generate'>,
-  { store, gate }: { store: AdapterStore; gate: Promise<void> },
+  context: JobContext<'generate'>,
+  {
+    store,
+    gate,
+    metrics,
+    logger,
+  }: Pick<GenerateServices, 'metrics' | 'logger'> & { store: AdapterStore; gate: Promise<void> },
 ): Promise<GenerateResult> {
+  if (context.payload.sources) {
+    const run = createRun({ store, metrics, logger } as unknown as GenerateServices, context);
+    const { timings } = run.tally;
+    const adapters = [await transformSources(run, context.payload.sources)];
+    return { adapters, timings, device: 'cpu', promptsEncoded: 0, promptsCached: 0 };
+  }
+  const { tenant, id: jobId, payload, report, signal } = context;
   const layout = {
     rank: 2,
     alpha: 4,

@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import type { Caller } from '../../access/caller.ts';
 import { storeErrors } from '../../store/errors.ts';
 import { findAdapter } from '../find-adapter.ts';
-import { wantsLinks } from '../generate-payload.ts';
+import { wantsLinks } from '../job-payload.ts';
 import { presentAdapter, SERVED_FILES, type ServedFile } from '../present-adapter.ts';
 import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses } from '../problem-responses.ts';

@@ -1,37 +1,30 @@
 /** `POST /generate` and `PUT /generate/{id}`: a request becomes a job, and the answer takes the form that is asked for. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import type { Caller } from '../../access/caller.ts';
-import { ADAPTER_WEIGHTS_FILE } from '../../adapter/verify.ts';
-import { baseErrors, LoradropError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
-import type { GeneratePayload } from '../../jobs/catalog.ts';
-import type { GenerateRecord } from '../../jobs/generate-queue.ts';
-import { firstLook, hasFollowUp } from '../../jobs/notify.ts';
 import { choosePrompts, type PromptChoice } from '../../prompts/choose-column.ts';
 import type { PromptFormat } from '../../prompts/prompt-format.ts';
 import { type PromptReading, sourceOf } from '../../prompts/read-unpacked.ts';
-import { isFinal, type JobQuota, type SubmitOptions } from '../../queue/queue.ts';
-import { storeErrors } from '../../store/errors.ts';
-import { awaitJob, connectionSignal } from '../await-job.ts';
-import { destinationOf } from '../destination-request.ts';
-import { httpErrors } from '../errors.ts';
 import {
-  type GenerateOptionsWithMetadata,
-  makeGeneratePayload,
-  refuseOversized,
-} from '../generate-payload.ts';
+  createAcceptJob,
+  JOB_FAILURES,
+  JOB_FORMS,
+  JOB_REQUEST_FAILURES,
+  JOB_RESPONSES,
+  PREFER_HEADER,
+  refuseWhenDraining,
+  WEIGHTS_TYPE,
+} from '../accept-job.ts';
+import { httpErrors } from '../errors.ts';
+import { type GenerateOptionsWithMetadata, makeGeneratePayload } from '../generate-payload.ts';
 import { jobIdOfKey } from '../idempotency-key.ts';
-import { adapterUrl, jobUrl } from '../links.ts';
+import { jobContext, refuseOversized } from '../job-payload.ts';
 import { negotiate } from '../negotiate.ts';
 import { FORM_TYPE, PROMPT_TYPES } from '../plugins/bodies.ts';
-import { preferredWaitSeconds } from '../prefer.ts';
-import { SERVED_FILES } from '../present-adapter.ts';
 import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
 import { readFiles } from '../read-files.ts';
 import { type FormFile, readForm } from '../read-form.ts';
-import { refuseName } from '../refuse-name.ts';
 import {
   ClientIdParams,
   type GenerateOptions,
@@ -39,25 +32,18 @@ import {
   generateForm,
   generateQuery,
   generateRequest,
-  Job,
-  refTo,
 } from '../schemas.ts';
-import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapter.ts';
-import { EVENT_STREAM, sendEvents } from '../send-events.ts';
+import { ARCHIVE_TYPE } from '../send-adapter.ts';
 import type { App, HttpLimits, HttpServices } from '../services.ts';
-import { createShowJob } from '../show-job.ts';
 import type { StoredUsage } from '../stored-usage.ts';
-import { wants, webhooksOf } from '../webhook-request.ts';
 
 const JSON_TYPE = 'application/json';
-const WEIGHTS_TYPE = SERVED_FILES[ADAPTER_WEIGHTS_FILE];
-/** Forms of the answer, the default one first. */
-const FORMS = [JSON_TYPE, EVENT_STREAM, ARCHIVE_TYPE, WEIGHTS_TYPE] as const;
 
 const FAILURES: readonly ProblemCode[] = [
   ...ACCESS_FAILURES,
   ...UNSAFE_FAILURES,
   ...QUEUE_FAILURES,
+  ...JOB_REQUEST_FAILURES,
   'field-unknown',
   'form-invalid',
   'prompts-empty',
@@ -70,50 +56,9 @@ const FAILURES: readonly ProblemCode[] = [
   'prompt-field-ambiguous',
   'prompt-field-invalid',
   'count-too-large',
-  'deadline-too-long',
-  'retention-too-long',
-  'metadata-too-large',
-  'links-unavailable',
   'model-not-chosen',
   'model-not-found',
-  'name-taken',
-  'quota-names-exceeded',
-  'webhook-url-invalid',
-  'webhook-address-refused',
-  'webhook-unresolvable',
-  'webhook-events-invalid',
-  'webhook-secret-missing',
-  'destination-invalid',
-  'destination-not-allowed',
-  'job-conflict',
-  'queue-full',
-  'quota-waiting-exceeded',
-  'quota-adapters-exceeded',
-  'quota-stored-bytes-exceeded',
-  'draining',
 ];
-/** Failures of the job itself, where the adapter is the answer. */
-const JOB_FAILURES: readonly ProblemCode[] = [
-  'canceled',
-  'bundle-changed',
-  'prompts-unusable',
-  'adapter-not-found',
-  'adapter-not-finite',
-  'adapter-mismatch',
-  'bundle-unloadable',
-  'insufficient-memory',
-  'inference-failed',
-  'job-payload-invalid',
-  'engine-lost',
-  'engine-closed',
-  'workers-lost',
-  'device-unavailable',
-  'store-full',
-  'store-unavailable',
-  'deadline-exceeded',
-  'job-unfinished',
-];
-
 const DESCRIPTION = `Accepts a job and answers as the \`Accept\` header asks:
 
 - \`application/json\` (default): the job, 202; with \`Prefer: wait=N\` 200 when it ends within N seconds.
@@ -150,8 +95,8 @@ export function registerGenerate(
   services: HttpServices,
   { stored, closing }: { stored: StoredUsage; closing: AbortSignal },
 ): void {
-  const { models, metrics, limits, draining, now, random } = services;
-  const show = createShowJob(services);
+  const { models, limits, random } = services;
+  const acceptJob = createAcceptJob(services, { stored, closing });
   const Query = generateQuery(limits);
   const Form = generateForm(limits);
   const filesOf = new WeakMap<FastifyRequest, readonly FormFile[]>();
@@ -171,32 +116,11 @@ export function registerGenerate(
         [FORM_TYPE]: { schema: Form },
       },
     },
-    response: {
-      200: {
-        description: 'The job has ended in time, had ended before, or its events or adapter follow.',
-        content: {
-          [JSON_TYPE]: { schema: refTo(Job) },
-          [EVENT_STREAM]: { schema: Type.String({ description: 'See `GET /jobs/{id}/events`.' }) },
-          [ARCHIVE_TYPE]: { schema: Type.String({ format: 'binary' }) },
-          [WEIGHTS_TYPE]: { schema: Type.String({ format: 'binary' }) },
-        },
-        headers: {
-          location: { type: 'string', description: 'The job.' },
-          'preference-applied': { type: 'string', description: '`wait=N` where it was asked for.' },
-        },
-      },
-      202: {
-        description: 'The job is accepted.',
-        content: { [JSON_TYPE]: { schema: refTo(Job) } },
-        headers: { location: { type: 'string', description: 'The job.' } },
-      },
-    },
+    response: JOB_RESPONSES,
   };
   const route = {
-    config: { produces: FORMS, access: 'generate' as const },
-    onRequest: async () => {
-      if (draining?.aborted || closing.aborted) throw httpErrors.draining('New jobs go to another instance.');
-    },
+    config: { produces: JOB_FORMS, access: 'generate' as const },
+    onRequest: refuseWhenDraining(services, closing),
     preValidation: async (request: FastifyRequest) => {
       if (request.mediaType === FORM_TYPE) {
         const contentType = request.headers['content-type']!;
@@ -218,99 +142,20 @@ export function registerGenerate(
     request: FastifyRequest,
     reply: FastifyReply,
   ) => {
-    const form = negotiate(request.headers.accept, FORMS)!;
+    const form = negotiate(request.headers.accept, JOB_FORMS)!;
     const { options: wanted, reading } = await readRequest(request);
-    if ((form === ARCHIVE_TYPE || form === WEIGHTS_TYPE) && (wanted.count ?? 1) > 1) {
+    if ((form === ARCHIVE_TYPE || form === WEIGHTS_TYPE) && (wanted.count ?? 1) > 1 && !wanted.keep) {
       throw httpErrors.requestInvalid('One adapter can be the answer, several cannot.', {
         fields: [{ pointer: '/count', message: `must be 1 for ${form}` }],
       });
     }
-    const destination = destinationOf(wanted, services.destinations, request.caller.tenant);
     const context = {
-      id,
+      ...(await jobContext(services, { id, wanted, request })),
       reading,
       models,
-      limits,
-      links: services.links,
-      requestId: request.id,
-      webhooks: await webhooksOf(wanted, services.webhooks, request.caller.tenant),
-      ...(destination && { destination }),
-      ...(now && { now }),
       ...(random && { random }),
     };
-    const { caller } = request;
-    const queue = services.queue.of(caller.tenant);
-    const payload = makeGeneratePayload(wanted, context);
-    await services.storeReady?.();
-    await stored.refuseWhenFull(caller);
-    if (payload.setName !== undefined) await refuseSetName(payload.setName, id, caller);
-    const { record, created } = await queue.submit(id, payload, {
-      fresh,
-      quota: jobQuotaOf(caller),
-      ...notifyOf(payload),
-    });
-    if (created) {
-      if (wants('job.queued', payload.webhooks)) services.webhooks.notifier.hint(record);
-      metrics.accepted.inc({ model: record.payload.model });
-      request.log.info(
-        {
-          job: id,
-          tenant: caller.tenant,
-          model: record.payload.model,
-          count: record.payload.adapterIds.length,
-        },
-        'job accepted',
-      );
-    }
-    reply.header('location', jobUrl(id));
-    if (form === EVENT_STREAM) return sendEvents({ ...services, show, queue }, reply, { id, closing });
-    if (form === JSON_TYPE) return answerWithJob(record, request, reply);
-    return answerWithAdapter(record, form, request, reply);
-  };
-
-  /** Refuses a name before anything is queued. A job that there is already has been through this. */
-  const refuseSetName = async (name: string, id: string, { tenant }: Caller) => {
-    if (name === id) {
-      throw httpErrors.nameTaken('The adapter will have this id, and its repository is known under it.', {
-        fields: [{ pointer: '/name', message: 'is the id of the adapter' }],
-      });
-    }
-    await refuseName(name, services.store.of(tenant), '/name');
-  };
-
-  const answerWithJob = async (record: GenerateRecord, request: FastifyRequest, reply: FastifyReply) => {
-    const waitSeconds = preferredWaitSeconds(request.headers.prefer, limits.maxWaitSeconds);
-    let last = record;
-    if (waitSeconds !== undefined) {
-      const queue = services.queue.of(request.caller.tenant);
-      last = await awaitJob(queue, record, { waitSeconds, signal: connectionSignal(reply, closing) });
-      reply.header('preference-applied', `wait=${waitSeconds}`);
-    }
-    return reply.code(isFinal(last) ? 200 : 202).send(await show(last));
-  };
-
-  const answerWithAdapter = async (
-    record: GenerateRecord,
-    form: typeof ARCHIVE_TYPE | typeof WEIGHTS_TYPE,
-    request: FastifyRequest,
-    reply: FastifyReply,
-  ) => {
-    const waitSeconds =
-      preferredWaitSeconds(request.headers.prefer, limits.maxWaitSeconds) ?? limits.maxWaitSeconds;
-    const { tenant } = request.caller;
-    const store = services.store.of(tenant);
-    const last = await awaitJob(services.queue.of(tenant), record, {
-      waitSeconds,
-      signal: connectionSignal(reply, closing),
-    });
-    if (last.status !== 'succeeded') throw unsuccessful(last);
-    const id = last.payload.adapterIds[0]!;
-    const adapter = await store.find(id);
-    if (!adapter) throw storeErrors.notFound('The job’s adapter is no longer there.');
-    reply.header('content-location', adapterUrl(id));
-    return form === ARCHIVE_TYPE
-      ? sendAdapterArchive(store, adapter, { request, reply })
-      : sendAdapterFile(store, adapter, ADAPTER_WEIGHTS_FILE, { request, reply });
+    return acceptJob(makeGeneratePayload(wanted, context), { id, fresh, form }, request, reply);
   };
 
   app.post(
@@ -323,9 +168,7 @@ export function registerGenerate(
         summary: 'Generate adapters from prompts',
         description: DESCRIPTION,
         headers: Type.Object({
-          prefer: Type.Optional(
-            Type.String({ description: '`wait=N`: hold the request for up to N seconds.' }),
-          ),
+          ...PREFER_HEADER,
           'idempotency-key': Type.Optional(
             Type.String({
               description:
@@ -357,9 +200,7 @@ export function registerGenerate(
         description: `Like \`POST /generate\`, with the job’s id chosen by the client: repeating the request answers with the job there is, and another request under the id is a 409. With \`count\` 1 the adapter has the same id.`,
         params: ClientIdParams,
         headers: Type.Object({
-          prefer: Type.Optional(
-            Type.String({ description: '`wait=N`: hold the request for up to N seconds.' }),
-          ),
+          ...PREFER_HEADER,
         }),
         response: { ...schema.response, ...problemResponses(...FAILURES, ...JOB_FAILURES, 'id-invalid') },
       },
@@ -396,22 +237,6 @@ export function registerGenerate(
   }
 }
 
-/** What is kept with the acceptance of a job on which something is to follow. */
-function notifyOf(payload: GeneratePayload): Pick<SubmitOptions, 'notify'> {
-  if (!hasFollowUp(payload)) return {};
-  const { webhooks, acceptedAt } = payload;
-  const early = wants('job.started', webhooks) || wants('job.progress', webhooks);
-  return { notify: { of: early ? 'progress' : 'ends', at: firstLook(acceptedAt) } };
-}
-
-/** What the caller's limits are to the queue. */
-function jobQuotaOf({ limits: { waitingJobs, runningJobs } }: Caller): JobQuota {
-  return {
-    ...(waitingJobs !== undefined && { maxWaiting: waitingJobs }),
-    ...(runningJobs !== undefined && { maxRunning: runningJobs }),
-  };
-}
-
 /** The prompts of a JSON body, which are checked with the options. */
 function readingOfRows(
   values: GenerateRequest['prompts'],
@@ -433,14 +258,4 @@ function readingOfRows(
 
 function choiceOf({ promptField: field, promptTemplate: template }: GenerateOptions): PromptChoice {
   return { ...(field !== undefined && { field }), ...(template !== undefined && { template }) };
-}
-
-/** Why there is no adapter to answer with. */
-function unsuccessful({ status, failure }: GenerateRecord): LoradropError {
-  if (status === 'canceled') return baseErrors.canceled('The job was canceled.');
-  if (status !== 'failed' || !failure) {
-    return httpErrors.jobUnfinished('The job has not ended yet, and goes on.');
-  }
-  const { code, title, detail, fields = [] } = failure;
-  return new LoradropError({ code, title, retryable: false }, detail, { fields });
 }

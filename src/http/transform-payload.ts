@@ -1,0 +1,68 @@
+/** A transform request → the job's payload, everything refused that could be known before anything is queued. */
+import { arithmeticErrors } from '../arithmetic/errors.ts';
+import { checkSteps } from '../arithmetic/plan.ts';
+import { MAX_SUM_RANK } from '../arithmetic/steps.ts';
+import { sha256Json } from '../base/digest.ts';
+import type { AdapterInfo } from '../jobs/adapter-info.ts';
+import type { GeneratePayload } from '../jobs/catalog.ts';
+import type { StoredAdapter } from '../store/store.ts';
+import { DEFAULT_PRIORITY, type JobContext, jobPayload } from './job-payload.ts';
+import { UNTRAINED_NOTICE } from './present-model.ts';
+import type { TransformRequest } from './schemas.ts';
+
+/** A term of the sum: what is multiplied with `weight`. */
+export type TransformTerm = { readonly adapter: StoredAdapter; readonly weight: number };
+
+/**
+ * The payload of a job that makes one adapter of these. Errors: `transform-unfit` for bases that differ, ranks that add up to
+ * too much and steps that do not fit; those that all jobs have.
+ */
+export function makeTransformPayload(
+  request: TransformRequest,
+  terms: readonly TransformTerm[],
+  context: JobContext,
+): GeneratePayload {
+  const common = jobPayload(request, context);
+  const infos = terms.map(({ adapter }) => adapter.info as AdapterInfo);
+  const first = infos[0]!;
+  const { transform = [], dtype = first.dtype } = request;
+  checkTerms(infos);
+  const rank = infos.reduce((sum, info) => sum + info.rank, 0);
+  checkSteps(transform, { rank, modules: Math.max(...infos.map(({ tensors }) => tensors / 2)) });
+  const { priority = DEFAULT_PRIORITY, setName = false, ...rest } = request;
+  return {
+    ...common,
+    model: first.model,
+    bundleDigest: first.bundleDigest,
+    prompts: [],
+    draws: [[]],
+    adapterIds: [context.id],
+    sources: terms.map(({ adapter: { id }, weight }) => ({ id, weight })),
+    transform,
+    seed: first.seed,
+    dtype,
+    warnings: infos.every(({ trained }) => trained) ? [] : [UNTRAINED_NOTICE],
+    fingerprint: sha256Json({
+      ...rest,
+      sources: terms.map(({ adapter: { id }, weight }) => [id, weight]),
+      priority,
+      ...(setName && { setName }),
+    }),
+  };
+}
+
+function checkTerms(infos: readonly AdapterInfo[]): void {
+  const [first, ...others] = infos;
+  const fields = others.flatMap(({ baseModel }, index) =>
+    baseModel === first!.baseModel
+      ? []
+      : [{ pointer: `/add/${index}/adapter`, message: `is for ${baseModel}, not for ${first!.baseModel}` }],
+  );
+  if (fields.length > 0) throw arithmeticErrors.unfit('The adapters are for different bases.', { fields });
+  const rank = infos.reduce((sum, info) => sum + info.rank, 0);
+  if (infos.length > 1 && rank > MAX_SUM_RANK) {
+    throw arithmeticErrors.unfit(`The ranks add up to ${rank}; ${MAX_SUM_RANK} is the limit.`, {
+      fields: [{ pointer: '/add', message: 'adds up to too large a rank' }],
+    });
+  }
+}
