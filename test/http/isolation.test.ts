@@ -39,6 +39,8 @@ const signed = (id: string, file: string) => {
   const target = { tenant: 'team-a', id, file, expiresAt: Math.floor(Date.now() / 1000) + 600 };
   return signedFileUrl(target, signLink(target, TEST_LINK_SECRET));
 };
+const modelUrl = (id: string) => `/api/models/team-a/name-of-${id}`;
+const fileUrl = (id: string) => `/team-a/name-of-${id}/resolve/main/adapter_model.safetensors`;
 const nameUrl = (id: string) => `/names/name-of-${id}`;
 const CASES: Readonly<Record<string, Case>> = {
   generate: { url: () => '/generate', payload: body, own: (response) => response.statusCode },
@@ -71,6 +73,16 @@ const CASES: Readonly<Record<string, Case>> = {
   getName: { url: nameUrl, byId },
   setName: { url: nameUrl, payload: { adapter: 'mine' }, byId },
   deleteName: { url: nameUrl, byId },
+  getRepository: { url: modelUrl, byId },
+  getRepositoryRevision: { url: (id) => `${modelUrl(id)}/revision/main`, byId },
+  listRepositoryFiles: { url: (id) => `${modelUrl(id)}/tree/main`, byId },
+  getRepositoryPaths: {
+    url: (id) => `${modelUrl(id)}/paths-info/main`,
+    payload: { paths: ['adapter_config.json'] },
+    byId,
+  },
+  getRepositoryFile: { url: fileUrl, byId },
+  'getRepositoryFileHead-head': { url: fileUrl, byId },
   listModels: { url: () => '/models', own: (response) => response.statusCode },
   getModel: { url: () => `/models/${UNTRAINED_BUNDLE_ID}`, own: (response) => response.statusCode },
   getUsage: { url: () => '/usage', own: (response) => response.json().adapters.used },

@@ -1,0 +1,47 @@
+/** Adapters whose records are whole, for tests of the Hub view. */
+import { sha256 } from '../../src/base/digest.ts';
+import type { AdapterInfo } from '../../src/jobs/adapter-info.ts';
+import type { StoredAdapter, TenantStore } from '../../src/store/store.ts';
+import { patternBytes } from '../suites/store-samples.ts';
+
+/** What is noted of an adapter. */
+export function sampleInfo(change: Partial<AdapterInfo> = {}): AdapterInfo {
+  return {
+    jobId: 'job_1',
+    index: 0,
+    model: 'tiny',
+    bundleDigest: sha256('bundle'),
+    trained: true,
+    dtype: 'bf16',
+    device: 'cpu',
+    seed: 7,
+    tensors: 2,
+    parameters: 16,
+    baseModel: 'test/base',
+    rank: 2,
+    alpha: 4,
+    promptDigests: [sha256('one'), sha256('two'), sha256('one')],
+    ...change,
+  };
+}
+
+/** Publishes an adapter whose weights are `weights`: no real ones, where only their transport matters. */
+export async function publishAdapter(
+  store: Pick<TenantStore, 'draft'>,
+  id: string,
+  {
+    weights = patternBytes(5000, id.length),
+    info = {},
+    expiresAt = Date.now() + 600_000,
+  }: { weights?: Uint8Array; info?: Partial<AdapterInfo>; expiresAt?: number } = {},
+): Promise<StoredAdapter> {
+  const draft = await store.draft(id);
+  await draft.write('adapter_model.safetensors', [weights]);
+  await draft.write('adapter_config.json', [new TextEncoder().encode(`{"peft_type":"LORA","id":"${id}"}\n`)]);
+  return await draft.publish({
+    createdAt: Date.now(),
+    expiresAt,
+    contentKey: sha256(id),
+    info: sampleInfo(info),
+  });
+}
