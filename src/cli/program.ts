@@ -54,6 +54,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     description: 'Make and rotate the secrets that webhooks are signed with.',
     load: async () => (await import('./webhooks.ts')).registerWebhooks,
   },
+  store: {
+    description: 'Copy adapters from one store to another.',
+    load: async () => (await import('./store.ts')).registerStore,
+  },
   inspect: {
     description: 'Show the tensors of a safetensors file.',
     load: async () => (await import('./inspect.ts')).registerInspect,

@@ -97,6 +97,17 @@ class LocalStore implements AdapterStore {
     };
   }
 
+  async *list({ tenant }: { tenant?: string } = {}): AsyncGenerator<TenantId> {
+    await onFileSystem(() => moveVersion1(this.#layout));
+    const tenants =
+      tenant === undefined ? await onFileSystem(() => readdir(this.#layout.adapters)) : [tenant];
+    for (const each of tenants.filter(isTenant)) {
+      for (const id of await onFileSystem(() => listIfThere(this.#layout.tenant(each)))) {
+        if (isId(id)) yield { tenant: each, id };
+      }
+    }
+  }
+
   async #draft(name: TenantId): Promise<AdapterDraft> {
     if (!isId(name.id)) throw new TypeError('An adapter id has the form of an id.');
     const directory = await this.#makeDraft();

@@ -123,6 +123,17 @@ class S3Store implements AdapterStore {
     };
   }
 
+  async *list({ tenant }: { tenant?: string } = {}): AsyncGenerator<TenantId> {
+    const { records, layout } = this.#context;
+    for await (const { Key } of records.list(
+      tenant === undefined ? layout.adapters : layout.tenant(tenant),
+    )) {
+      const [owner = '', id = '', file, ...more] = Key.slice(layout.adapters.length).split('/');
+      if (file === RECORD_FILE && more.length === 0 && isTenant(owner) && isId(id))
+        yield { tenant: owner, id };
+    }
+  }
+
   #draft(name: TenantId): AdapterDraft {
     if (!isId(name.id)) throw new TypeError('An adapter id has the form of an id.');
     const { layout } = this.#context;

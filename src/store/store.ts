@@ -121,6 +121,8 @@ export type TenantStore = {
 /** Keeps adapters. */
 export type AdapterStore = {
   of(tenant: string): TenantStore;
+  /** Names of all adapters, or of one tenant's, in no order; those published or removed meanwhile may be missing or among them. */
+  list(options?: { tenant?: string }): AsyncIterable<TenantId>;
   /** Adapters of all tenants whose `expiresAt` is at or before `now`, the earliest first, at most `limit`. */
   expired(now: number, limit: number): Promise<readonly TenantId[]>;
   /**

@@ -112,6 +112,30 @@ export async function storeSuite(
     await t.resolves(store.ready());
   });
 
+  storeTest('every adapter is listed, by tenant too, and nothing else is', async (t, store) => {
+    const names = async (options?: { tenant?: string }) => {
+      const found: string[] = [];
+      for await (const { tenant, id } of store.all.list(options)) found.push(`${tenant}/${id}`);
+      return found.sort();
+    };
+    t.same(await names(), []);
+    t.same(await names({ tenant: 'nobody' }), []);
+    for (const [tenant, id] of [
+      ['default', 'one'],
+      ['default', 'two'],
+      ['acme', 'one'],
+    ] as const) {
+      await publish(store.all.of(tenant), id);
+    }
+    const draft = await store.draft('half');
+    await draft.write('weights.bin', [patternBytes(100)]);
+    t.same(await names(), ['acme/one', 'default/one', 'default/two']);
+    t.same(await names({ tenant: 'acme' }), ['acme/one']);
+    await draft.discard();
+    await store.remove('one');
+    t.same(await names(), ['acme/one', 'default/two']);
+  });
+
   storeTest('what is half-written is invisible to everyone', async (t, store, place) => {
     const reader = await place.open();
     t.teardown(() => reader.close());

@@ -1,0 +1,3 @@
+import { copySurvivalSuite } from '../suites/copy-survival.ts';
+
+copySurvivalSuite('PGlite', async () => '');
