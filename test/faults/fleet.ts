@@ -99,7 +99,7 @@ export async function startFleet(t: Test) {
         job = (await (await fetch(`${api.url}/jobs/${id}`)).json()) as Job;
         return ['succeeded', 'failed', 'canceled'].includes(job.status);
       }, 120_000);
-      t.match(job, { status: 'succeeded' }, `${what}: ${JSON.stringify(job?.error)}`);
+      t.match(job, { status: 'succeeded' }, job?.error ? `${what}: ${JSON.stringify(job.error)}` : what);
       const adapter = (await (await fetch(`${api.url}/adapters/${id}`)).json()) as Adapter;
       for (const { name, sha256, url: path } of adapter.files) {
         const answer = await fetch(api.url + path);
