@@ -8,14 +8,14 @@ import type { Test } from 'tap';
 const run = promisify(execFile);
 
 /**
- * Mounts an empty file system of one mebibyte until the end of the test. Without the right to do that the test is skipped
- * and undefined comes back.
+ * Mounts an empty file system of so many mebibytes until the end of the test. Without the right to do that the test is
+ * skipped and undefined comes back.
  */
-export async function mountSmallDisk(t: Test): Promise<string | undefined> {
+export async function mountSmallDisk(t: Test, mebibytes = 1): Promise<string | undefined> {
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-disk-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   try {
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', directory]);
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', directory]);
   } catch {
     t.pass('full disk', { skip: 'NOT TESTED: it needs the right to mount a small file system' });
     return undefined;

@@ -12,6 +12,8 @@ import type { Problem } from '../../src/http/problem.ts';
 import type { Adapter, Job } from '../../src/http/schemas.ts';
 import { storeErrors } from '../../src/store/errors.ts';
 import { openLocalStore } from '../../src/store/local.ts';
+import type { AdapterStore } from '../../src/store/store.ts';
+import { until } from '../helpers/loradrop-process.ts';
 import { startReceiver } from '../helpers/webhook-receiver.ts';
 import { publish } from '../suites/store.ts';
 import { defaultStore } from '../suites/store-samples.ts';
@@ -33,10 +35,17 @@ test('links of a service where everything else needs a key', { timeout: 240_000 
   const clock = { aheadMs: 0 };
   const now = () => Date.now() + clock.aheadMs;
   const limits: { -readonly [K in keyof Limits]: Limits[K] } = {};
-  // The API's own store; what a link needs of it can be taken away.
   let broken = false;
+  const part: { store?: AdapterStore } = {};
+  /** The API's own store, where links cannot be made of it for a while. */
+  const store = {
+    of: (tenant: string) => {
+      if (broken) throw storeErrors.unavailable('No answer.');
+      return part.store!.of(tenant);
+    },
+  };
   const api = await startApi(t, {
-    links: { now, limits, seconds: LINK_SECONDS, publicUrl: 'http://l.example' },
+    links: { store, now, limits, seconds: LINK_SECONDS, publicUrl: 'http://l.example' },
     services: {
       now,
       authenticate: createAuthenticate({ keys: { guarded: true, find }, limits: {} }),
@@ -52,11 +61,7 @@ test('links of a service where everything else needs a key', { timeout: 240_000 
       },
     },
   });
-  const { of } = api.store.all;
-  api.store.all.of = (tenant) => {
-    if (broken) throw storeErrors.unavailable('No answer.');
-    return of.call(api.store.all, tenant);
-  };
+  part.store = api.store.all;
   const authorization = `Bearer ${key}`;
   const put = async (id: string, more: object = {}) => {
     const url = `/generate/${id}`;
@@ -170,14 +175,23 @@ test('links of a service where everything else needs a key', { timeout: 240_000 
     delete limits.requestsPerSecond;
   });
 
-  await t.test('while the store does not answer the job is shown without', async (t) => {
-    broken = true;
-    const shown = await ask('/jobs/one');
-    t.match(shown.json<Job>(), { status: 'succeeded', presign: true, urls: { adapter: '/adapters/one' } });
-    t.notMatch(shown.body, /signature/);
-    t.match((await open(weights)).json(), { code: 'store-unavailable' });
-    broken = false;
-  });
+  await t.test(
+    'while none can be made the job is shown without, and its webhook waits for them',
+    async (t) => {
+      broken = true;
+      const shown = await put('later', { seed: 3, presign: true, webhook: { url: receiver.url } });
+      t.match(shown, { status: 'succeeded', presign: true, urls: { adapter: '/adapters/later' } });
+      t.notMatch(JSON.stringify(shown), /signature/);
+      await until(async () => /looked at later/.test(api.logged()));
+      t.same(receiver.events('later'), []);
+      broken = false;
+      // The clock looks again a while after the job was accepted.
+      await until(async () => receiver.events('later').length > 0);
+      t.match(JSON.parse(receiver.received.at(-1)!.body), {
+        data: { adapters: [{ links: { weights: /signature=/ } }] },
+      });
+    },
+  );
 
   await t.test('a link dies on time, and with its adapter', async (t) => {
     clock.aheadMs = LINK_SECONDS * 1000;

@@ -10,6 +10,8 @@ export type FaultProxy = {
   readonly port: number;
   /** Looks at each request first; true when it has answered or ended it. */
   fault: Fault;
+  /** How long a request waits before it is passed on. */
+  delayMs: (incoming: IncomingMessage) => number;
   /** Changes headers of a request before they are passed on. */
   headers: (headers: IncomingMessage['headers']) => IncomingMessage['headers'];
   /** Changes headers of an answer before they are passed back. */
@@ -21,6 +23,7 @@ export async function startFaultProxy(t: Test, port: number): Promise<FaultProxy
   const proxy = {
     port: 0,
     fault: (() => false) as Fault,
+    delayMs: (() => 0) as FaultProxy['delayMs'],
     headers: ((headers) => headers) as FaultProxy['headers'],
     answer: ((headers) => headers) as FaultProxy['answer'],
   };
@@ -35,7 +38,7 @@ export async function startFaultProxy(t: Test, port: number): Promise<FaultProxy
       },
     );
     outgoing.on('error', () => response.destroy());
-    incoming.pipe(outgoing);
+    setTimeout(() => incoming.pipe(outgoing), proxy.delayMs(incoming));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.teardown(() => {

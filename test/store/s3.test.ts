@@ -283,6 +283,14 @@ test('a bucket that is missing ends the start', async (t) => {
   });
 });
 
+test('a bucket that forbids writing ends the start', async (t) => {
+  const server = await startVersitygw(t);
+  if (!server) return;
+  const proxy = await startFaultProxy(t, server.port);
+  proxy.fault = ({ method }, response) => method === 'PUT' && Boolean(response.writeHead(403).end());
+  await t.rejects(makeS3Place(proxy.port).open(), { code: 'store-unavailable', message: /403/ });
+});
+
 test('a server that ignores conditions is refused unless it is asked for', async (t) => {
   const server = await startMoto(t);
   if (!server) return;
