@@ -1,13 +1,22 @@
 import { cp, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { Worker } from 'bullmq';
 import { test } from 'tap';
 import { startService } from '../src/compose.ts';
 import { loadConfig } from '../src/config/load.ts';
-import type { Job, Model } from '../src/http/schemas.ts';
+import type { Adapter, Job, Model } from '../src/http/schemas.ts';
+import { COPY_SOURCE_KEPT_MS } from '../src/jobs/copies.ts';
 import type { BundleManifest } from '../src/models/manifest.ts';
 import { openBundle } from '../src/models/open.ts';
 import { SHIPPED_BUNDLE } from '../src/models/shipped.ts';
+import { until } from './helpers/loradrop-process.ts';
+import {
+  objectStorageClient,
+  objectStorageEnvironment,
+  startVersitygw,
+  TEST_BUCKET,
+} from './helpers/object-storage.ts';
 import { startRedis } from './helpers/redis.ts';
 import { buildUntrainedBundle } from './helpers/untrained-bundle.ts';
 
@@ -93,12 +102,53 @@ test('API and worker alike serve the shipped bundle where there is none, and lea
   t.equal((await stat(SHIPPED_BUNDLE)).mtimeMs, before.mtimeMs);
 });
 
+test('a running service copies a job’s adapter to its destination', async (t) => {
+  const storage = await startVersitygw(t);
+  if (!storage) return;
+  Object.assign(process.env, objectStorageEnvironment(storage.port));
+  const dataDir = t.testdir({});
+  await buildUntrainedBundle({ out: join(dataDir, 'bundles', 'untrained'), seed: 0 });
+  const settings = { dataDir, port: 0, logLevel: 'silent', s3ForcePathStyle: true };
+  const config = loadConfig({ ...settings, destinations: `s3://${TEST_BUCKET}/copies` }, {});
+  const service = await startService(config, 'all');
+  t.teardown(() => service.close());
+  const response = await fetch(`${service.url}/generate`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      prompts: ['What is tin?'],
+      seed: 1,
+      retentionSeconds: 60,
+      destination: { type: 's3', bucket: TEST_BUCKET, prefix: 'copies' },
+    }),
+  });
+  const { id, urls } = (await response.json()) as Job;
+  const get = async (path: string) => (await fetch(`${service.url}${path}`)).json();
+  await until(async () => ((await get(urls.self)) as Job).destination?.state === 'delivered');
+  const client = objectStorageClient(storage.port);
+  t.teardown(() => client.destroy());
+  const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: TEST_BUCKET }));
+  t.strictSame(
+    Contents.map(({ Key, Size }) => [Key, Size! > 100]),
+    ['adapter_config.json', 'adapter_model.safetensors'].map((name) => [`copies/${id}/${name}`, true]),
+  );
+  const { createdAt, expiresAt } = (await get(urls.adapter)) as Adapter;
+  const keptMs = Date.parse(expiresAt) - Date.parse(createdAt);
+  t.equal(keptMs, COPY_SOURCE_KEPT_MS, 'the adapter is kept for as long as its copy may take');
+  const metrics = await (await fetch(`${service.url}/metrics`)).text();
+  t.match(metrics, /loradrop_destination_copies_total\{outcome="delivered",code=""\} 1/);
+  t.match(metrics, /loradrop_destination_queue\{state="delayed"\} 0/);
+});
+
 test('settings that cannot work together are refused before anything starts', async (t) => {
   const dataDir = t.testdir({});
   const config = loadConfig({ dataDir, logLevel: 'silent' }, {});
   await t.rejects(startService(config, 'worker'), { code: 'settings-invalid', message: /QUEUE_URL/ });
   await t.rejects(startService({ ...config, storeUrl: 'gs://bucket' }, 'all'), {
     code: 'store-address-invalid',
+  });
+  await t.rejects(startService({ ...config, destinations: 'models' }, 'all'), {
+    code: 'destination-settings-invalid',
   });
   const redis = await startRedis(t);
   if (!redis) return;

@@ -129,7 +129,7 @@ export type TenantQueue<P extends JobEnvelope = JobEnvelope, R = unknown> = {
   usage(): Promise<QueueUsage>;
 };
 
-/** Jobs of which somebody is to be told, kept with them from acceptance until all has been told. */
+/** Jobs on which something is to follow, a message or a copy: kept with them from acceptance until all of it has come. */
 export type JobNotices = {
   /** Those whose time is at or before `now`, the earliest first. */
   due(now: number, limit: number): Promise<readonly IndexEntry[]>;
