@@ -1,16 +1,17 @@
 /**
  * Installs the servers that the tests start, where they are missing and this may be done: those of Debian's packages as
- * root, object storage with Go and Python into a directory in the cache of this account. Prints one line each. Where it cannot be done, the tests that need them are skipped, which this says loudly; in CI that is a failure.
+ * root, object storage and a Hub client with Go and Python into a directory in the cache of this account. Prints one line each. Where it cannot be done, the tests that need them are skipped, which this says loudly; in CI that is a failure.
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { findProgram, TOOLS_DIRECTORY } from './helpers/services.ts';
 
 /** A server program of each package. */
-const PACKAGES = { 'redis-server': 'redis-server', postgresql: 'initdb' };
+const PACKAGES = { 'redis-server': 'redis-server', postgresql: 'initdb', curl: 'curl' };
 
 const VERSITYGW = 'github.com/versity/versitygw/cmd/versitygw@v1.8.0';
 const MOTO = 'moto[server]==5.2.5';
+const HUB_CLIENT = 'huggingface_hub==2.4.0';
 
 const missing = () => Object.entries(PACKAGES).filter(([, program]) => !findProgram(program));
 
@@ -45,6 +46,17 @@ function installMoto(): boolean {
   );
 }
 
+/** Python's client of the Hub, which reads from this service in a test. Its program is called `hf`. */
+function installHubClient(): boolean {
+  const python = findProgram('python3');
+  const environment = join(TOOLS_DIRECTORY, 'hub-client');
+  return (
+    python !== undefined &&
+    succeeds(python, ['-m', 'venv', environment]) &&
+    succeeds(join(environment, 'bin', 'pip'), ['install', '--quiet', HUB_CLIENT])
+  );
+}
+
 function aptGet(...args: string[]): boolean {
   const { status } = spawnSync('apt-get', ['-qq', ...args], {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
@@ -59,14 +71,11 @@ if (wanted.length > 0 && process.getuid?.() === 0 && findProgram('apt-get')) {
     console.log(`installed for the tests: ${wanted.join(', ')}`);
   }
 }
-const objectStorage = { versitygw: installVersitygw, moto_server: installMoto };
-for (const [name, install] of Object.entries(objectStorage)) {
+const tools = { versitygw: installVersitygw, moto_server: installMoto, hf: installHubClient };
+for (const [name, install] of Object.entries(tools)) {
   if (!findProgram(name) && install()) console.log(`installed for the tests: ${name}`);
 }
-const left = [
-  ...missing().map(([name]) => name),
-  ...Object.keys(objectStorage).filter((name) => !findProgram(name)),
-];
+const left = [...missing().map(([name]) => name), ...Object.keys(tools).filter((name) => !findProgram(name))];
 if (left.length > 0) {
   console.error(`
   ****************************************************************************

@@ -17,11 +17,11 @@ export type AuthenticateOptions = {
 
 /**
  * The key in a header: a Bearer token, or the password of Basic, whatever the user's name is (some clients of hubs and
- * package registries can only do that).
+ * package registries can only do that). `hf_` in front of a key is left out: a client of hubs takes no other tokens.
  */
 function keyOf(authorization: string): string | undefined {
   const [, scheme = '', value = ''] = /^([A-Za-z]+) +([\x21-\x7e]+) *$/.exec(authorization) ?? [];
-  if (scheme.toLowerCase() === 'bearer') return value;
+  if (scheme.toLowerCase() === 'bearer') return value.replace(/^hf_/, '');
   if (scheme.toLowerCase() !== 'basic') return undefined;
   const pair = Buffer.from(value, 'base64').toString();
   const colon = pair.indexOf(':');

@@ -1,5 +1,6 @@
 import { type Sha256, sha256 } from '../base/digest.ts';
 import type { ByteRange, StoredAdapter, StoredFile, TenantStore } from '../store/store.ts';
+import { lfsPointer } from './git-objects.ts';
 import { renderModelCard } from './model-card.ts';
 
 /** A file of a repository. */
@@ -27,6 +28,11 @@ export function repositoryFiles(store: Reader, adapter: StoredAdapter): readonly
     madeFile('README.md', 'text/markdown; charset=utf-8', new TextEncoder().encode(renderModelCard(adapter))),
   ];
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** The file as Git itself has it: of one in LFS the pointer, all others as they are. */
+export function rawFile(file: RepositoryFile): RepositoryFile {
+  return file.storage === 'lfs' ? madeFile(file.path, 'text/plain; charset=utf-8', lfsPointer(file)) : file;
 }
 
 function storedFile(store: Reader, id: string, { name, bytes, sha256 }: StoredFile): RepositoryFile {

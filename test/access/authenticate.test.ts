@@ -20,7 +20,13 @@ const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`;
 
 test('a key says who asks, in either form of the header', async (t) => {
   const authenticate = createAuthenticate({ keys, limits: { adapters: 9, waitingJobs: 3 }, now });
-  for (const header of [`Bearer ${key}`, `bearer  ${key} `, basic(`user:${key}`), basic(`:${key}`)]) {
+  for (const header of [
+    `Bearer ${key}`,
+    `bearer  ${key} `,
+    `Bearer hf_${key}`,
+    basic(`user:${key}`),
+    basic(`:${key}`),
+  ]) {
     t.strictSame(
       authenticate(header),
       {
@@ -40,6 +46,7 @@ test('a key says who asks, in either form of the header', async (t) => {
     'Bearer',
     `Bearer ${key} ${key}`,
     `Bearer ${key}x`,
+    `Bearer hf_hf_${key}`,
     `Bearer ${newApiKey()}`,
     `Token ${key}`,
     basic(key),

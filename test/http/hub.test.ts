@@ -95,6 +95,12 @@ test('the Hub view', async (parent) => {
         (await ask('/default/science/resolve/main/README.md', { range: 'bytes=4-8' })).body,
         readme.body.slice(4, 9),
       );
+      const raw = await ask(FILE.replace('resolve', 'raw'));
+      t.equal(
+        raw.body,
+        `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256(WEIGHTS)}\nsize ${WEIGHTS.length}\n`,
+      );
+      t.equal((await ask('/default/science/raw/main/README.md')).body, readme.body);
       const byCommit = await ask(FILE.replace('main', commitOf(one)));
       t.equal(byCommit.headers.etag, headers.etag);
     },

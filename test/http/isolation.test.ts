@@ -41,6 +41,7 @@ const signed = (id: string, file: string) => {
 };
 const modelUrl = (id: string) => `/api/models/team-a/name-of-${id}`;
 const fileUrl = (id: string) => `/team-a/name-of-${id}/resolve/main/adapter_model.safetensors`;
+const rawUrl = (id: string) => `/team-a/name-of-${id}/raw/main/adapter_model.safetensors`;
 const nameUrl = (id: string) => `/names/name-of-${id}`;
 const CASES: Readonly<Record<string, Case>> = {
   generate: { url: () => '/generate', payload: body, own: (response) => response.statusCode },
@@ -83,6 +84,8 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   getRepositoryFile: { url: fileUrl, byId },
   'getRepositoryFileHead-head': { url: fileUrl, byId },
+  getRepositoryFileRaw: { url: rawUrl, byId },
+  'getRepositoryFileRawHead-head': { url: rawUrl, byId },
   listModels: { url: () => '/models', own: (response) => response.statusCode },
   getModel: { url: () => `/models/${UNTRAINED_BUNDLE_ID}`, own: (response) => response.statusCode },
   getUsage: { url: () => '/usage', own: (response) => response.json().adapters.used },

@@ -25,19 +25,20 @@ export function sampleInfo(change: Partial<AdapterInfo> = {}): AdapterInfo {
   };
 }
 
-/** Publishes an adapter whose weights are `weights`: no real ones, where only their transport matters. */
+/** Publishes an adapter whose files are no real ones unless they are given: for tests of their transport. */
 export async function publishAdapter(
   store: Pick<TenantStore, 'draft'>,
   id: string,
   {
     weights = patternBytes(5000, id.length),
+    config = new TextEncoder().encode(`{"peft_type":"LORA","id":"${id}"}\n`),
     info = {},
     expiresAt = Date.now() + 600_000,
-  }: { weights?: Uint8Array; info?: Partial<AdapterInfo>; expiresAt?: number } = {},
+  }: { weights?: Uint8Array; config?: Uint8Array; info?: Partial<AdapterInfo>; expiresAt?: number } = {},
 ): Promise<StoredAdapter> {
   const draft = await store.draft(id);
   await draft.write('adapter_model.safetensors', [weights]);
-  await draft.write('adapter_config.json', [new TextEncoder().encode(`{"peft_type":"LORA","id":"${id}"}\n`)]);
+  await draft.write('adapter_config.json', [config]);
   return await draft.publish({
     createdAt: Date.now(),
     expiresAt,

@@ -5,7 +5,7 @@ import type { Caller } from '../../access/caller.ts';
 import { describeFiles, describeModel } from '../../hub-view/describe.ts';
 import { hubViewErrors } from '../../hub-view/errors.ts';
 import { findRevision, type Revision } from '../../hub-view/find-revision.ts';
-import { type RepositoryFile, repositoryFiles } from '../../hub-view/repository-files.ts';
+import { type RepositoryFile, rawFile, repositoryFiles } from '../../hub-view/repository-files.ts';
 import { httpErrors } from '../errors.ts';
 import { sendHubProblem } from '../hub-failures.ts';
 import {
@@ -34,6 +34,7 @@ const FAILURES: readonly ProblemCode[] = [
 /** Bytes of a body that asks for files: a hundred long paths. */
 const MAX_BODY_BYTES = 128 << 10;
 const FORM_TYPE = 'application/x-www-form-urlencoded';
+const FILE_TYPE = 'application/octet-stream';
 const JSON_TYPE = 'application/json';
 const ERROR_HEADERS = 'Failures have `X-Error-Code` and `X-Error-Message`, which clients of a Hub read.';
 const binary = Type.String({ format: 'binary' });
@@ -178,26 +179,45 @@ async function registerPathsInfo(app: App, open: Open): Promise<void> {
   });
 }
 
+/** The two ways in which a file is asked for. */
+const FILE_ROUTES = [
+  {
+    way: 'resolve',
+    operation: 'getRepositoryFile',
+    summary: 'A file of a revision',
+    about:
+      '`hf_hub_download`, `downloadFile`. The ETag is the file’s SHA-256, `X-Repo-Commit` the commit; ranges and conditions are honoured, and nothing is compressed.',
+    of: (file: RepositoryFile) => file,
+  },
+  {
+    way: 'raw',
+    operation: 'getRepositoryFileRaw',
+    summary: 'A file as Git has it',
+    about: '`fileExists`. Of the weights it is the pointer into Large File Storage.',
+    of: rawFile,
+  },
+] as const;
+
 function registerFiles(app: App, open: Open): void {
-  for (const method of ['GET', 'HEAD'] as const) {
+  const variants = FILE_ROUTES.flatMap((each) =>
+    (['GET', 'HEAD'] as const).map((method) => ({ ...each, method })),
+  );
+  for (const { method, way, operation, summary, about, of } of variants) {
     app.route({
       method,
-      url: '/:owner/:name/resolve/:revision/:file',
+      url: `/:owner/:name/${way}/:revision/:file`,
       exposeHeadRoute: false,
       config: { access: 'read', swagger: { exposeHeadRoute: true } },
       errorHandler: sendHubProblem,
       schema: {
         tags: ['hub'],
-        operationId: `getRepositoryFile${method === 'HEAD' ? 'Head' : ''}`,
-        summary: method === 'HEAD' ? 'A file of a revision: headers alone' : 'A file of a revision',
-        description: `\`hf_hub_download\`, \`downloadFile\`. The ETag is the file’s SHA-256, \`X-Repo-Commit\` the commit; ranges and conditions are honoured, and nothing is compressed. ${ERROR_HEADERS}`,
+        operationId: `${operation}${method === 'HEAD' ? 'Head' : ''}`,
+        summary: method === 'HEAD' ? `${summary}: headers alone` : summary,
+        description: `${about} ${ERROR_HEADERS}`,
         params: EntryParams,
         response: {
-          200: {
-            description: 'The whole file.',
-            content: { 'application/octet-stream': { schema: binary } },
-          },
-          206: { description: 'The range.', content: { 'application/octet-stream': { schema: binary } } },
+          200: { description: 'The whole file.', content: { [FILE_TYPE]: { schema: binary } } },
+          206: { description: 'The range.', content: { [FILE_TYPE]: { schema: binary } } },
           304: Type.Null({ description: 'The client has it.' }),
           ...problemResponses(
             ...FAILURES,
@@ -212,7 +232,7 @@ function registerFiles(app: App, open: Open): void {
         const { revision, files } = await open(request.params, request.caller, reply);
         const file = files.find(({ path }) => path === request.params.file);
         if (!file) throw hubViewErrors.entryNotFound('The revision has no file of this name.');
-        return await sendFile({ ...file, createdAt: revision.adapter.createdAt }, { request, reply });
+        return await sendFile({ ...of(file), createdAt: revision.adapter.createdAt }, { request, reply });
       },
     });
   }
@@ -229,7 +249,7 @@ function registerElsewhere(app: App, open: Open): void {
     throw hubViewErrors.repositoryNotFound('Repositories here have an owner: `tenant/name`.');
   };
   app.get('/api/models/:owner/:name/tree/:revision/*', hidden, noEntry);
-  app.get('/:owner/:name/resolve/:revision/*', hidden, noEntry);
+  for (const { way } of FILE_ROUTES) app.get(`/:owner/:name/${way}/:revision/*`, hidden, noEntry);
   app.get('/api/models/:name', hidden, noRepository);
   app.get('/:name/resolve/:revision/:file', hidden, noRepository);
 }
