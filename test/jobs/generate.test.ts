@@ -77,7 +77,7 @@ async function setUp(t: Test) {
 }
 
 test('a job’s prompts become published adapters, with progress and facts', async (t) => {
-  const { run, payload, store, weights, metrics } = await setUp(t);
+  const { run, payload, store, weights, metrics, bundle } = await setUp(t);
   const seen: Omit<JobProgress, 'sequence'>[] = [];
   const result = await run(payload(2, 1, ['a-0', 'a-1']), { report: (progress) => void seen.push(progress) });
   t.match(result, {
@@ -86,7 +86,9 @@ test('a job’s prompts become published adapters, with progress and facts', asy
   });
   t.equal(sha256(await weights('a-0')), result.adapters[0]?.sha256);
   t.ok(result.timings.decodingMs > 0 && result.timings.totalMs >= result.timings.decodingMs);
-  t.match(await store.find('a-1'), { info: { index: 1, trained: false, rank: 8, seed: 1 } });
+  t.match(await store.find('a-1'), {
+    info: { index: 1, trained: false, rank: 8, seed: 1, licence: bundle.manifest.licence, warnings: [] },
+  });
   t.strictSame([...new Set(seen.map(({ stage }) => stage))], ['loading', 'embedding', 'decoding', 'writing']);
   for (const [index, { fraction }] of seen.entries()) {
     t.ok(fraction >= (seen[index - 1]?.fraction ?? 0) && fraction <= 1, 'progress never falls');
@@ -113,6 +115,13 @@ test('a run after one that was cut off keeps what was published and gives the sa
     [true, false],
   );
   t.ok(before.equals(await weights('b-0')));
+  const named = { ...payload(1, 2, ['b-2']), name: 'rivers', setName: 'rivers' };
+  t.match(await run(named), { adapters: [{ id: 'b-2', fromStore: true }] });
+  t.match(
+    await store.names.find('rivers'),
+    { current: { adapter: 'b-2' } },
+    'the name that was asked for is set',
+  );
 
   // The same draw under other ids: from the store, and anew once the store has lost it.
   const repeat = await run({ ...body, adapterIds: ['c-0', 'c-1'] });
