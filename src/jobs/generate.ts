@@ -5,6 +5,7 @@ import type { Engine } from '../inference/engine.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import { inSpan, type Span } from '../observability/tracing.ts';
 import { storeErrors } from '../store/errors.ts';
 import type { AdapterFacts, AdapterStore, StoredAdapter, TenantStore } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
@@ -19,6 +20,7 @@ import {
   promptDigests,
   writeAdapter,
 } from './make-adapter.ts';
+import { jobFields } from './observe-runs.ts';
 import type { JobContext, JobHandler } from './workers.ts';
 
 /** What the pipeline works with. */
@@ -26,7 +28,7 @@ export type GenerateServices = {
   readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
   readonly models: { get(id: string): Bundle };
   readonly store: Pick<AdapterStore, 'of'>;
-  readonly metrics: Pick<Metrics, 'adapters' | 'adapterBytes' | 'prompts' | 'stageSeconds'>;
+  readonly metrics: Pick<Metrics, 'adapterPublished' | 'prompts' | 'stageSeconds'>;
   readonly logger: Logger;
   /** Writes prompt text to the log, at debug level. */
   readonly logPrompts: boolean;
@@ -46,7 +48,7 @@ type Tally = {
  * Errors: `bundle-changed`, `model-not-found`, those of the engine, the writer and the store.
  */
 export function createGenerateHandler(services: GenerateServices): JobHandler<'generate'> {
-  const { engine, models, metrics, now = Date.now } = services;
+  const { engine, models, now = Date.now } = services;
   return async (context) => {
     const { payload } = context;
     const startedAt = now();
@@ -67,25 +69,39 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
       );
     }
     report(context, 0, 'loading', 0);
-    await engine.load(bundle, { signal: context.signal });
+    await inSpan(context.span, 'load bundle', () => engine.load(bundle, { signal: context.signal }));
     timings.loadingMs = now() - startedAt;
+    noteStages(services, payload.model, { loading: timings.loadingMs });
 
     const adapters: JobAdapter[] = [];
     for (let index = 0; index < payload.draws.length; index++) {
       context.signal.throwIfAborted();
-      adapters.push(await findOrCreateAdapter(services, context, bundle, index, tally));
+      const id = payload.adapterIds[index]!;
+      const make = (span: Span | undefined) =>
+        findOrCreateAdapter(services, { ...context, ...(span && { span }) }, bundle, index, tally);
+      adapters.push(
+        await inSpan(context.span, 'make adapter', make, {
+          'loradrop.adapter.id': id,
+          'loradrop.adapter.index': index,
+        }),
+      );
     }
     timings.totalMs = now() - payload.acceptedAt;
 
-    const device = engine.device.name;
-    for (const [stage, ms] of Object.entries(timings)) {
-      metrics.stageSeconds.observe(
-        { model: payload.model, stage: stage.replace(/Ms$/, ''), device },
-        ms / 1000,
-      );
-    }
-    return { adapters, device, ...tally } satisfies GenerateResult;
+    return { adapters, device: engine.device.name, ...tally } satisfies GenerateResult;
   };
+}
+
+/** Notes how long stages took, in milliseconds by their names. */
+function noteStages(
+  { metrics, engine }: Pick<GenerateServices, 'metrics' | 'engine'>,
+  model: string,
+  stages: Readonly<Record<string, number>>,
+): void {
+  const device = engine.device.name;
+  for (const [stage, ms] of Object.entries(stages)) {
+    metrics.stageSeconds.observe({ model, stage, device }, ms / 1000);
+  }
 }
 
 /** Publishes adapter `index` of the job: kept from an earlier run, copied from an equal one, or made. */
@@ -96,8 +112,9 @@ async function findOrCreateAdapter(
   index: number,
   tally: Tally,
 ): Promise<JobAdapter> {
-  const { engine, metrics, logger, logPrompts, now = Date.now } = services;
-  const { payload, signal, id: jobId, tenant } = context;
+  const { engine, metrics, logPrompts, now = Date.now } = services;
+  const { payload, signal, id: jobId, tenant, span } = context;
+  const log = services.logger.child(jobFields(context));
   const store = services.store.of(tenant);
   const id = payload.adapterIds[index]!;
   const request: AdapterRequest = {
@@ -129,15 +146,17 @@ async function findOrCreateAdapter(
       promptDigests: digests,
     } satisfies AdapterInfo,
   };
-  if (logPrompts) logger.debug({ jobId, adapter: id, prompts: request.prompts }, 'prompts of an adapter');
+  if (logPrompts) log.debug({ adapter: id, prompts: request.prompts }, 'prompts of an adapter');
 
-  const earlier = await store.find(id);
+  const earlier = await inSpan(span, 'store find', () => store.find(id));
   if (earlier?.contentKey === key) return summary(earlier, true);
-  const copied = await copyEqual(store, id, record);
+  const copied = await inSpan(span, 'store copy', () => copyEqual(store, id, record));
+  const { model } = payload;
   if (copied) {
-    metrics.adapters.inc({ model: payload.model, source: 'store' });
-    logger.info({ jobId, adapter: id }, 'adapter taken from the store');
-    return summary(copied, true);
+    const adapter = summary(copied, true);
+    metrics.adapterPublished({ tenant, model, source: 'store', bytes: adapter.bytes, engineMs: 0 });
+    log.info({ adapter: id }, 'adapter taken from the store');
+    return adapter;
   }
 
   const draft = await store.draft(id);
@@ -149,23 +168,31 @@ async function findOrCreateAdapter(
       {
         signal,
         onProgress: ({ stage, fraction }) => report(context, index, stage, fraction),
+        ...(span && { span }),
       },
     );
     const publishingAt = performance.now();
-    const published = await draft.publish(record);
-    tally.timings.batchingMs += inference.timings.batchingMs;
-    tally.timings.embeddingMs += inference.timings.embeddingMs;
-    tally.timings.decodingMs += inference.timings.decodingMs;
-    tally.timings.writingMs += writingMs + performance.now() - publishingAt;
+    const published = await inSpan(span, 'store publish', () => draft.publish(record));
+    const { batchingMs, embeddingMs, decodingMs } = inference.timings;
+    const wholeWritingMs = writingMs + performance.now() - publishingAt;
+    tally.timings.batchingMs += batchingMs;
+    tally.timings.embeddingMs += embeddingMs;
+    tally.timings.decodingMs += decodingMs;
+    tally.timings.writingMs += wholeWritingMs;
     tally.promptsEncoded += inference.promptsEncoded;
     tally.promptsCached += inference.promptsCached;
     const adapter = summary(published, false);
-    const { model } = payload;
-    metrics.adapters.inc({ model, source: 'decoder' });
-    metrics.adapterBytes.inc({ model }, adapter.bytes);
+    const engineMs = embeddingMs + decodingMs;
+    metrics.adapterPublished({ tenant, model, source: 'decoder', bytes: adapter.bytes, engineMs });
+    noteStages(services, model, {
+      batching: batchingMs,
+      embedding: embeddingMs,
+      decoding: decodingMs,
+      writing: wholeWritingMs,
+    });
     metrics.prompts.inc({ model, source: 'encoder' }, inference.promptsEncoded);
     metrics.prompts.inc({ model, source: 'cache' }, inference.promptsCached);
-    logger.info({ jobId, adapter: id, bytes: adapter.bytes, sha256: adapter.sha256 }, 'adapter published');
+    log.info({ adapter: id, bytes: adapter.bytes, sha256: adapter.sha256 }, 'adapter published');
     return adapter;
   } finally {
     await draft.discard();

@@ -16,7 +16,7 @@ export type TestWebhooksOptions = {
   readonly backend: QueueBackend;
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly logger: Logger;
-  readonly metrics?: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
+  readonly metrics?: Pick<Metrics, 'deliveries' | 'deliverySeconds' | 'deliveryDelaySeconds'>;
   readonly present?: (record: GenerateRecord) => object;
   readonly giveUpMs?: number;
   readonly timeoutMs?: number;

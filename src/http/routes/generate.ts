@@ -8,6 +8,7 @@ import { newId } from '../../base/ids.ts';
 import type { GeneratePayload } from '../../jobs/catalog.ts';
 import type { GenerateRecord } from '../../jobs/generate-queue.ts';
 import { firstLook } from '../../jobs/notify.ts';
+import { inSpan } from '../../observability/tracing.ts';
 import { choosePrompts, type PromptChoice } from '../../prompts/choose-column.ts';
 import type { PromptFormat } from '../../prompts/prompt-format.ts';
 import { type PromptReading, sourceOf } from '../../prompts/read-unpacked.ts';
@@ -232,17 +233,21 @@ export function registerGenerate(
     const payload = makeGeneratePayload(wanted, context);
     await services.storeReady?.();
     await stored.refuseWhenFull(caller);
-    const { record, created } = await queue.submit(id, payload, {
-      fresh,
-      quota: jobQuotaOf(caller),
-      ...notifyOf(payload),
-    });
+    const { record, created } = await inSpan(request.seen?.span, 'send generate', (span) =>
+      queue.submit(id, payload, {
+        fresh,
+        quota: jobQuotaOf(caller),
+        ...notifyOf(payload),
+        origin: { requestId: request.id, ...(span && { trace: span.context }) },
+      }),
+    );
+    if (request.seen) request.seen.jobId = id;
     if (created) {
       if (wants('job.queued', payload.webhooks)) services.webhooks.notifier.hint(record);
       metrics.accepted.inc({ model: record.payload.model });
       request.log.info(
         {
-          job: id,
+          jobId: id,
           tenant: caller.tenant,
           model: record.payload.model,
           count: record.payload.adapterIds.length,
