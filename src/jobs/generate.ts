@@ -81,8 +81,7 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
         findOrCreateAdapter(services, { ...context, ...(span && { span }) }, bundle, index, tally);
       adapters.push(
         await inSpan(context.span, 'make adapter', make, {
-          'loradrop.adapter.id': id,
-          'loradrop.adapter.index': index,
+          attributes: { 'loradrop.adapter.id': id, 'loradrop.adapter.index': index },
         }),
       );
     }

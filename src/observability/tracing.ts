@@ -59,9 +59,9 @@ export async function inSpan<T>(
   parent: Span | undefined,
   name: string,
   work: (span: Span | undefined) => Promise<T>,
-  attributes?: SpanAttributes,
+  options?: SpanOptions,
 ): Promise<T> {
-  const span = parent?.child(name, attributes && { attributes });
+  const span = parent?.child(name, options);
   try {
     return await work(span);
   } catch (error) {

@@ -8,7 +8,7 @@ import { newId } from '../../base/ids.ts';
 import type { GeneratePayload } from '../../jobs/catalog.ts';
 import type { GenerateRecord } from '../../jobs/generate-queue.ts';
 import { firstLook } from '../../jobs/notify.ts';
-import { inSpan } from '../../observability/tracing.ts';
+import { inSpan, type Span } from '../../observability/tracing.ts';
 import { choosePrompts, type PromptChoice } from '../../prompts/choose-column.ts';
 import type { PromptFormat } from '../../prompts/prompt-format.ts';
 import { type PromptReading, sourceOf } from '../../prompts/read-unpacked.ts';
@@ -233,14 +233,17 @@ export function registerGenerate(
     const payload = makeGeneratePayload(wanted, context);
     await services.storeReady?.();
     await stored.refuseWhenFull(caller);
-    const { record, created } = await inSpan(request.seen?.span, 'send generate', (span) =>
+    const submit = (span: Span | undefined) =>
       queue.submit(id, payload, {
         fresh,
         quota: jobQuotaOf(caller),
         ...notifyOf(payload),
         origin: { requestId: request.id, ...(span && { trace: span.context }) },
-      }),
-    );
+      });
+    const { record, created } = await inSpan(request.seen?.span, 'send generate', submit, {
+      kind: 'producer',
+      attributes: { 'messaging.operation.type': 'send', 'messaging.destination.name': 'generate' },
+    });
     if (request.seen) request.seen.jobId = id;
     if (created) {
       if (wants('job.queued', payload.webhooks)) services.webhooks.notifier.hint(record);
