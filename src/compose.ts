@@ -2,8 +2,10 @@
  * The parts list: settings → a running service. The only place that picks concrete parts, and the order in which they
  * start and stop.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import packageJson from '../package.json' with { type: 'json' };
 import type { Limits } from './access/caller.ts';
 import type { KeyRing } from './access/key-ring.ts';
 import { openLinkSecret } from './access/link-secret.ts';
@@ -17,6 +19,7 @@ import { configErrors } from './config/errors.ts';
 import { parseAllowedHosts, parsePublicUrl, parseTrustProxy } from './config/front-door.ts';
 import { ownEnvironment } from './config/load.ts';
 import type { Config } from './config/schema.ts';
+import { traceUrl } from './config/traces.ts';
 import { type AdapterLinks, createAdapterLinks } from './http/adapter-links.ts';
 import { buildApp, buildProbeApp } from './http/app.ts';
 import type { FrontDoor } from './http/front-door.ts';
@@ -38,10 +41,11 @@ import { createWorkers } from './jobs/workers.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { SHIPPED_BUNDLE } from './models/shipped.ts';
 import { createLogger, type Logger } from './observability/logger.ts';
-import { createMetrics } from './observability/metrics.ts';
-
+import { createMetrics, type Metrics } from './observability/metrics.ts';
+import type { Tracing } from './observability/tracing.ts';
 import { openQueueBackend } from './queue/open-queue-backend.ts';
 import { type Destinations, openDestinations } from './store/destinations.ts';
+import { observeStore } from './store/observe-store.ts';
 import { openStore } from './store/open-store.ts';
 import type { AdapterStore } from './store/store.ts';
 import { createStoreHealth, type StoreHealth } from './store/store-health.ts';
@@ -108,6 +112,9 @@ export async function startService(
   const closers = collectClosers((part, error) => logger.error({ err: error, part }, 'a part did not close'));
   try {
     await mkdir(config.dataDir, { recursive: true });
+    const tracing = await openConfiguredTracing(config, role, logger);
+    // First in, so that it is closed last, with the spans of all others.
+    if (tracing) closers.add('traces', () => tracing.close());
     // The queue first: it holds the data directory's lock, so a second process ends here, before it moves anything.
     const backend = await openQueueBackend({
       ...(config.queueUrl !== undefined && { url: config.queueUrl }),
@@ -115,7 +122,9 @@ export async function startService(
       logger,
     });
     closers.add('queue backend', () => backend.close());
-    const store = await openConfiguredStore(config);
+    const build = { version: packageJson.version, node: process.version, role, queue: backend.kind };
+    const metrics = createMetrics({}, { namedTenants: config.metricsTenants, build });
+    const store = observeStore(await openConfiguredStore(config), metrics.storeCalled);
     closers.add('store', () => store.close());
     const destinations = openConfiguredDestinations(config);
     closers.add('destinations', () => destinations.close());
@@ -129,11 +138,11 @@ export async function startService(
     closers.add('copies', () => copies.close());
     const access = await openServiceAccess(config, role, logger);
     closers.add('keys', () => access.close());
-    const engine = role === 'api' ? undefined : await startEngine(config, logger);
+    const engine = role === 'api' ? undefined : await startEngine(config, { logger, metrics });
     if (engine) closers.add('engine', () => engine.close());
     const health = createStoreHealth(store, { bytes: () => largestAdapter(models) });
     const drafts = createPatientDrafts({ maxBytes: config.heldResultBytes, storeReady: health.check });
-    const metrics = createMetrics({
+    metrics.addSources({
       store: health.check,
       ...(engine && { held: drafts.waiting }),
       queue: () => queue.counts(),
@@ -152,6 +161,7 @@ export async function startService(
       present: async (record, copy) =>
         presentJob(record, { models, store, copy, links: await links.ofJob(record) }),
       metrics,
+      tracing,
       logger,
       ...webhookSettings(config),
     });
@@ -166,6 +176,7 @@ export async function startService(
       metricsAccess: config.metricsNeedKey ? ('admin' as const) : ('public' as const),
       authenticate: access.authenticate,
       rates: backend.rates,
+      tracing,
       logger,
       frontDoor: frontDoor(config, access),
       draining: draining.signal,
@@ -221,6 +232,7 @@ export async function startService(
         storeReady: health.check,
         logger,
         metrics,
+        tracing,
       });
       closers.add('workers', () => workers.close({ drainMs: config.drainSeconds * 1000 }));
     }
@@ -344,7 +356,33 @@ function keysView({ size, damage }: KeyRing) {
   return { size, damaged: damage !== undefined };
 }
 
-function startEngine(config: Config, logger: Logger): Promise<Engine> {
+/** Starts traces where the settings name a collector; else nothing of OpenTelemetry is loaded. */
+async function openConfiguredTracing(
+  config: Config,
+  role: Role,
+  logger: Logger,
+): Promise<Tracing | undefined> {
+  const url = traceUrl(config);
+  if (url === undefined) return undefined;
+  const { openTracing } = await import('./observability/open-tracing.ts');
+  return openTracing({
+    url,
+    serviceName: config.otelServiceName,
+    version: packageJson.version,
+    resource: {
+      'service.instance.id': randomUUID(),
+      'loradrop.role': role,
+    },
+    sampler: config.otelTracesSampler,
+    samplerRatio: config.otelTracesSamplerArg,
+    logger,
+  });
+}
+
+function startEngine(
+  config: Config,
+  { logger, metrics }: { logger: Logger; metrics: Metrics },
+): Promise<Engine> {
   const { device, threads, encodeTokenBudget, batchWaitMs, promptCacheBytes } = config;
   const { memoryLimitBytes, cancelGraceMs } = config;
   return createEngine({
@@ -357,6 +395,7 @@ function startEngine(config: Config, logger: Logger): Promise<Engine> {
     cancelGraceMs,
     environment: ownEnvironment(),
     logger,
+    metrics,
   });
 }
 

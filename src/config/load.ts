@@ -3,6 +3,7 @@ import { Value } from 'typebox/value';
 import { configErrors } from './errors.ts';
 import { parseAllowedHosts, parsePublicUrl, parseTrustProxy } from './front-door.ts';
 import { type Config, ConfigSchema, environmentName, type SettingName } from './schema.ts';
+import { traceUrl } from './traces.ts';
 
 /** Values as text, by setting name; undefined where not given. */
 export type RawSettings = { readonly [K in SettingName]?: string | number | boolean | undefined };
@@ -14,6 +15,7 @@ function fromText(schema: object, value: string | number | boolean): unknown {
   if (typeof value !== 'string' || !('type' in schema)) return value;
   // TypeBox's own conversion would truncate 1.5 to 1.
   if (schema.type === 'integer' && /^-?[0-9]+$/.test(value)) return Number(value);
+  if (schema.type === 'number' && /^-?[0-9]*\.?[0-9]+$/.test(value)) return Number(value);
   if (schema.type === 'boolean' && /^(true|false|1|0)$/.test(value)) return value === 'true' || value === '1';
   return value;
 }
@@ -47,6 +49,7 @@ export function loadConfig(flags: RawSettings = {}, environment: NodeJS.ProcessE
   parseAllowedHosts(config.allowedHosts);
   parseTrustProxy(config.trustProxy);
   parsePublicUrl(config.publicUrl);
+  traceUrl(config);
   return Object.freeze(config);
 }
 
@@ -59,6 +62,10 @@ export function ownEnvironment(): NodeJS.ProcessEnv {
   for (const name of SDK_SECRETS) delete environment[name];
   for (const name of names) {
     if ('secret' in ConfigSchema.properties[name]) delete environment[environmentName(name)];
+  }
+  // Read by the exporter itself; as a rule they hold a token.
+  for (const name of Object.keys(environment)) {
+    if (/^OTEL_EXPORTER_OTLP_.*HEADERS$/.test(name)) delete environment[name];
   }
   return environment;
 }

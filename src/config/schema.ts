@@ -402,6 +402,47 @@ export const SETTINGS = {
       { description: 'Writes prompt text to the log. Off, since prompts are often private.' },
       false,
     ),
+    metricsTenants: whole(
+      {
+        description:
+          'Tenants with metrics of their own, the first ones that a process sees; all others are counted together, since every name is kept as several time series.',
+      },
+      { default: 50, minimum: 0, maximum: 10_000 },
+    ),
+  },
+  Traces: {
+    otelExporterOtlpEndpoint: Type.Optional(
+      text({
+        description:
+          'Collector that traces are sent to by OTLP over HTTP, `http://collector:4318`. Unset: no traces, and nothing of OpenTelemetry is loaded. The exporter’s `OTEL_EXPORTER_OTLP_HEADERS`, `_TIMEOUT`, `_COMPRESSION`, `_CERTIFICATE` and `OTEL_RESOURCE_ATTRIBUTES` hold too.',
+      }),
+    ),
+    otelExporterOtlpTracesEndpoint: Type.Optional(
+      text({ description: 'The same as a whole address, path included; goes before the one above.' }),
+    ),
+    otelServiceName: text({ description: 'Name of the service in traces.' }, { default: 'loradrop' }),
+    otelTracesSampler: Type.Enum(
+      [
+        'always_on',
+        'always_off',
+        'traceidratio',
+        'parentbased_always_on',
+        'parentbased_always_off',
+        'parentbased_traceidratio',
+      ],
+      {
+        default: 'parentbased_always_on',
+        description:
+          'Which traces are kept. `parentbased_…`: a request that is in a trace already follows its sender’s decision.',
+      },
+    ),
+    otelTracesSamplerArg: Type.Number({
+      default: 1,
+      minimum: 0,
+      maximum: 1,
+      description: 'Share of traces that the samplers with `traceidratio` keep.',
+    }),
+    otelSdkDisabled: flag({ description: 'Turns traces off whatever else is set.' }, false),
   },
 } as const satisfies Record<string, TProperties>;
 

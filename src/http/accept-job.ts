@@ -7,6 +7,7 @@ import { baseErrors, LoradropError } from '../base/errors.ts';
 import type { GeneratePayload } from '../jobs/catalog.ts';
 import type { GenerateRecord } from '../jobs/generate-queue.ts';
 import { firstLook, hasFollowUp } from '../jobs/notify.ts';
+import { inSpan, type Span } from '../observability/tracing.ts';
 import { isFinal, type JobQuota, type SubmitOptions } from '../queue/queue.ts';
 import { storeErrors } from '../store/errors.ts';
 import { awaitJob, connectionSignal } from './await-job.ts';
@@ -186,17 +187,24 @@ export function createAcceptJob(
     await services.storeReady?.();
     await stored.refuseWhenFull(caller);
     if (payload.setName !== undefined) await refuseSetName(payload.setName, id, caller);
-    const { record, created } = await queue.submit(id, payload, {
-      fresh,
-      quota: jobQuotaOf(caller),
-      ...notifyOf(payload),
+    const submit = (span: Span | undefined) =>
+      queue.submit(id, payload, {
+        fresh,
+        quota: jobQuotaOf(caller),
+        ...notifyOf(payload),
+        origin: { requestId: request.id, ...(span && { trace: span.context }) },
+      });
+    const { record, created } = await inSpan(request.seen?.span, 'send generate', submit, {
+      kind: 'producer',
+      attributes: { 'messaging.operation.type': 'send', 'messaging.destination.name': 'generate' },
     });
+    if (request.seen) request.seen.jobId = id;
     if (created) {
       if (wants('job.queued', payload.webhooks)) services.webhooks.notifier.hint(record);
       metrics.accepted.inc({ model: record.payload.model });
       request.log.info(
         {
-          job: id,
+          jobId: id,
           tenant: caller.tenant,
           model: record.payload.model,
           count: record.payload.adapterIds.length,

@@ -84,7 +84,7 @@ function createApp(
   const { logger, frontDoor = LOOPBACK_DOOR } = services;
   const app: App = Fastify({
     loggerInstance: logger as FastifyBaseLogger,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     bodyLimit,
     ...serverTimeouts(frontDoor.connections),
     trustProxy: trustOf(frontDoor.trustedProxies),

@@ -13,6 +13,7 @@ import type { Notifier } from '../jobs/notify.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import type { Tracing } from '../observability/tracing.ts';
 import type { PromptLimits } from '../prompts/check-prompts.ts';
 import type { RequestRates } from '../queue/request-rates.ts';
 import type { Destinations } from '../store/destinations.ts';
@@ -52,6 +53,8 @@ export type ProbeServices = {
   /** Never rejects: what does not answer is a part that is not ready. */
   readonly readiness: () => Promise<Readiness>;
   readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest'>;
+  /** Where requests are traced; absent where they are not. */
+  readonly tracing?: Tracing | undefined;
   /** Scope that `/metrics` needs; `public` by default. */
   readonly metricsAccess?: Scope | 'public';
   /** Who sends a request, and how often it may; absent where nothing needs a key. */

@@ -153,6 +153,7 @@ async function runBatch(digest: string, requests: readonly BatchRequest[]): Prom
   try {
     await send({ type: 'working', on: 'batch' });
     const startedAt = performance.now();
+    const embeddingAt = Date.now();
     const embeddings = await makeConditions(
       requests.flatMap(({ prompts }) => prompts),
       {
@@ -170,6 +171,7 @@ async function runBatch(digest: string, requests: readonly BatchRequest[]): Prom
         signal.throwIfAborted();
         await send({ type: 'working', on: id });
         const decodeStartedAt = performance.now();
+        const decodingAt = Date.now();
         const tokens = await decoder.decode(embeddings.condition(prompts, condition), {
           signal,
           turn,
@@ -183,6 +185,8 @@ async function runBatch(digest: string, requests: readonly BatchRequest[]): Prom
           id,
           embeddingMs,
           decodingMs,
+          embeddingAt,
+          decodingAt,
           promptsCached: cached,
           promptsEncoded: encoded,
         });

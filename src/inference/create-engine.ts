@@ -2,6 +2,7 @@
 
 import type { Bundle } from '../models/bundle.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { Metrics } from '../observability/metrics.ts';
 import { availableThreads } from './available-threads.ts';
 import { findWanted } from './bundle-states.ts';
 import { checkRequest } from './check-request.ts';
@@ -14,9 +15,11 @@ import type {
   Inference,
   InferenceProgress,
   InferenceRequest,
+  InferOptions,
 } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
 import { errorOf, failureOf } from './failure.ts';
+import { type BatchedRequest, createBatchObserver } from './observe-batches.ts';
 import type { FromChildRecords } from './protocol.ts';
 import { risingProgress } from './rising-progress.ts';
 import { nextTickAtMs, requestsAt, schedule } from './scheduler.ts';
@@ -48,6 +51,7 @@ export type EngineOptions = {
   /** Environment of the process: as a rule that of this one. */
   readonly environment: NodeJS.ProcessEnv;
   readonly logger: Logger;
+  readonly metrics?: Pick<Metrics, 'batchRequests'>;
 };
 
 /**
@@ -60,9 +64,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** A request whose caller waits for it. */
-type Call = {
-  readonly request: InferenceRequest;
-  readonly arrivedAtMs: number;
+type Call = BatchedRequest & {
   readonly resolve: (inference: Inference) => void;
   readonly reject: (error: unknown) => void;
   readonly onProgress: (progress: InferenceProgress) => void;
@@ -102,6 +104,7 @@ class ChildEngine implements Engine {
     failed: ({ id, failure }) => this.#step({ type: 'failed', id, failure }),
     tokens: ({ id, values }) => this.#streams.push(id, values),
     idle: (message) => {
+      this.#batches.ended();
       this.#supervisor.noteIdle(message);
       this.#step({ type: 'idle' });
     },
@@ -113,10 +116,9 @@ class ChildEngine implements Engine {
       this.#supervisor.send({ type: 'load', bundle });
     },
     run: ({ digest, ids }) => {
-      const requests = ids.map((id) => {
-        const { prompts, blocks } = this.#calls.get(id)!.request;
-        return { id, prompts, blocks };
-      });
+      const calls = ids.map((id) => ({ id, ...this.#calls.get(id)! }));
+      this.#batches.started(calls);
+      const requests = calls.map(({ id, request: { prompts, blocks } }) => ({ id, prompts, blocks }));
       this.#supervisor.send({ type: 'batch', digest, requests });
     },
     stop: ({ id }) => this.#supervisor.send({ type: 'cancel', id }),
@@ -129,6 +131,7 @@ class ChildEngine implements Engine {
     rejectLoad: ({ digest, failure }) => this.#takeLoad(digest)?.reject(errorOf(failure)),
   };
   readonly #options: EngineOptions;
+  readonly #batches;
   readonly #supervisor: Supervisor;
   readonly #streams = createDecodeStreams({
     send: (message) => this.#supervisor.send(message),
@@ -145,6 +148,7 @@ class ChildEngine implements Engine {
 
   private constructor(options: EngineOptions, device: WantedDevice) {
     this.#options = options;
+    this.#batches = createBatchObserver(options.metrics);
     const { encodeTokenBudget, promptCacheBytes, memoryLimitBytes = 0 } = options;
     const threads = options.threads || availableThreads();
     this.#supervisor = new Supervisor({
@@ -156,6 +160,7 @@ class ChildEngine implements Engine {
       restartDelayMs: options.restartDelayMs,
       onMessage: (message) => handle(this.#onMessage, message),
       onLost: (loss) => {
+        this.#batches.ended(errorOf(loss.failure));
         this.#streams.failAll(errorOf(loss.failure));
         this.#step({ type: 'lost', ...loss });
       },
@@ -180,18 +185,16 @@ class ChildEngine implements Engine {
     await unlessAborted(load.promise, options.signal);
   }
 
-  async infer(
-    request: InferenceRequest,
-    options: { signal?: AbortSignal; onProgress?: (progress: InferenceProgress) => void } = {},
-  ): Promise<Inference> {
-    const { signal, onProgress = () => {} } = options;
+  async infer(request: InferenceRequest, options: InferOptions = {}): Promise<Inference> {
+    const { signal, onProgress = () => {}, span } = options;
     signal?.throwIfAborted();
     this.#assertUsable();
     checkRequest(request);
     const { promise, resolve, reject } = Promise.withResolvers<Inference>();
     const id = ++this.#lastId;
     const arrivedAtMs = performance.now();
-    this.#calls.set(id, { request, arrivedAtMs, resolve, reject, onProgress: risingProgress(onProgress) });
+    const follow = { onProgress: risingProgress(onProgress), span };
+    this.#calls.set(id, { request, arrivedAtMs, resolve, reject, ...follow });
     this.#step({ type: 'infer', id, bundle: request.bundle });
     const abort = () => {
       this.#takeCall(id)?.reject(signal?.reason);
@@ -260,7 +263,9 @@ class ChildEngine implements Engine {
 
   #deliver(decode: FromChildRecords['decoded']): void {
     const { id, embeddingMs, decodingMs, promptsCached, promptsEncoded } = decode;
-    const { request, arrivedAtMs, resolve } = this.#takeCall(id)!;
+    const call = this.#takeCall(id)!;
+    const { request, arrivedAtMs, resolve } = call;
+    this.#batches.decoded(call, decode);
     const [, height, width] = request.bundle.manifest.decoder.features.at(-1)!;
     const stream = this.#streams.open(id, { blocks: request.blocks, tokenFloats: height * width });
     const totalMs = performance.now() - arrivedAtMs;

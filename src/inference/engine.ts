@@ -1,5 +1,6 @@
 /** The port of the inference room: what the pipeline asks of whatever owns the ONNX sessions. */
 import type { Bundle } from '../models/bundle.ts';
+import type { Span } from '../observability/tracing.ts';
 
 /** Where the sessions run. */
 export type Device = {
@@ -73,6 +74,14 @@ export type EngineStatus = {
   readonly error?: string;
 };
 
+/** How a request is followed. */
+export type InferOptions = {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: InferenceProgress) => void;
+  /** What the spans of batching, embedding and decoding are parts of. */
+  readonly span?: Span;
+};
+
 /** Owns one device. */
 export type Engine = {
   readonly device: Device;
@@ -85,10 +94,7 @@ export type Engine = {
    * Runs one request (together with others of the same bundle, where that saves encoding). Aborting the signal rejects
    * with its reason at once; the work itself stops between stages or with the child.
    */
-  infer(
-    request: InferenceRequest,
-    options?: { signal?: AbortSignal; onProgress?: (progress: InferenceProgress) => void },
-  ): Promise<Inference>;
+  infer(request: InferenceRequest, options?: InferOptions): Promise<Inference>;
   status(): EngineStatus;
   /** Ends the child. Idempotent. */
   close(): Promise<void>;

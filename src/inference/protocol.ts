@@ -66,6 +66,9 @@ export type FromChildRecords = {
     readonly id: number;
     readonly embeddingMs: number;
     readonly decodingMs: number;
+    /** When the embedding of its batch and its own decode began, in milliseconds since the epoch. */
+    readonly embeddingAt: number;
+    readonly decodingAt: number;
     readonly promptsCached: number;
     readonly promptsEncoded: number;
   };

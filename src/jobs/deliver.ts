@@ -2,6 +2,7 @@
 import type { TenantId } from '../base/ids.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import type { Span, SpanAttributes, Tracing } from '../observability/tracing.ts';
 import type { AttemptEnd, ReceiverGate } from '../webhooks/receiver-gate.ts';
 import { retryWaitMs } from '../webhooks/retry.ts';
 import { OPERATOR } from '../webhooks/secret-file.ts';
@@ -10,6 +11,7 @@ import type { SendOutcome, WebhookClient } from '../webhooks/send.ts';
 import { originOf } from '../webhooks/shown-url.ts';
 import { signatureHeaders } from '../webhooks/sign.ts';
 import { type Deliveries, type DeliveryAttempts, type DeliveryResult, noAttempts } from './deliveries.ts';
+import { jobFields } from './observe-runs.ts';
 import { PutOff } from './run-job.ts';
 import type { JobContext, JobHandler } from './workers.ts';
 
@@ -19,7 +21,8 @@ export type DeliverServices = {
   readonly secrets: Pick<SecretRing, 'of'>;
   readonly gate: ReceiverGate;
   readonly deliveries: Pick<Deliveries, 'resume'>;
-  readonly metrics: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
+  readonly metrics: Pick<Metrics, 'deliveries' | 'deliverySeconds' | 'deliveryDelaySeconds'>;
+  readonly tracing?: Tracing | undefined;
   readonly logger: Logger;
   readonly giveUpMs: number;
   /** `Loradrop/0.1.0`. */
@@ -38,7 +41,7 @@ const MAX_TURNS = 5;
 
 /** Makes the handler. It never rejects for what a receiver does; that ends in a result, or puts the job off. */
 export function createDeliverHandler(services: DeliverServices): JobHandler<'webhook'> {
-  const { client, secrets, gate, deliveries, metrics, logger, giveUpMs } = services;
+  const { client, secrets, gate, deliveries, metrics, tracing, logger, giveUpMs } = services;
   const { now = Date.now, random = Math.random } = services;
   /** When a receiver said that it is gone, by tenant and address. */
   const gone = new Map<string, number>();
@@ -56,7 +59,10 @@ export function createDeliverHandler(services: DeliverServices): JobHandler<'web
     gone.set(`${tenant} ${payload.url}`, now());
   }
 
-  async function attempt(context: JobContext<'webhook'>): Promise<SendOutcome | 'secret-missing'> {
+  async function attempt(
+    context: JobContext<'webhook'>,
+    span: Span | undefined,
+  ): Promise<SendOutcome | 'secret-missing'> {
     const { payload, tenant, signal } = context;
     const keys = secrets.of(payload.operator ? OPERATOR : tenant);
     if (keys.length === 0) return 'secret-missing';
@@ -69,6 +75,7 @@ export function createDeliverHandler(services: DeliverServices): JobHandler<'web
         'content-type': 'application/json',
         'user-agent': services.userAgent,
         ...signatureHeaders({ id, sentAt: now(), body }, keys),
+        ...span?.context,
       },
     });
   }
@@ -78,8 +85,7 @@ export function createDeliverHandler(services: DeliverServices): JobHandler<'web
     const before = (context.note as DeliveryAttempts | undefined) ?? noAttempts(payload, giveUpMs);
     const receiver = `${tenant} ${originOf(payload.url)}`;
     const log = logger.child({
-      tenant,
-      jobId: payload.jobId,
+      ...jobFields({ ...context, id: payload.jobId }),
       event: payload.event,
       receiver: originOf(payload.url),
     });
@@ -87,8 +93,12 @@ export function createDeliverHandler(services: DeliverServices): JobHandler<'web
     const end = (outcome: DeliveryResult['outcome'], attempts: DeliveryAttempts): DeliveryResult => {
       const { nextAt: _, byHand: __, ...rest } = attempts;
       metrics.deliveries.inc({ outcome, by });
+      if (outcome === 'delivered') metrics.deliveryDelaySeconds.observe((now() - payload.createdAt) / 1000);
       const level = outcome === 'delivered' ? 'info' : 'warn';
-      log[level]({ outcome, attempts: rest.attempts, status: rest.status, failure: rest.failure }, 'webhook');
+      log[level](
+        { outcome, attempts: rest.attempts, status: rest.status, failure: rest.failure },
+        'webhook ended',
+      );
       return { ...rest, outcome };
     };
 
@@ -105,10 +115,16 @@ export function createDeliverHandler(services: DeliverServices): JobHandler<'web
       throw new PutOff(place.retryAt);
     }
     const sentAt = now();
+    const span = tracing?.start(`POST webhook ${payload.event}`, {
+      parent: context.origin?.trace,
+      kind: 'client',
+      attributes: spanAttributes(context, before.attempts),
+    });
     let outcome: SendOutcome | 'secret-missing' | undefined;
     try {
-      outcome = await attempt(context);
+      outcome = await attempt(context, span);
     } finally {
+      endSpan(span, outcome);
       const called = place.leave(endOf(outcome));
       void deliveries
         .resume(called.map(toTenantId))
@@ -146,6 +162,30 @@ export function createDeliverHandler(services: DeliverServices): JobHandler<'web
     log.debug({ status, failure: attempts.failure, nextAt }, 'webhook will be tried again');
     throw new PutOff(nextAt, { ...attempts, nextAt });
   };
+}
+
+/** What a trace shows of an attempt: where it goes, without the path or the query, which may hold secrets. */
+function spanAttributes({ payload, tenant }: JobContext<'webhook'>, attemptsBefore: number): SpanAttributes {
+  const { protocol, hostname, port } = new URL(payload.url);
+  return {
+    'http.request.method': 'POST',
+    'http.request.resend_count': attemptsBefore,
+    'url.scheme': protocol.slice(0, -1),
+    'server.address': hostname,
+    'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
+    'loradrop.tenant': tenant,
+    'loradrop.job.id': payload.jobId,
+    'loradrop.webhook.event': payload.event,
+  };
+}
+
+function endSpan(span: Span | undefined, outcome: SendOutcome | 'secret-missing' | undefined): void {
+  if (!span) return;
+  if (typeof outcome === 'object' && 'status' in outcome) {
+    span.set({ 'http.response.status_code': outcome.status });
+    if (outcome.status >= 400) span.fail(String(outcome.status));
+  } else span.fail(typeof outcome === 'object' ? outcome.failure : (outcome ?? 'aborted'));
+  span.end();
 }
 
 /** What an attempt says of the receiver. */

@@ -111,14 +111,15 @@ export async function openDeliveries(options: {
     async add(record, { number, ...delivery }) {
       const { url, operator } = record.payload.webhooks![delivery.webhook]!;
       const name = nameOf(record, delivery.webhook, number);
-      await queue.add(name, {
+      const payload = {
         ...delivery,
         jobId: record.id,
         jobAcceptedAt: record.payload.acceptedAt,
         url,
         ...(operator && { operator }),
         messageId: `msg_${sha256(`${name.tenant}/${name.id}`).slice(0, 32)}`,
-      });
+      };
+      await queue.add(name, payload, record.origin);
     },
     async replay(record, webhook, number) {
       const delivery = webhook < 0 ? undefined : await find(record, webhook, number);

@@ -2,21 +2,34 @@
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { DTYPE_BYTES } from '../base/dtype.ts';
 import type { Bundle } from '../models/bundle.ts';
-import type { StoredAdapter } from '../store/store.ts';
+import { inSpan, type Span } from '../observability/tracing.ts';
+import type { StoredAdapter, StoredFile } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
 import { copyEqual } from './copy-equal.ts';
 import type { GenerateRun } from './generate-run.ts';
 import { type AdapterRequest, adapterSize, contentKey, promptDigests, writeAdapter } from './make-adapter.ts';
 
+/** Which adapter is wanted, and under which id. */
+type Wanted = { readonly draw: number; readonly id: string };
+type Found = { readonly stored: StoredAdapter; readonly fromStore: boolean };
+
 /** Publishes the adapter of a draw under `id`: kept from an earlier run, copied from an equal one, or made. */
-export async function findOrCreateAdapter(
+export function findOrCreateAdapter(run: GenerateRun, bundle: Bundle, wanted: Wanted): Promise<Found> {
+  return inSpan(run.context.span, 'make adapter', (span) => makeInSpan(run, bundle, wanted, span), {
+    attributes: { 'loradrop.adapter.id': wanted.id, 'loradrop.adapter.index': wanted.draw },
+  });
+}
+
+async function makeInSpan(
   run: GenerateRun,
   bundle: Bundle,
-  { draw, id }: { readonly draw: number; readonly id: string },
-): Promise<{ readonly stored: StoredAdapter; readonly fromStore: boolean }> {
-  const { services, context, store, tally } = run;
-  const { engine, metrics, logger, logPrompts } = services;
-  const { payload, signal, id: jobId } = context;
+  { draw, id }: Wanted,
+  span: Span | undefined,
+): Promise<Found> {
+  const { services, context, store, tally, log } = run;
+  const { engine, metrics, logPrompts } = services;
+  const { payload, signal, id: jobId, tenant } = context;
+  const { model } = payload;
   const request: AdapterRequest = {
     bundle,
     prompts: payload.draws[draw]!.map((place) => payload.prompts[place]!),
@@ -47,14 +60,15 @@ export async function findOrCreateAdapter(
       promptDigests: digests,
     } satisfies AdapterInfo,
   });
-  if (logPrompts) logger.debug({ jobId, adapter: id, prompts: request.prompts }, 'prompts of an adapter');
+  if (logPrompts) log.debug({ adapter: id, prompts: request.prompts }, 'prompts of an adapter');
 
-  const earlier = await store.find(id);
+  const earlier = await inSpan(span, 'store find', () => store.find(id));
   if (earlier?.contentKey === key) return { stored: earlier, fromStore: true };
-  const copied = await copyEqual(store, id, key, record);
+  const copied = await inSpan(span, 'store copy', () => copyEqual(store, id, key, record));
   if (copied) {
-    metrics.adapters.inc({ model: payload.model, source: 'store' });
-    logger.info({ jobId, adapter: id }, 'adapter taken from the store');
+    const { bytes } = weightsOf(copied);
+    metrics.adapterPublished({ tenant, model, source: 'store', bytes, engineMs: 0 });
+    log.info({ adapter: id }, 'adapter taken from the store');
     return { stored: copied, fromStore: true };
   }
 
@@ -63,33 +77,53 @@ export async function findOrCreateAdapter(
     bytes: adapterSize(bundle).parameters * DTYPE_BYTES[payload.dtype],
     until: payload.acceptedAt + payload.retentionSeconds * 1000,
     signal,
-    logger: logger.child({ jobId, adapter: id }),
+    logger: log.child({ adapter: id }),
   });
   try {
     const { inference, writingMs } = await writeAdapter(
       engine,
       request,
       (name, content) => draft.write(name, content, { signal }),
-      { signal, onProgress: ({ stage, fraction }) => run.report(stage, fraction) },
+      {
+        signal,
+        onProgress: ({ stage, fraction }) => run.report(stage, fraction),
+        ...(span && { span }),
+      },
     );
     const publishingAt = performance.now();
-    const stored = await draft.publish(record());
+    const stored = await inSpan(span, 'store publish', () => draft.publish(record()));
+    const { batchingMs, embeddingMs, decodingMs } = inference.timings;
+    const wholeWritingMs = writingMs + performance.now() - publishingAt;
     const { timings } = tally;
-    timings.batchingMs += inference.timings.batchingMs;
-    timings.embeddingMs += inference.timings.embeddingMs;
-    timings.decodingMs += inference.timings.decodingMs;
-    timings.writingMs += writingMs + performance.now() - publishingAt;
+    timings.batchingMs += batchingMs;
+    timings.embeddingMs += embeddingMs;
+    timings.decodingMs += decodingMs;
+    timings.writingMs += wholeWritingMs;
     tally.promptsEncoded += inference.promptsEncoded;
     tally.promptsCached += inference.promptsCached;
-    const { bytes, sha256 } = stored.files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!;
-    const { model } = payload;
-    metrics.adapters.inc({ model, source: 'decoder' });
-    metrics.adapterBytes.inc({ model }, bytes);
+    const { bytes, sha256 } = weightsOf(stored);
+    metrics.adapterPublished({
+      tenant,
+      model,
+      source: 'decoder',
+      bytes,
+      engineMs: embeddingMs + decodingMs,
+    });
+    run.noteStages({
+      batching: batchingMs,
+      embedding: embeddingMs,
+      decoding: decodingMs,
+      writing: wholeWritingMs,
+    });
     metrics.prompts.inc({ model, source: 'encoder' }, inference.promptsEncoded);
     metrics.prompts.inc({ model, source: 'cache' }, inference.promptsCached);
-    logger.info({ jobId, adapter: id, bytes, sha256 }, 'adapter published');
+    log.info({ adapter: id, bytes, sha256 }, 'adapter published');
     return { stored, fromStore: false };
   } finally {
     await draft.discard();
   }
+}
+
+function weightsOf({ files }: StoredAdapter): StoredFile {
+  return files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!;
 }

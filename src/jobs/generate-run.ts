@@ -10,6 +10,7 @@ import type { GeneratePayload } from './catalog.ts';
 import { COPY_SOURCE_KEPT_MS } from './copies.ts';
 import type { JobAdapter, JobTimings } from './generate-queue.ts';
 import { type AdapterStage, adapterFraction } from './make-adapter.ts';
+import { jobFields } from './observe-runs.ts';
 import type { PatientDrafts } from './patient-drafts.ts';
 import type { JobContext } from './workers.ts';
 
@@ -22,7 +23,7 @@ export type GenerateServices = {
   readonly drafts: PatientDrafts;
   /** Rejects while adapters cannot be stored: nothing is decoded then. */
   readonly storeReady: () => Promise<void>;
-  readonly metrics: Pick<Metrics, 'adapters' | 'adapterBytes' | 'prompts' | 'stageSeconds'>;
+  readonly metrics: Pick<Metrics, 'adapterPublished' | 'prompts' | 'stageSeconds'>;
   readonly logger: Logger;
   /** Writes prompt text to the log, at debug level. */
   readonly logPrompts: boolean;
@@ -33,6 +34,8 @@ export type GenerateServices = {
 export type GenerateRun = {
   readonly services: GenerateServices;
   readonly context: JobContext<'generate'>;
+  /** With the ids of the job in every line. */
+  readonly log: Logger;
   /** Of the job's tenant. */
   readonly store: TenantStore;
   /** What the adapters of the job add up to. */
@@ -41,6 +44,8 @@ export type GenerateRun = {
   times(): { readonly createdAt: number; readonly expiresAt: number };
   /** Tells how far the adapter at hand is. */
   report(stage: AdapterStage, fraction: number): void;
+  /** Notes how long stages took, in milliseconds by their names. */
+  noteStages(stages: Readonly<Record<string, number>>): void;
   /** The adapter at hand is done. */
   next(): void;
 };
@@ -62,6 +67,7 @@ export function createRun(services: GenerateServices, context: JobContext<'gener
   return {
     services,
     context,
+    log: services.logger.child(jobFields(context)),
     store: services.store.of(context.tenant),
     tally: {
       timings: {
@@ -83,6 +89,13 @@ export function createRun(services: GenerateServices, context: JobContext<'gener
         fraction: Math.min(1, (done + adapterFraction(stage, fraction)) / units),
         adapter: Math.min(done, adapterIds.length - 1),
       }),
+    noteStages(stages) {
+      const { metrics, engine } = services;
+      const { model } = payload;
+      for (const [stage, ms] of Object.entries(stages)) {
+        metrics.stageSeconds.observe({ model, stage, device: engine.device.name }, ms / 1000);
+      }
+    },
     next: () => {
       done += 1;
     },

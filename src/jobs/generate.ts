@@ -1,4 +1,5 @@
 /** THE pipeline: a generation job's payload → conditions → weight tokens → tensors → adapters in the store. */
+import { inSpan } from '../observability/tracing.ts';
 import { jobErrors } from './errors.ts';
 import { findOrCreateAdapter } from './generate-adapter.ts';
 import type { GenerateResult, JobAdapter } from './generate-queue.ts';
@@ -13,7 +14,7 @@ import type { JobHandler } from './workers.ts';
  * Errors: `bundle-changed`, `model-not-found`, those of the engine, the writer, the store and adapter arithmetic.
  */
 export function createGenerateHandler(services: GenerateServices): JobHandler<'generate'> {
-  const { engine, metrics, now = Date.now } = services;
+  const { engine, now = Date.now } = services;
   return async (context) => {
     const { payload } = context;
     const run = createRun(services, context);
@@ -22,14 +23,7 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
     const { timings } = run.tally;
     timings.totalMs = now() - payload.acceptedAt;
 
-    const device = engine.device.name;
-    for (const [stage, ms] of Object.entries(timings)) {
-      metrics.stageSeconds.observe(
-        { model: payload.model, stage: stage.replace(/Ms$/, ''), device },
-        ms / 1000,
-      );
-    }
-    return { adapters, device, ...run.tally } satisfies GenerateResult;
+    return { adapters, device: engine.device.name, ...run.tally } satisfies GenerateResult;
   };
 }
 
@@ -45,8 +39,9 @@ async function generate(run: GenerateRun): Promise<JobAdapter[]> {
     );
   }
   run.report('loading', 0);
-  await engine.load(bundle, { signal });
+  await inSpan(context.span, 'load bundle', () => engine.load(bundle, { signal }));
   tally.timings.loadingMs = now() - startedAt;
+  run.noteStages({ loading: tally.timings.loadingMs });
 
   const { draws, adapterIds, sampleIds } = payload;
   if (sampleIds) {

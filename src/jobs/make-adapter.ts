@@ -10,6 +10,7 @@ import { detokenize } from '../lora/detokenize.ts';
 import type { LoraTensor } from '../lora/layout.ts';
 import { loraTensors } from '../lora/tensors.ts';
 import type { Bundle } from '../models/bundle.ts';
+import { inSpan, type Span } from '../observability/tracing.ts';
 
 /**
  * Raised whenever the same prompts, bundle, dtype and provider would give other bytes than before, so that adapters made
@@ -84,6 +85,14 @@ export function contentKey(
 /** What {@link generateMatrices} reports. */
 type AdapterProgress = InferenceProgress | { stage: 'writing'; fraction: number };
 
+/** How an adapter is made. */
+type MakingOptions = {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: AdapterProgress) => void;
+  /** What the engine's and the writer's spans are parts of. */
+  readonly span?: Span;
+};
+
 /** An adapter whose tensors can be read once, in the order of the PEFT file. */
 export type InferredAdapter = {
   readonly tensors: readonly LoraTensor[];
@@ -99,7 +108,7 @@ export type InferredAdapter = {
 export async function generateMatrices(
   engine: Pick<Engine, 'infer'>,
   { bundle, prompts }: Pick<AdapterRequest, 'bundle' | 'prompts'>,
-  options: { signal?: AbortSignal; onProgress?: (progress: AdapterProgress) => void } = {},
+  options: MakingOptions = {},
 ): Promise<InferredAdapter> {
   const { layout } = bundle.manifest;
   const tensors = loraTensors(layout);
@@ -126,20 +135,22 @@ export async function writeAdapter<File>(
   engine: Pick<Engine, 'infer'>,
   request: AdapterRequest,
   write: FileWriter<File>,
-  options: { signal?: AbortSignal; onProgress?: (progress: AdapterProgress) => void } = {},
+  options: MakingOptions = {},
 ): Promise<MadeAdapter<File>> {
   const { bundle, dtype } = request;
   const { layout, base } = bundle.manifest;
-  const { signal } = options;
+  const { signal, span } = options;
   const { tensors, matrices, inference } = await generateMatrices(engine, request, options);
   const startedAt = performance.now();
   try {
-    const weights = await write(
-      ADAPTER_WEIGHTS_FILE,
-      writeSafetensors(tensors, matrices, { dtype, ...(signal && { signal }) }),
-    );
-    const config = await write(ADAPTER_CONFIG_FILE, onePiece(peftConfig(base, layout)));
-    return { weights, config, inference, writingMs: performance.now() - startedAt };
+    return await inSpan(span, 'write adapter', async () => {
+      const weights = await write(
+        ADAPTER_WEIGHTS_FILE,
+        writeSafetensors(tensors, matrices, { dtype, ...(signal && { signal }) }),
+      );
+      const config = await write(ADAPTER_CONFIG_FILE, onePiece(peftConfig(base, layout)));
+      return { weights, config, inference, writingMs: performance.now() - startedAt };
+    });
   } finally {
     // A writer that fails before its first byte has not begun to read.
     inference.release();

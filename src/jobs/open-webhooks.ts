@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import type { Tracing } from '../observability/tracing.ts';
 import { type AddressGuard, createAddressGuard } from '../webhooks/address-guard.ts';
 import { webhookErrors } from '../webhooks/errors.ts';
 import { isWebhookEvent, WEBHOOK_EVENTS } from '../webhooks/events.ts';
@@ -26,7 +27,8 @@ export type WebhooksOptions = {
   readonly deliveries: Deliveries;
   readonly copies: Pick<Copies, 'follow'>;
   readonly present: (record: GenerateRecord, copy?: Copy) => object | Promise<object>;
-  readonly metrics: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
+  readonly metrics: Pick<Metrics, 'deliveries' | 'deliverySeconds' | 'deliveryDelaySeconds'>;
+  readonly tracing?: Tracing | undefined;
   readonly logger: Logger;
   readonly allow: string;
   readonly ports: string;
@@ -91,6 +93,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
         gate: createReceiverGate({ concurrency }),
         deliveries,
         metrics,
+        tracing: options.tracing,
         logger,
         giveUpMs: GIVE_UP_MS,
         userAgent: `Loradrop/${packageJson.version}`,

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TenantId } from '../base/ids.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { Span } from '../observability/tracing.ts';
 import type { BullQueue, StoredBullJob } from '../queue/backend.ts';
 import { canceledFailure } from '../queue/job-record.ts';
 import { createProgressWriter } from '../queue/progress-writer.ts';
-import type { JobProgress } from '../queue/queue.ts';
+import type { JobOrigin, JobProgress } from '../queue/queue.ts';
 import { fromQueueId } from '../queue/stored-job.ts';
 import { jobErrors } from './errors.ts';
 
@@ -32,6 +33,9 @@ export type RunContext<P> = TenantId & {
   readonly attempt: number;
   /** What the run before has left (see {@link PutOff}). */
   readonly note?: unknown;
+  readonly origin?: JobOrigin;
+  /** The run in its trace, where traces are kept. */
+  readonly span?: Span;
   /** Aborts when the job is canceled, its deadline passes, the worker stops or the job was given to another worker. */
   readonly signal: AbortSignal;
   /** Shows how far the run is. Cheap to call often: the latest report within a short while is the one that is kept. */
@@ -50,6 +54,7 @@ export type RunJobOptions<P, R> = {
   readonly pollCancelMs: number;
   readonly letGoMs: number;
   readonly logger: Logger;
+  readonly span?: Span | undefined;
   readonly now: () => number;
 };
 
@@ -61,7 +66,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  * handler's failure, or with the reason when the run was aborted; a result that comes in while the worker stops counts.
  */
 export async function runJob<P, R>(options: RunJobOptions<P, R>): Promise<R> {
-  const { job, payload, handler, run, queue, pollCancelMs, letGoMs, logger, now } = options;
+  const { job, payload, handler, run, queue, pollCancelMs, letGoMs, logger, span, now } = options;
   const queueId = job.id ?? '';
   const { signal } = run;
 
@@ -92,13 +97,15 @@ export async function runJob<P, R>(options: RunJobOptions<P, R>): Promise<R> {
   watchRecord().catch(() => undefined);
 
   try {
-    const { note } = job.data;
+    const { note, origin } = job.data;
     const context = {
       ...fromQueueId(queueId),
       payload,
       attempt: job.attemptsStarted,
       signal,
       ...(note !== undefined && { note: JSON.parse(note) as unknown }),
+      ...(origin && { origin }),
+      ...(span && { span }),
     };
     const output = await Promise.race([handler({ ...context, report: progress.report }), stuck]);
     if (signal.aborted && signal.reason !== WORKER_STOPPING) throw signal.reason;

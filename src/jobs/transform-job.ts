@@ -84,12 +84,12 @@ export async function transformSamples(
 
 /** Removes what was made on the way. What stays behind is removed with the job's adapters. */
 export async function removeSamples(
-  { store, services: { logger } }: GenerateRun,
+  { store, log }: GenerateRun,
   sampleIds: readonly string[],
 ): Promise<void> {
   const removed = await Promise.allSettled(sampleIds.map((id) => store.remove(id)));
   const failed = removed.find((one) => one.status === 'rejected');
-  if (failed) logger.warn({ err: failed.reason }, 'samples stay until their retention ends');
+  if (failed) log.warn({ err: failed.reason }, 'samples stay until their retention ends');
 }
 
 async function keepOne(
@@ -128,7 +128,7 @@ async function derive(
     readonly origin: Omit<TransformRecord, 'steps' | 'energyKept'>;
   },
 ): Promise<JobAdapter> {
-  const { services, context, store, tally } = run;
+  const { services, context, store, tally, log } = run;
   const { payload, signal, id: jobId } = context;
   const { index, ...rest } = task;
   const startedAt = performance.now();
@@ -159,9 +159,12 @@ async function derive(
     { signal, onProgress: (fraction) => run.report('writing', fraction) },
   );
   tally.timings.writingMs += performance.now() - startedAt;
-  services.metrics.adapters.inc({ model: payload.model, source: fromStore ? 'store' : 'arithmetic' });
-  services.logger.info({ jobId, adapter: task.id, sources: task.sources.length }, 'adapter made of others');
-  return summary(stored, fromStore);
+  const made = summary(stored, fromStore);
+  const { tenant } = context;
+  const source = fromStore ? 'store' : 'arithmetic';
+  services.metrics.adapterPublished({ tenant, model, source, bytes: made.bytes, engineMs: 0 });
+  log.info({ adapter: task.id, sources: task.sources.length, bytes: made.bytes }, 'adapter made of others');
+  return made;
 }
 
 /** The terms of a sum are those of all its parts; what one of them forbids stays forbidden. */

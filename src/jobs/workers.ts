@@ -3,6 +3,7 @@ import { type LoradropError, toLoradropError } from '../base/errors.ts';
 import type { TenantId } from '../base/ids.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import type { Tracing } from '../observability/tracing.ts';
 import type { BullQueue, BullWorker, QueueBackend, StoredBullJob } from '../queue/backend.ts';
 import { queueErrors } from '../queue/errors.ts';
 import { canceledFailure, encodeFailure } from '../queue/job-record.ts';
@@ -15,6 +16,7 @@ import type { CopyResult } from './copies.ts';
 import type { DeliveryResult } from './deliveries.ts';
 import { jobErrors } from './errors.ts';
 import type { GenerateResult } from './generate-queue.ts';
+import { createRunObserver, type RunObservation } from './observe-runs.ts';
 import { readPayload } from './read-payload.ts';
 import { LOCK_LOST, PutOff, type RunContext, runJob, WORKER_STOPPING } from './run-job.ts';
 
@@ -59,7 +61,8 @@ export type WorkersOptions = {
   /** Hears of jobs that were added with somebody to be told, once the change is stored. */
   readonly onChange?: (change: JobChange) => void;
   readonly logger: Logger;
-  readonly metrics?: Pick<Metrics, 'finished'>;
+  readonly metrics?: Pick<Metrics, 'jobStarted' | 'jobFinished' | 'repeated' | 'stalled'>;
+  readonly tracing?: Tracing | undefined;
   /** A worker that has not renewed its hold for this long is taken for dead. */
   readonly lockMs?: number;
   /** How often dead workers are looked for. With `lockMs` it bounds the time until a killed worker's job runs again. */
@@ -106,15 +109,6 @@ const MAX_FAILED_BY_CLOCK = 10;
 
 const runIdOf = (name: JobName, queueId: string) => `${name}/${queueId}`;
 
-/** A job as logs name it. */
-function named(queueId: string) {
-  const { tenant, id } = fromQueueId(queueId);
-  return { tenant, jobId: id };
-}
-
-/** How a run ended, for logs and metrics. */
-type Outcome = 'succeeded' | 'failed' | 'retried' | 'canceled' | 'handed-back' | 'lost' | 'held' | 'put-off';
-
 /** The queue that a job comes from, and its turns where tenants share it. */
 type Line = { readonly queue: BullQueue; readonly turns: Turns | undefined };
 
@@ -123,7 +117,7 @@ type Line = { readonly queue: BullQueue; readonly turns: Turns | undefined };
  * `job-handler-missing`, `queue-unavailable`.
  */
 export async function createWorkers(options: WorkersOptions): Promise<Workers> {
-  const { backend, handlers, concurrency, logger, metrics, now = Date.now } = options;
+  const { backend, handlers, concurrency, logger, metrics, tracing, now = Date.now } = options;
   const { lockMs = LOCK_MS, pollCancelMs = POLL_CANCEL_MS, letGoMs = LET_GO_MS } = options;
   const { storeReady, storePauseMs = STORE_PAUSE_MS } = options;
   const { stalledMs = Math.ceil(lockMs * STALLED_SHARE_OF_LOCK), maxStalled = MAX_STALLED } = options;
@@ -135,10 +129,16 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   const runs = new Map<string, AbortController>();
   const workers: BullWorker[] = [];
   const queues: BullQueue[] = [];
+  const observer = createRunObserver({ logger, metrics, tracing, now });
   let closing = false;
   let closed: Promise<void> | undefined;
 
-  async function run<N extends JobName>(name: N, { queue }: Line, job: StoredBullJob): Promise<JobOutput<N>> {
+  async function run<N extends JobName>(
+    name: N,
+    { queue }: Line,
+    job: StoredBullJob,
+    seen: RunObservation,
+  ): Promise<JobOutput<N>> {
     if (job.data.canceled) throw canceledFailure();
     const controller = new AbortController();
     const runId = runIdOf(name, job.id ?? '');
@@ -155,29 +155,12 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
         handler,
         run: controller,
         queue,
-        logger: logOf(name, job),
+        logger: seen.log,
+        span: seen.started(payload),
         ...limits,
       });
     } finally {
       runs.delete(runId);
-    }
-  }
-
-  const logOf = (name: JobName, job: StoredBullJob) =>
-    logger.child({ job: name, ...named(job.id ?? ''), run: job.attemptsStarted });
-
-  function note(name: JobName, job: StoredBullJob, outcome: Outcome, error?: unknown): void {
-    const code =
-      error === undefined || error === WORKER_STOPPING || error === LOCK_LOST
-        ? ''
-        : toLoradropError(error).code;
-    const log = logOf(name, job);
-    if (outcome === 'failed' || outcome === 'retried') log.warn({ outcome, code, err: error }, 'run failed');
-    else if (name === 'notify' || outcome === 'put-off') log.debug({ outcome }, 'run ended');
-    else log.info({ outcome }, 'run ended');
-    if (name === 'generate') {
-      const { model } = JSON.parse(job.data.payload) as JobPayload<'generate'>;
-      metrics?.finished.inc({ model, outcome, code });
     }
   }
 
@@ -209,36 +192,37 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   /** What BullMQ is told of a run: its output, or an error that says whether to try again. */
   async function process(name: JobName, line: Line, job: StoredBullJob, token?: string): Promise<unknown> {
     const { turns } = line;
-    const log = logOf(name, job);
+    const seen = observer.observe(name, job);
+    const { log } = seen;
     const inTurn = (step: Promise<void> | undefined) =>
       step?.catch((cause) => log.warn({ err: cause }, 'turns between tenants not kept'));
     if (turns && !(await turns.mayRun(job))) {
       await job.moveToDelayed(now() + HELD_MS, token);
-      note(name, job, 'held');
+      seen.ended('held');
       throw putOff();
     }
     const started = inTurn(turns?.started(job));
     let again = false;
     try {
-      const output = await run(name, line, job);
-      note(name, job, 'succeeded');
+      const output = await run(name, line, job, seen);
+      seen.ended('succeeded');
       return output;
     } catch (error) {
       if (error instanceof PutOff) {
         if (error.note !== undefined) await job.updateData({ ...job.data, note: JSON.stringify(error.note) });
         await job.moveToDelayed(error.at, token);
-        note(name, job, 'put-off');
+        seen.ended('put-off');
         throw putOff();
       }
       again = error === WORKER_STOPPING;
       if (error === WORKER_STOPPING) {
         // If this fails the hold runs out and another worker takes the job a little later.
         await job.moveToWait(token).catch((cause) => log.warn({ err: cause }, 'not handed back'));
-        note(name, job, 'handed-back', error);
+        seen.ended('handed-back', error);
         throw letGo();
       }
       if (error === LOCK_LOST) {
-        note(name, job, 'lost', error);
+        seen.ended('lost', error);
         throw letGo();
       }
       const failure = toLoradropError(error);
@@ -248,12 +232,12 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
         await job
           .moveToDelayed(now() + pauseMs, token)
           .catch((cause) => log.warn({ err: cause }, 'not put off'));
-        note(name, job, 'held', failure);
+        seen.ended('held', failure);
         throw putOff();
       }
       again = failure.retryable && job.attemptsMade + 1 < (job.opts.attempts ?? 1);
       const outcome = failure.code === canceledFailure().code ? 'canceled' : again ? 'retried' : 'failed';
-      note(name, job, outcome, failure);
+      seen.ended(outcome, failure);
       const reason = encodeFailure(failure);
       throw again ? new Error(reason) : finalFailure(reason);
     } finally {
@@ -275,9 +259,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
       maxStalled,
     });
     workers.push(worker);
-    worker.on('stalled', (queueId) => {
-      logger.warn({ job: name, ...named(queueId) }, 'a job lost its worker and waits again');
-    });
+    worker.on('stalled', (queueId) => observer.stalled(name, queueId));
     worker.on('lockRenewalFailed', (queueIds) => {
       for (const queueId of queueIds) runs.get(runIdOf(name, queueId))?.abort(LOCK_LOST);
     });
@@ -290,7 +272,10 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
     worker.on('progress', (job) => tell('progress', job));
     worker.on('completed', (job) => tell('ended', job));
     // Also after a run that is tried again, which whoever hears of it sees from the record.
-    worker.on('failed', (job) => tell('ended', job));
+    worker.on('failed', (job) => {
+      if (job) observer.failed(name, job);
+      tell('ended', job);
+    });
     await worker.waitUntilReady();
     if (everyMs !== undefined) {
       await queue.upsertJobScheduler(

@@ -1,69 +1,186 @@
-/** Every metric the service exports, with help and unit, in one place. Names follow the Prometheus conventions. */
+/**
+ * Every metric the service exports, with help and unit; those that are read from parts at each scrape are in
+ * scraped-gauges.ts. Names follow the Prometheus conventions. docs/operations.md says which question each answers.
+ */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type MetricSources, registerScrapedGauges } from './scraped-gauges.ts';
+import { createTenantLabels } from './tenant-labels.ts';
 
-/** What the engine shows of itself (a structural part of the inference room's status). */
-type EngineView = {
-  readonly state: string;
-  readonly device: { readonly name: string; readonly provider: string };
-  readonly restarts: number;
-  readonly residentBytes: number;
-  readonly peakResidentBytes: number;
-  readonly promptCacheBytes: number;
-};
-/** What the queue shows of itself. */
-type QueueView = { readonly waiting: number; readonly active: number; readonly delayed: number };
-
-/** What the API keys show of themselves. */
-type KeysView = { readonly size: number; readonly damaged: boolean };
-
-/** Where gauges read their values when they are scraped; absent where a process has no such part. */
-export type MetricSources = {
-  readonly engine?: () => EngineView;
-  readonly queue?: () => Promise<QueueView>;
-  readonly deliveryQueue?: () => Promise<QueueView>;
-  readonly copyQueue?: () => Promise<QueueView>;
-  readonly keys?: () => KeysView;
-  /** Rejects while adapters cannot be stored. */
-  readonly store?: () => Promise<void>;
-  /** Adapters in memory that wait for the store. */
-  readonly held?: () => number;
+/** Options of {@link createMetrics}. */
+export type MetricsOptions = {
+  /** Tenants that get time series of their own; all others share one. */
+  readonly namedTenants?: number;
+  /** What is running, as labels: version, role … */
+  readonly build?: Readonly<Record<string, string>>;
 };
 
 /** The process's metrics. */
 export type Metrics = ReturnType<typeof createMetrics>;
 
-const ENGINE_STATES = ['starting', 'ready', 'restarting', 'failed', 'closed'];
-/** From a store hit (milliseconds) to a 7B decode on a CPU (minutes). */
-const WORK_BUCKETS_S = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
+/** How a job ended for good. */
+export type JobOutcome = 'succeeded' | 'failed' | 'canceled';
+
+/** From a cached step (10 ms) to a 7B decode on a CPU or a long queue (10 min). */
+const WORK_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
+/** From a receiver that answers at once to one that was away for most of the day for which deliveries are tried. */
+const DELAY_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 43_200];
+const NAMED_TENANTS = 50;
+const TOO_MANY_REQUESTS = 429;
 
 /** Makes a registry of its own, so that two services in one process do not share numbers. */
-export function createMetrics(sources: MetricSources = {}) {
+export function createMetrics(sources: MetricSources = {}, options: MetricsOptions = {}) {
+  const { namedTenants = NAMED_TENANTS, build } = options;
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
+  if (build) {
+    new Gauge({
+      name: 'loradrop_build_info',
+      help: 'Always 1; the labels tell what is running.',
+      labelNames: Object.keys(build),
+      registers,
+    }).set(build, 1);
+  }
+  const labelOf = createTenantLabels(namedTenants);
+  registerScrapedGauges(sources, registers);
+  return {
+    /** Adds gauges of parts that were opened after the metrics. */
+    addSources: (more: MetricSources) => registerScrapedGauges(more, registers),
+    ...requestMetrics(registers, labelOf),
+    ...jobMetrics(registers, labelOf),
+    ...adapterMetrics(registers, labelOf),
+    ...deliveryMetrics(registers),
+    /** Content type of {@link render}. */
+    contentType: registry.contentType,
+    /** The exposition text. */
+    render: () => registry.metrics(),
+  };
+}
 
-  const httpSeconds = new Histogram({
+type Registers = Registry[];
+type LabelOf = (tenant: string) => string;
+
+/** What the HTTP edge notes. */
+function requestMetrics(registers: Registers, labelOf: LabelOf) {
+  const seconds = new Histogram({
     name: 'loradrop_http_request_duration_seconds',
     help: 'Time from the request’s head to the end of its response, by route pattern.',
     labelNames: ['method', 'route', 'status'],
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300],
     registers,
   });
+  const problems = new Counter({
+    name: 'loradrop_http_problems_total',
+    help: 'Requests that were answered with a problem, by its code; rate limits and quotas are those of status 429.',
+    labelNames: ['code', 'status'],
+    registers,
+  });
+  const refused = new Counter({
+    name: 'loradrop_tenant_requests_refused_total',
+    help: 'Requests of a tenant that were answered with 429, by the problem’s code.',
+    labelNames: ['tenant', 'code'],
+    registers,
+  });
+  return {
+    /**
+     * Notes a finished HTTP request; `route` is the pattern, never the path, so that ids do not become labels. `problem` is
+     * the code of the problem that was the answer.
+     */
+    observeRequest(request: {
+      method: string;
+      route: string;
+      status: number;
+      seconds: number;
+      problem?: string | undefined;
+      tenant?: string | undefined;
+    }) {
+      const { method, route, status, problem: code, tenant } = request;
+      seconds.observe({ method, route, status }, request.seconds);
+      if (code === undefined) return;
+      problems.inc({ code, status });
+      if (status === TOO_MANY_REQUESTS && tenant !== undefined)
+        refused.inc({ tenant: labelOf(tenant), code });
+    },
+  };
+}
+
+/** What happens to generation jobs. */
+function jobMetrics(registers: Registers, labelOf: LabelOf) {
   const accepted = new Counter({
     name: 'loradrop_jobs_accepted_total',
     help: 'Generation jobs accepted by this process.',
     labelNames: ['model'],
     registers,
   });
+  const waitSeconds = new Histogram({
+    name: 'loradrop_job_wait_seconds',
+    help: 'Time from a job’s acceptance to its first start; held tells that it waited for its tenant’s bound on running jobs too.',
+    labelNames: ['model', 'held'],
+    buckets: WORK_BUCKETS_S,
+    registers,
+  });
+  const seconds = new Histogram({
+    name: 'loradrop_job_seconds',
+    help: 'Time from a job’s acceptance to its end.',
+    labelNames: ['model', 'outcome'],
+    buckets: WORK_BUCKETS_S,
+    registers,
+  });
   const finished = new Counter({
     name: 'loradrop_jobs_finished_total',
-    help: 'Runs of generation jobs that ended in this worker; code is empty on success.',
+    help: 'Generation jobs that ended for good in this worker; code is the problem’s code, empty on success.',
     labelNames: ['model', 'outcome', 'code'],
     registers,
   });
+  const repeated = new Counter({
+    name: 'loradrop_job_runs_repeated_total',
+    help: 'Runs after which the job runs again: retried after a failure (code), handed-back by a worker that stops, lost to another worker, held for its tenant or for the store.',
+    labelNames: ['model', 'outcome', 'code'],
+    registers,
+  });
+  const stalled = new Counter({
+    name: 'loradrop_jobs_stalled_total',
+    help: 'Jobs that this process found without their worker, by the queue’s name; they wait again or, after too many times, fail.',
+    labelNames: ['job'],
+    registers,
+  });
+  const tenantJobs = new Counter({
+    name: 'loradrop_tenant_jobs_total',
+    help: 'Generation jobs of a tenant that ended for good in this worker.',
+    labelNames: ['tenant', 'outcome'],
+    registers,
+  });
+  const batchRequests = new Histogram({
+    name: 'loradrop_batch_requests',
+    help: 'Adapters that were computed together in one micro-batch.',
+    labelNames: ['model'],
+    buckets: [1, 2, 3, 4, 6, 8, 12, 16, 32, 64],
+    registers,
+  });
+  return {
+    accepted,
+    repeated,
+    stalled,
+    batchRequests,
+    /** Notes that the first run of a job begins. */
+    jobStarted({ model, held, waitMs }: { model: string; held: boolean; waitMs: number }) {
+      waitSeconds.observe({ model, held: String(held) }, waitMs / 1000);
+    },
+    /** Notes that a job ended for good, `ms` after its acceptance. */
+    jobFinished(job: { tenant: string; model: string; outcome: JobOutcome; code: string; ms: number }) {
+      const { tenant, model, outcome, code, ms } = job;
+      finished.inc({ model, outcome, code });
+      seconds.observe({ model, outcome }, ms / 1000);
+      tenantJobs.inc({ tenant: labelOf(tenant), outcome });
+    },
+  };
+}
+
+/** What is spent on adapters, and where they go. */
+function adapterMetrics(registers: Registers, labelOf: LabelOf) {
   const stageSeconds = new Histogram({
     name: 'loradrop_job_stage_seconds',
-    help: 'Time a finished generation job spent in a stage, summed over its adapters.',
+    help: 'Time a stage took: loading once a run, batching, embedding, decoding and writing once an adapter.',
     labelNames: ['model', 'stage', 'device'],
     buckets: WORK_BUCKETS_S,
     registers,
@@ -86,177 +203,84 @@ export function createMetrics(sources: MetricSources = {}) {
     labelNames: ['model', 'source'],
     registers,
   });
-
-  const deliveries = new Counter({
-    name: 'loradrop_webhook_deliveries_total',
-    help: 'Attempts at webhook deliveries that were made here, by outcome; by tells whose webhook: of the request or the operator.',
-    labelNames: ['outcome', 'by'],
+  const storeSeconds = new Histogram({
+    name: 'loradrop_store_operation_seconds',
+    help: 'Time of a call to the store; outcome is ok or the code of its failure.',
+    labelNames: ['operation', 'outcome'],
+    buckets: WORK_BUCKETS_S,
     registers,
   });
-  const deliverySeconds = new Histogram({
-    name: 'loradrop_webhook_attempt_seconds',
-    help: 'Time of an attempt at a webhook delivery, by what the receiver answered: 2xx, 4xx …, none.',
-    labelNames: ['answer'],
-    buckets: [0.005, 0.02, 0.1, 0.5, 1, 5, 15],
+  const tenantAdapters = new Counter({
+    name: 'loradrop_tenant_adapters_total',
+    help: 'Adapters published for a tenant; source tells a decode from an equal adapter found in the store.',
+    labelNames: ['tenant', 'source'],
     registers,
   });
-
-  const copies = new Counter({
-    name: 'loradrop_destination_copies_total',
-    help: 'Attempts at copies to destinations that were made here, by outcome; code is empty on success.',
-    labelNames: ['outcome', 'code'],
+  const tenantBytes = new Counter({
+    name: 'loradrop_tenant_adapter_bytes_total',
+    help: 'Bytes of adapter weights stored for a tenant.',
+    labelNames: ['tenant'],
     registers,
   });
-
-  const { engine, queue, deliveryQueue, copyQueue, keys, store, held } = sources;
-  if (engine) {
-    new Gauge({
-      name: 'loradrop_engine_state',
-      help: 'The inference engine’s state: 1 for the one that holds.',
-      labelNames: ['state', 'device', 'provider'],
-      registers,
-      collect() {
-        const { state, device } = engine();
-        for (const each of ENGINE_STATES)
-          this.set({ state: each, device: device.name, provider: device.provider }, each === state ? 1 : 0);
-      },
-    });
-    new Gauge({
-      name: 'loradrop_engine_restarts',
-      help: 'Times the inference process was replaced since start.',
-      registers,
-      collect() {
-        this.set(engine().restarts);
-      },
-    });
-    new Gauge({
-      name: 'loradrop_engine_resident_bytes',
-      help: 'Resident memory of the inference process, as last reported.',
-      registers,
-      collect() {
-        this.set(engine().residentBytes);
-      },
-    });
-    new Gauge({
-      name: 'loradrop_engine_peak_resident_bytes',
-      help: 'Most resident memory of the inference process since it started, as last reported.',
-      registers,
-      collect() {
-        this.set(engine().peakResidentBytes);
-      },
-    });
-    new Gauge({
-      name: 'loradrop_prompt_cache_bytes',
-      help: 'Prompt embeddings kept in the inference process.',
-      registers,
-      collect() {
-        this.set(engine().promptCacheBytes);
-      },
-    });
-  }
-  if (queue) {
-    new Gauge({
-      name: 'loradrop_queue_jobs',
-      help: 'Generation jobs in the queue, by state. Scale workers on waiting + active.',
-      labelNames: ['state'],
-      registers,
-      async collect() {
-        // A queue that is down must not take the other metrics with it: its gauge is absent meanwhile.
-        const counts = await queue().catch(() => undefined);
-        this.reset();
-        for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
-      },
-    });
-  }
-
-  if (deliveryQueue) {
-    new Gauge({
-      name: 'loradrop_webhook_queue',
-      help: 'Webhook deliveries in the queue, by state; delayed ones wait for their next attempt.',
-      labelNames: ['state'],
-      registers,
-      async collect() {
-        const counts = await deliveryQueue().catch(() => undefined);
-        this.reset();
-        for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
-      },
-    });
-  }
-  if (copyQueue) {
-    new Gauge({
-      name: 'loradrop_destination_queue',
-      help: 'Copies to destinations in the queue, by state; delayed ones wait for their next attempt.',
-      labelNames: ['state'],
-      registers,
-      async collect() {
-        const counts = await copyQueue().catch(() => undefined);
-        this.reset();
-        for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
-      },
-    });
-  }
-  if (store) {
-    new Gauge({
-      name: 'loradrop_store_ready',
-      help: '1 while adapters can be stored; 0 while the store is full or away, and jobs wait for it.',
-      registers,
-      async collect() {
-        this.set(
-          await store().then(
-            () => 1,
-            () => 0,
-          ),
-        );
-      },
-    });
-  }
-  if (held) {
-    new Gauge({
-      name: 'loradrop_held_adapters',
-      help: 'Decoded adapters that this worker keeps in memory until the store is back.',
-      registers,
-      collect() {
-        this.set(held());
-      },
-    });
-  }
-  if (keys) {
-    new Gauge({
-      name: 'loradrop_api_keys',
-      help: 'API keys that hold, expired ones included.',
-      registers,
-      collect() {
-        this.set(keys().size);
-      },
-    });
-    new Gauge({
-      name: 'loradrop_api_keys_file_damaged',
-      help: '1 while the file of API keys cannot be used and the last good keys hold.',
-      registers,
-      collect() {
-        this.set(keys().damaged ? 1 : 0);
-      },
-    });
-  }
-
+  const tenantEngine = new Counter({
+    name: 'loradrop_tenant_engine_seconds_total',
+    help: 'Time the inference process spent on a tenant’s adapters, embedding and decoding.',
+    labelNames: ['tenant'],
+    registers,
+  });
   return {
-    /** Notes a finished HTTP request; `route` is the pattern, never the path, so that ids do not become labels. */
-    observeRequest(request: { method: string; route: string; status: number; seconds: number }) {
-      const { seconds, ...labels } = request;
-      httpSeconds.observe(labels, seconds);
-    },
-    accepted,
-    finished,
     stageSeconds,
-    adapters,
-    adapterBytes,
     prompts,
-    deliveries,
-    deliverySeconds,
-    copies,
-    /** Content type of {@link render}. */
-    contentType: registry.contentType,
-    /** The exposition text. */
-    render: () => registry.metrics(),
+    /** Notes that a tenant has one more adapter: decoded, or copied from an equal one in its store. */
+    adapterPublished(adapter: {
+      tenant: string;
+      model: string;
+      source: 'decoder' | 'store' | 'arithmetic';
+      bytes: number;
+      engineMs: number;
+    }) {
+      const { model, source, bytes, engineMs } = adapter;
+      const tenant = labelOf(adapter.tenant);
+      adapters.inc({ model, source });
+      tenantAdapters.inc({ tenant, source });
+      adapterBytes.inc({ model }, bytes);
+      tenantBytes.inc({ tenant }, bytes);
+      tenantEngine.inc({ tenant }, engineMs / 1000);
+    },
+    /** Notes a call to the store. */
+    storeCalled({ operation, outcome, ms }: { operation: string; outcome: string; ms: number }) {
+      storeSeconds.observe({ operation, outcome }, ms / 1000);
+    },
+  };
+}
+
+/** What comes of webhooks. */
+function deliveryMetrics(registers: Registers) {
+  return {
+    deliveries: new Counter({
+      name: 'loradrop_webhook_deliveries_total',
+      help: 'Attempts at webhook deliveries that were made here, by outcome; by tells whose webhook: of the request or the operator.',
+      labelNames: ['outcome', 'by'],
+      registers,
+    }),
+    deliverySeconds: new Histogram({
+      name: 'loradrop_webhook_attempt_seconds',
+      help: 'Time of an attempt at a webhook delivery, by what the receiver answered: 2xx, 4xx …, none.',
+      labelNames: ['answer'],
+      buckets: [0.005, 0.02, 0.1, 0.5, 1, 5, 15],
+      registers,
+    }),
+    deliveryDelaySeconds: new Histogram({
+      name: 'loradrop_webhook_delay_seconds',
+      help: 'Time from a webhook message’s making to its delivery, failed attempts and pauses included.',
+      buckets: DELAY_BUCKETS_S,
+      registers,
+    }),
+    copies: new Counter({
+      name: 'loradrop_destination_copies_total',
+      help: 'Attempts at copies to destinations that were made here, by outcome; code is empty on success.',
+      labelNames: ['outcome', 'code'],
+      registers,
+    }),
   };
 }

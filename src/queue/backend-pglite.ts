@@ -58,13 +58,14 @@ export async function openPgliteBackend(options: {
     await createJobIndexTables(pool as SqlQueries);
     // BullMQ's statements name no schema.
     await database.exec(`SET search_path TO ${DEFAULT_SCHEMA}`);
+    const onError = (error: Error, part: string) => logger.warn({ err: error, part }, 'queue error');
     const factory: BullFactory = (name, bull, more) =>
       createPostgresBackend(name, { ...bull, connection: pool }, more);
     let closed: Promise<void> | undefined;
     return {
       kind: 'embedded',
       answerTimeoutMs: ANSWER_TIMEOUT_MS,
-      ...bullObjects({ producers: factory, consumers: factory, eventWaitMs: EVENT_WAIT_MS, logger }),
+      ...bullObjects({ producers: factory, consumers: factory, eventWaitMs: EVENT_WAIT_MS, onError }),
       // One process has the directory, so its memory is where all requests are counted.
       rates: createRequestRates(
         ({ burst, windowSeconds }) => new RateLimiterMemory({ points: burst, duration: windowSeconds }),

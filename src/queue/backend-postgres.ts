@@ -2,6 +2,7 @@ import { createPostgresBackend, DEFAULT_SCHEMA, type PgPool, runMigrations } fro
 import { Pool } from 'pg';
 import { RateLimiterPostgres } from 'rate-limiter-flexible';
 import type { Logger } from '../observability/logger.ts';
+import { createOutageLog } from '../observability/outage-log.ts';
 import type { QueueBackend } from './backend.ts';
 import { type BullFactory, bullObjects } from './bull-objects.ts';
 import { createJobIndexTables, sqlJobIndex } from './job-index-sql.ts';
@@ -16,6 +17,17 @@ const MIGRATION_TIMEOUT_MS = 60_000;
 const MAX_CONNECTIONS = 10;
 /** In BullMQ 6.7 an event between a read and the wait is seen only at the end of the wait, so waits are short. */
 const EVENT_WAIT_MS = 500;
+
+/** Codes of a server that is away or on its way out or in: class 08 and 57P of its own, and the system's. */
+const CONNECTION_CODES = /^(08|57P|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENOTFOUND)/;
+/** The same as pg words it, and BullMQ in sentences of its own. */
+const CONNECTION_MESSAGES =
+  /Connection terminated|not queryable|timeout exceeded|E(CONN[A-Z]+|PIPE|TIMEDOUT)\b/;
+
+function isConnectionFailure(error: Error): boolean {
+  const { code = '' } = error as { code?: string };
+  return CONNECTION_CODES.test(code) || CONNECTION_MESSAGES.test(error.message);
+}
 
 /**
  * A queue on PostgreSQL ≥ 13, in the schemas `bullmq` and `loradrop` of the database. LISTEN and session settings must
@@ -34,7 +46,14 @@ export async function openPostgresBackend(options: { url: string; logger: Logger
   });
   // BullMQ listens once for each of its objects, so their number is that of the objects and no sign of a leak.
   pool.setMaxListeners(0);
-  pool.on('error', (error) => logger.warn({ err: error }, 'PostgreSQL connection error'));
+  const outages = createOutageLog({ logger, what: 'PostgreSQL' });
+  pool.on('error', (error) => outages.failed(error));
+  // Connections that were lost are made anew when they are wanted, which is at once.
+  pool.on('connect', () => outages.reached());
+  const onError = (error: Error, part: string) => {
+    if (isConnectionFailure(error)) outages.failed(error);
+    else logger.warn({ err: error, part }, 'queue error');
+  };
 
   const migrate = async () => {
     const session = await pool.connect();
@@ -58,7 +77,7 @@ export async function openPostgresBackend(options: { url: string; logger: Logger
   return {
     kind: 'postgres',
     answerTimeoutMs: ANSWER_TIMEOUT_MS,
-    ...bullObjects({ producers: factory, consumers: factory, eventWaitMs: EVENT_WAIT_MS, logger }),
+    ...bullObjects({ producers: factory, consumers: factory, eventWaitMs: EVENT_WAIT_MS, onError }),
     rates: createRequestRates(
       ({ burst, windowSeconds }) =>
         new RateLimiterPostgres({

@@ -2,14 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { createRedisBackend } from 'bullmq';
 import { Cluster, Redis } from 'ioredis';
 import { RateLimiterRedis } from 'rate-limiter-flexible';
-import { LoradropError } from '../base/errors.ts';
+import type { LoradropError } from '../base/errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import { createOutageLog } from '../observability/outage-log.ts';
 import type { QueueBackend } from './backend.ts';
 import { bullObjects, KEY_PREFIX } from './bull-objects.ts';
 import { queueErrors } from './errors.ts';
 import { redisJobIndex } from './job-index-redis.ts';
 import { parseRedisAddress, type RedisAddress } from './redis-address.ts';
-import { checkDatabase, checkRedisNeeds, refusalCode } from './redis-needs.ts';
+import { checkDatabase, checkRedisNeeds, loginRefusal } from './redis-needs.ts';
 import { createRequestRates } from './request-rates.ts';
 import { withQueueTimeout } from './with-queue-timeout.ts';
 
@@ -22,7 +23,8 @@ const EVENT_WAIT_MS = 5000;
 
 /** Where the server is asked what it lets the queue do; each process has its own, since the probe's steps belong together. */
 const PROBE_KEY = `${KEY_PREFIX}:probe:${randomUUID()}`;
-const UNAVAILABLE = queueErrors.unavailable.spec.code;
+/** How failures look whose connection is down or goes just now. */
+const CONNECTION_FAILURE = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)/;
 
 const retryStrategy = (times: number) => Math.min(times * 50, MAX_RECONNECT_PAUSE_MS);
 // After a failover the old master may still answer, but it refuses writes: go and find the new one, then send again.
@@ -85,32 +87,52 @@ export async function openRedisBackend(options: { url: string; logger: Logger })
     commandTimeout: ANSWER_TIMEOUT_MS,
   });
   const consumer = connect(address, { enableOfflineQueue: true, maxRetriesPerRequest: null });
-  /** What the server has last refused a connection with. */
-  let refusal: Error | undefined;
-  for (const [part, client] of Object.entries({ producer, consumer })) {
-    client.on('error', (error: Error) => {
-      refusal = refusalCode(error) === undefined ? refusal : error;
-      logger.warn({ err: error, part }, 'Redis connection error');
+  const clients = [producer, consumer];
+  const areReady = () => clients.every(({ status }) => status === 'ready');
+  const outages = createOutageLog({ logger, what: 'Redis' });
+  /** What the server has last refused the login with; ioredis would try again for ever. */
+  let refusal: LoradropError | undefined;
+  const refused = Promise.withResolvers<never>();
+  refused.promise.catch(() => undefined);
+  const noteFailure = (error: Error) => {
+    const code = loginRefusal(error);
+    outages.failed(error, code);
+    if (code === undefined) return;
+    refusal = queueErrors.refused(
+      `It refuses the connection with ${code}. Put the right user and password into QUEUE_URL.`,
+      { cause: error },
+    );
+    refused.reject(refusal);
+  };
+  for (const client of clients) {
+    client.on('error', noteFailure);
+    client.on('ready', () => {
+      if (!areReady()) return;
+      refusal = undefined;
+      outages.reached();
     });
   }
+  /** BullMQ reads over connections of its own, which go and come back with these. */
+  const noteBullError = (error: Error, part: string) => {
+    if (!areReady()) noteFailure(error);
+    else if (CONNECTION_FAILURE.test(String((error as NodeJS.ErrnoException).code ?? '')))
+      logger.debug({ err: error, part }, 'queue connection error');
+    else logger.warn({ err: error, part }, 'queue error');
+  };
   const database = address.options.db ?? 0;
   let closed: Promise<void> | undefined;
   const close = () => {
-    closed ??= Promise.all([producer, consumer].map(end)).then(() => undefined);
+    closed ??= Promise.all(clients.map(end)).then(() => undefined);
     return closed;
   };
   try {
-    await withQueueTimeout(Promise.all([connected(producer), connected(consumer)]), ANSWER_TIMEOUT_MS);
+    const bothConnected = Promise.all(clients.map(connected));
+    await withQueueTimeout(Promise.race([bothConnected, refused.promise]), ANSWER_TIMEOUT_MS);
     await withQueueTimeout(prepare(producer, database), ANSWER_TIMEOUT_MS);
     await warnOfEviction(producer, logger);
   } catch (error) {
     await close();
-    // A server that asks for a password answers; only ioredis takes it for one that does not.
-    if (refusal === undefined || (error instanceof LoradropError && error.code !== UNAVAILABLE)) throw error;
-    throw queueErrors.refused(
-      `It refuses the connection with ${refusalCode(refusal)}. Put the right user and password into QUEUE_URL.`,
-      { cause: refusal },
-    );
+    throw error;
   }
   return {
     kind: 'redis',
@@ -119,7 +141,7 @@ export async function openRedisBackend(options: { url: string; logger: Logger })
       producers: (name, bull, more) => createRedisBackend(name, { ...bull, connection: producer }, more),
       consumers: (name, bull, more) => createRedisBackend(name, { ...bull, connection: consumer }, more),
       eventWaitMs: EVENT_WAIT_MS,
-      logger,
+      onError: noteBullError,
     }),
     rates: createRequestRates(
       ({ burst, windowSeconds }) =>
@@ -133,7 +155,9 @@ export async function openRedisBackend(options: { url: string; logger: Logger })
     ),
     index: (name) => redisJobIndex(producer, `${KEY_PREFIX}:index:${name}`),
     ready: async () => {
-      await withQueueTimeout(checkRedisNeeds(producer, PROBE_KEY), ANSWER_TIMEOUT_MS);
+      await withQueueTimeout(checkRedisNeeds(producer, PROBE_KEY), ANSWER_TIMEOUT_MS).catch((error) => {
+        throw refusal ?? error;
+      });
     },
     close,
   };

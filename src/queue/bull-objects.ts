@@ -1,5 +1,4 @@
 import { type BackendFactory, type IQueueBackend, Queue, QueueEvents, Worker } from 'bullmq';
-import type { Logger } from '../observability/logger.ts';
 import type { QueueBackend } from './backend.ts';
 
 /** Makes BullMQ's view of one queue over a connection that the factory itself knows. */
@@ -11,7 +10,8 @@ export type BullObjectsOptions = {
   readonly consumers: BullFactory;
   /** Longest wait for an event before the stream is read anew. */
   readonly eventWaitMs: number;
-  readonly logger: Logger;
+  /** Told of errors of BullMQ's objects, for the log: calls that fail reject as well. */
+  readonly onError: (error: Error, part: string) => void;
 };
 
 /** Keeps our keys apart from others' in one Redis. The braces put them all on one node of a cluster, as BullMQ's scripts need. */
@@ -30,9 +30,9 @@ const common = { prefix: KEY_PREFIX, connection: {} as unknown };
 
 /** The makers of BullMQ objects that every {@link QueueBackend} has; only the factories differ. */
 export function bullObjects(options: BullObjectsOptions): Pick<QueueBackend, 'queue' | 'worker' | 'events'> {
-  const { producers, consumers, eventWaitMs, logger } = options;
+  const { producers, consumers, eventWaitMs, onError } = options;
   // Without a listener an error event would be written to the console; the calls themselves reject as well.
-  const logErrors = (part: string) => (error: Error) => logger.warn({ err: error, part }, 'queue error');
+  const logErrors = (part: string) => (error: Error) => onError(error, part);
   return {
     queue(name) {
       const queue: ReturnType<QueueBackend['queue']> = new Queue(NAME_PREFIX + name, common, producers);

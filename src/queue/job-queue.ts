@@ -125,7 +125,7 @@ export async function createJobQueue<P extends JobEnvelope, R>(
   }
 
   async function submit(which: TenantId, payload: P, submitOptions: SubmitOptions) {
-    const { fresh = false, quota = {}, notify } = submitOptions;
+    const { fresh = false, quota = {}, notify, origin } = submitOptions;
     if (!fresh) {
       const known = await existing(which, payload);
       if (known) return known;
@@ -138,7 +138,7 @@ export async function createJobQueue<P extends JobEnvelope, R>(
       priority,
       ...(notify && { notifyAt: notify.at }),
     });
-    const data = storeJob(payload, { ...quota, ...(notify && { notify: notify.of }) });
+    const data = storeJob(payload, { ...quota, ...(notify && { notify: notify.of }), origin });
     const job = await queue.add(name, data, {
       jobId: toQueueId(which),
       priority: place.number,

@@ -20,6 +20,11 @@ export function encodeFailure(error: LoradropError): string {
   return JSON.stringify(failure);
 }
 
+/** True for a job that failed since it lost its worker too often: no code of ours was there. */
+export function hasLostItsWorkers({ failedReason }: StoredBullJob): boolean {
+  return failedReason === STALLED_TOO_OFTEN;
+}
+
 function decodeFailure(reason: string | undefined): JobFailure {
   if (reason?.startsWith('{')) return JSON.parse(reason) as JobFailure;
   const error =
@@ -57,7 +62,7 @@ export function toJobRecord(
   job: StoredBullJob,
   { active, position }: { active: boolean; position?: number | undefined },
 ): JobRecord {
-  const { canceled } = job.data;
+  const { canceled, origin } = job.data;
   const status = statusOf(job, active);
   const startedAt = canceled ? canceled.startedAt : status === 'queued' ? undefined : job.processedOn;
   const finishedAt = canceled ? canceled.at : job.finishedOn;
@@ -72,6 +77,7 @@ export function toJobRecord(
     ...(finishedAt !== undefined && { finishedAt }),
     ...(status === 'succeeded' && { result: job.returnvalue }),
     ...(status === 'failed' && { failure: decodeFailure(job.failedReason) }),
+    ...(origin && { origin }),
   };
 }
 

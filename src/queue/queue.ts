@@ -1,6 +1,7 @@
 /** The queue as the HTTP edge and the workers see it, and the record of a job that clients read. */
 import type { FieldError } from '../base/errors.ts';
 import type { TenantId } from '../base/ids.ts';
+import type { TraceContext } from '../observability/tracing.ts';
 import type { IndexEntry } from './job-index.ts';
 
 /** Where a job stands. `canceled` holds from the moment of cancellation, even while a worker still lets go. */
@@ -34,6 +35,14 @@ export type JobFailure = {
   readonly fields?: readonly FieldError[];
 };
 
+/** Where a job came from, for logs and traces alone: no work depends on it. */
+export type JobOrigin = {
+  /** The HTTP request that it was accepted with. */
+  readonly requestId?: string;
+  /** The place in a trace that its runs go on from. */
+  readonly trace?: TraceContext;
+};
+
 /** What the queue itself reads in a payload; the rest is the handler's alone. */
 export type JobEnvelope = {
   /** Milliseconds since the epoch. */
@@ -62,6 +71,8 @@ export type JobRecord<P extends JobEnvelope = JobEnvelope, R = unknown> = Tenant
   readonly finishedAt?: number;
   readonly result?: R;
   readonly failure?: JobFailure;
+  /** For those who go on with its trace; clients are not shown it. */
+  readonly origin?: JobOrigin;
 };
 
 /** Numbers for readiness, metrics and the depth limit. */
@@ -94,6 +105,7 @@ export type SubmitOptions = {
   readonly quota?: JobQuota;
   /** Somebody is to be told of the job: this is kept with the acceptance, and found by `notices` from `at` on. */
   readonly notify?: { readonly of: Notify; readonly at: number };
+  readonly origin?: JobOrigin;
 };
 
 /** What a tenant has in the queue now. */

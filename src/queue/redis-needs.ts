@@ -12,6 +12,21 @@ export function refusalCode(error: unknown): string | undefined {
   return error instanceof Error ? /^([A-Z]{3,}) /.exec(error.message)?.[1] : undefined;
 }
 
+/** Codes that only another user or password helps against. */
+const LOGIN_REFUSALS = new Set(['NOAUTH', 'WRONGPASS']);
+
+/**
+ * The code with which a server, a sentinel or a node of a cluster refuses the login; undefined for other failures of a
+ * connection. ioredis wraps what the latter two said.
+ */
+export function loginRefusal(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { lastNodeError } = error as { lastNodeError?: unknown };
+  const wrapped = /Last error: ([A-Z]{3,}) /.exec(error.message)?.[1];
+  const code = refusalCode(error) ?? wrapped ?? refusalCode(lastNodeError);
+  return code !== undefined && LOGIN_REFUSALS.has(code) ? code : undefined;
+}
+
 /** What the queue does, each by the command that Redis would refuse. */
 const NEEDS: readonly (readonly [string, (redis: Redis | Cluster, key: string) => Promise<unknown>])[] = [
   ['set', (redis, key) => redis.set(key, '', 'EX', PROBE_EXPIRY_S)],

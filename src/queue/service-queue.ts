@@ -4,7 +4,7 @@
  */
 import type { TenantId } from '../base/ids.ts';
 import type { BullQueue, QueueBackend, StoredBullJob } from './backend.ts';
-import type { QueueCounts } from './queue.ts';
+import type { JobOrigin, QueueCounts } from './queue.ts';
 import { type StoredJob, storeJob, toQueueId } from './stored-job.ts';
 import { withQueueTimeout } from './with-queue-timeout.ts';
 
@@ -21,7 +21,7 @@ export type ServiceJob<P, R> = {
 /** See the file's comment; `P` is the payload of its jobs, `R` what their handler hands back. */
 export type ServiceQueue<P, R> = {
   /** Adds a job durably, unless there is one of this id. */
-  add(which: TenantId, payload: P): Promise<void>;
+  add(which: TenantId, payload: P, origin?: JobOrigin): Promise<void>;
   find(which: TenantId): Promise<ServiceJob<P, R> | undefined>;
   /** Runs a job at once that was put off. Does nothing to others. */
   promote(which: TenantId): Promise<void>;
@@ -68,10 +68,10 @@ export async function openServiceQueue<P, R>(options: {
     throw error;
   }
   return {
-    add: (which, payload) =>
+    add: (which, payload, origin) =>
       answer(
         queue
-          .add(name, storeJob(payload, { notify: 'ends' }), {
+          .add(name, storeJob(payload, { notify: 'ends', origin }), {
             jobId: toQueueId(which),
             attempts,
             backoff: { type: 'exponential', delay: backoffMs, jitter: 0.5 },

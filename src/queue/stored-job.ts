@@ -1,7 +1,7 @@
 /** How a job of ours lies in a BullMQ record. */
 import { randomUUID } from 'node:crypto';
 import { DEFAULT_TENANT, type TenantId } from '../base/ids.ts';
-import type { JobEnvelope, Notify } from './queue.ts';
+import type { JobEnvelope, JobOrigin, Notify } from './queue.ts';
 
 /** What cancellation notes: the job as it stood then, so that the record no longer moves. Times in milliseconds since the epoch. */
 export type Cancellation = {
@@ -26,6 +26,7 @@ export type StoredJob = {
   readonly maxRunning?: number;
   /** Somebody is to be told of the job. */
   readonly notify?: Notify;
+  readonly origin?: JobOrigin;
   /** JSON text that a run left for the next one (see `PutOff`). */
   readonly note?: string;
   readonly canceled?: Cancellation;
@@ -52,13 +53,18 @@ export function fromQueueId(queueId: string): TenantId {
 /** The stored form of a payload. */
 export function storeJob(
   payload: unknown,
-  { maxRunning, notify }: { maxRunning?: number; notify?: Notify } = {},
+  {
+    maxRunning,
+    notify,
+    origin,
+  }: { maxRunning?: number; notify?: Notify; origin?: JobOrigin | undefined } = {},
 ): StoredJob {
   return {
     nonce: randomUUID(),
     payload: JSON.stringify(payload),
     ...(maxRunning !== undefined && { maxRunning }),
     ...(notify && { notify }),
+    ...(origin && { origin }),
   };
 }
 

@@ -17,7 +17,7 @@ export type TestWebhooksOptions = {
   readonly backend: QueueBackend;
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly logger: Logger;
-  readonly metrics?: Pick<Metrics, 'deliveries' | 'deliverySeconds'>;
+  readonly metrics?: Pick<Metrics, 'deliveries' | 'deliverySeconds' | 'deliveryDelaySeconds'>;
   readonly present?: (record: GenerateRecord, copy?: Copy) => object | Promise<object>;
   readonly giveUpMs?: number;
   readonly copyGiveUpMs?: number;

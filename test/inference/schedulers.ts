@@ -15,7 +15,14 @@ export const bundleOf = (digest: string) =>
 /** A process that was killed. */
 export const killed = { code: 'engine-lost', detail: 'The inference process ended (SIGKILL).' };
 /** What the child tells of a decode besides its id. */
-export const figures = { embeddingMs: 1, decodingMs: 2, promptsCached: 3, promptsEncoded: 4 };
+export const figures = {
+  embeddingMs: 1,
+  decodingMs: 2,
+  promptsCached: 3,
+  promptsEncoded: 4,
+  embeddingAt: 0,
+  decodingAt: 0,
+};
 
 /** A scheduler and its clock; `tell` returns the actions, without `ready` unless asked for. */
 export function start(limits: Partial<SchedulerLimits> = {}) {

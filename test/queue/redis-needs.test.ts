@@ -46,11 +46,15 @@ test('a password that is missing or wrong is told as one', async (t) => {
   const admin = new Redis({ port: server.port });
   t.teardown(() => admin.disconnect());
   await admin.call('ACL', 'SETUSER', 'default', 'resetpass', '>pw');
-  for (const [login, code] of [
-    ['', 'NOAUTH'],
-    [':other@', 'WRONGPASS'],
+  for (const [scheme, login, path, code] of [
+    ['redis', '', '', 'NOAUTH'],
+    ['redis', ':other@', '', 'WRONGPASS'],
+    // A sentinel and a node of a cluster refuse as any server does; ioredis words it in its own way.
+    ['redis+sentinel', '', '/master', 'NOAUTH'],
+    ['redis+cluster', '', '', 'NOAUTH'],
+    ['redis+cluster', ':other@', '', 'WRONGPASS'],
   ]) {
-    const url = `redis://${login}127.0.0.1:${server.port}`;
+    const url = `${scheme}://${login}127.0.0.1:${server.port}${path}`;
     const error = (await t.rejects(openQueueBackend({ url, dataDirectory: '', logger }), {
       code: 'queue-refused',
     })) as Error;

@@ -54,6 +54,7 @@ export function installAccess(app: App, { authenticate, rates }: AccessServices)
     if (access === 'public' || request.is404) return;
     const caller = identify(request.headers.authorization, reply);
     Object.defineProperty(request, 'caller', { value: caller });
+    if (request.seen) request.seen.tenant = caller.tenant;
     await countRequest(rates, `${caller.tenant}/${caller.keyName ?? 'anyone'}`, caller.limits, reply);
     if (!hasScope(caller, access)) {
       throw accessErrors.scopeMissing(

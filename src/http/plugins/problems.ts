@@ -41,6 +41,7 @@ const LINGER_MS = 1000;
 /** Answers a request with the problem of whatever was thrown, and logs what the client is not shown. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const { problem, retryAfterSeconds } = problemOfError(translate(error), request.id);
+  if (request.seen) request.seen.problem = problem.code;
   if (problem.status === 500) request.log.error({ err: error, code: problem.code }, 'request failed');
   else if (problem.status > 500) request.log.warn({ err: error, code: problem.code }, 'request failed');
   else request.log.debug({ code: problem.code, errors: problem.errors }, 'request refused');
@@ -90,7 +91,7 @@ export function answerClientError(
         ? httpErrors.requestTimeout('The request was not complete in time.')
         : httpErrors.requestMalformed('The bytes received are not an HTTP request.');
   const { problem } = problemOfError(failure, requestId);
-  logger.debug({ reqId: requestId, code: problem.code }, 'connection refused');
+  logger.debug({ requestId, code: problem.code }, 'connection refused');
   const body = JSON.stringify(problem);
   const headers = {
     ...SECURITY_HEADERS,

@@ -129,7 +129,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
     },
     async ({ params, log, caller }) => {
       const record = await queueOf(caller).cancel(params.id);
-      log.info({ job: params.id }, 'job canceled');
+      log.info({ jobId: params.id, tenant: caller.tenant }, 'job canceled');
       if (hasFollowUp(record.payload)) webhooks.notifier.hint(record);
       return show(record);
     },
