@@ -129,7 +129,7 @@ test('a run after one that was cut off keeps what was published and gives the sa
     repeat.adapters.map(({ fromStore }) => fromStore),
     [true, true],
   );
-  for (const id of ['b-0', 'b-1', 'c-0', 'c-1']) await store.remove(id);
+  for (const id of ['b-0', 'b-1', 'b-2', 'c-0', 'c-1']) await store.remove(id);
   const anew = await run({ ...body, adapterIds: ['d-0', 'd-1'] });
   t.strictSame(
     anew.adapters.map(({ fromStore }) => fromStore),
