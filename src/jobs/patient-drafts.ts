@@ -49,6 +49,7 @@ const MAX_REPEATS = 2;
 /** Makes {@link PatientDrafts}. */
 export function createPatientDrafts(options: PatientDraftsOptions): PatientDrafts {
   const { maxBytes, storeReady, pauseMs = PAUSE_MS, now = Date.now } = options;
+  const takeTurn = createLine();
   let takenBytes = 0;
   let waiting = 0;
 
@@ -58,19 +59,33 @@ export function createPatientDrafts(options: PatientDraftsOptions): PatientDraft
       () => false,
     );
 
-  /** Waits until the store is back. Rethrows the failure once the time is over, and throws the signal's reason. */
-  async function storeBack(error: unknown, { until, signal, logger }: PatientDraftOptions): Promise<void> {
+  /**
+   * Waits until the store is back, and answers how the turn is ended in which the adapter may be written. Rethrows the
+   * failure once the time is over, and throws the signal's reason.
+   */
+  async function storeBack(
+    error: unknown,
+    { until, signal, logger }: PatientDraftOptions,
+  ): Promise<() => void> {
     logger.warn({ err: error }, 'not stored; the adapter stays in memory until the store is back');
     waiting += 1;
+    let endTurn: (() => void) | undefined;
     try {
+      endTurn = await takeTurn(signal);
       do {
         if (now() > until) throw error;
-        await delay(pauseMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+        // Not all processes that share the store at the same moment.
+        const jitter = 0.5 + Math.random();
+        await delay(pauseMs * jitter, undefined, { signal }).catch(() => signal.throwIfAborted());
       } while (!(await isReady()));
+    } catch (reason) {
+      endTurn?.();
+      throw reason;
     } finally {
       waiting -= 1;
     }
     logger.info('the store is back; the adapter is written again');
+    return endTurn;
   }
 
   return {
@@ -82,6 +97,7 @@ export function createPatientDrafts(options: PatientDraftsOptions): PatientDraft
       takenBytes += bytes;
       const contents = new Map<string, KeptContent>();
       const written = new Map<string, StoredFile>();
+      let endTurn = () => {};
       let repeats = 0;
       let dropped = false;
 
@@ -108,7 +124,8 @@ export function createPatientDrafts(options: PatientDraftsOptions): PatientDraft
             await draft?.discard().catch(() => undefined);
             draft = undefined;
             written.clear();
-            await storeBack(error, about);
+            endTurn();
+            endTurn = await storeBack(error, about);
           }
         }
       }
@@ -125,14 +142,51 @@ export function createPatientDrafts(options: PatientDraftsOptions): PatientDraft
           }
           return written.get(name)!;
         },
-        publish: (facts) => persist((whole) => whole.publish(facts)),
+        async publish(facts) {
+          const adapter = await persist((whole) => whole.publish(facts));
+          endTurn();
+          return adapter;
+        },
         async discard() {
           if (!dropped) takenBytes -= bytes;
           dropped = true;
-          for (const content of contents.values()) await content.close();
-          await draft?.discard();
+          try {
+            for (const content of contents.values()) await content.close();
+            await draft?.discard();
+          } finally {
+            endTurn();
+          }
         },
       };
     },
+  };
+}
+
+/**
+ * Makes a line in which adapters that waited are written one after the other: several that begin together when there is
+ * room for one would fill the store again, and all of them would have to begin anew. The function that comes back ends a
+ * turn, and may be called again.
+ */
+function createLine(): (signal: AbortSignal) => Promise<() => void> {
+  let last = Promise.resolve();
+  return async (signal) => {
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    const before = last;
+    last = before.then(() => ended);
+    try {
+      await new Promise<void>((begin, leave) => {
+        const onAbort = () => leave(signal.reason);
+        if (signal.aborted) onAbort();
+        signal.addEventListener('abort', onAbort, { once: true });
+        before.then(() => {
+          signal.removeEventListener('abort', onAbort);
+          begin();
+        });
+      });
+    } catch (reason) {
+      end();
+      throw reason;
+    }
+    return end;
   };
 }

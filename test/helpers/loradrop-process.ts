@@ -7,6 +7,9 @@ import type { Test } from 'tap';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 
+/** A start takes three seconds, and more than a minute where many other tests share the machine. */
+const START_TIMEOUT_MS = 180_000;
+
 /** A running command. */
 export type LoradropProcess = {
   readonly url: string;
@@ -40,6 +43,8 @@ export async function startLoradrop(
     if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}:\n${printed}`);
     url = /Server listening at (http:[^"\s]+)/.exec(printed)?.[1] ?? '';
     return url !== '' && (await fetch(`${url}/readyz`).catch(() => undefined))?.status === 200;
+  }, START_TIMEOUT_MS).catch((error) => {
+    throw new Error(`${command} did not become ready:\n${printed}`, { cause: error });
   });
   return {
     url,

@@ -1,5 +1,6 @@
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import { createPatientDrafts } from '../../src/jobs/patient-drafts.ts';
 import { storeErrors } from '../../src/store/errors.ts';
@@ -69,6 +70,50 @@ test('what was decoded before the store was full is stored once there is room', 
   t.ok((await collect(await store.read('one', file))).equals(patternBytes(BYTES)));
   t.equal(drafts.waiting(), 0);
   t.same(await left(), []);
+});
+
+test('adapters that waited are written one after the other, so that each finds the room there is', async (t) => {
+  const disk = await onFullDisk(t);
+  if (!disk) return;
+  const { store, storeReady, makeRoom } = disk;
+  const drafts = createPatientDrafts({ maxBytes: 3 * BYTES, storeReady, pauseMs: 20 });
+  // Slow enough that those who do not wait for each other meet.
+  const writing = { now: 0, most: 0 };
+  const slow = {
+    async draft(id: string) {
+      const draft = await store.draft(id);
+      const write: typeof draft.write = async (...args) => {
+        writing.now += 1;
+        writing.most = Math.max(writing.most, writing.now);
+        await delay(100);
+        return await draft.write(...args).finally(() => (writing.now -= 1));
+      };
+      return { ...draft, write };
+    },
+  };
+  const work = async (id: string) => {
+    const draft = await drafts.open(slow, id, about);
+    try {
+      await draft.write(file, decode().content());
+      await draft.publish(sampleRecord());
+    } finally {
+      await draft.discard();
+    }
+    return id;
+  };
+  const left = new Map(['one', 'two', 'three'].map((id) => [id, work(id)]));
+  await until(async () => drafts.waiting() === 3);
+  writing.most = 0;
+  await makeRoom();
+  // There is room for one at a time.
+  while (left.size > 0) {
+    const id = await Promise.race(left.values());
+    left.delete(id);
+    t.ok((await collect(await store.read(id, file))).equals(patternBytes(BYTES)), id);
+    t.equal(drafts.waiting(), left.size);
+    await store.remove(id);
+  }
+  t.equal(writing.most, 1);
 });
 
 test('the wait ends with the job, its time or its worker, and gives the memory back', async (t) => {

@@ -14,6 +14,9 @@ import type { WebhookProcessReport, WebhookProcessTask } from './fixtures/webhoo
 /** Places tried in one run of the suite, spread over all there are. `WEBHOOK_KILL_POINTS` sets another number. */
 const POINTS = Number(process.env['WEBHOOK_KILL_POINTS'] ?? 8);
 
+/** A process takes a second or two, and ten where other tests share the machine. */
+const TIMEOUT_MS = Math.max(900_000, Math.min(POINTS, 150) * 30_000);
+
 function start(t: Test, task: WebhookProcessTask) {
   const child = fork(join(import.meta.dirname, 'fixtures', 'webhook-process.ts'), [JSON.stringify(task)]);
   const reports: WebhookProcessReport[] = [];
@@ -58,7 +61,7 @@ for (const [name, open] of [
   ['Redis', async (t: Test) => (await startRedis(t))?.url],
   ['PGlite', async () => ''],
 ] as const) {
-  test(`killed at any call of ${name}, a process loses no webhook`, { timeout: 900_000 }, async (t) => {
+  test(`killed at any call of ${name}, a process loses no webhook`, { timeout: TIMEOUT_MS }, async (t) => {
     const url = await open(t);
     if (url === undefined) return;
     const task: WebhookProcessTask = { dataDirectory: t.testdir({}), ...(url && { url }) };
