@@ -1,6 +1,7 @@
 /** One draw of a job → its adapter in the store. */
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import type { Bundle } from '../models/bundle.ts';
+import { targetOfBase } from '../models/gguf-target.ts';
 import type { StoredAdapter } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
 import { copyEqual } from './copy-equal.ts';
@@ -16,14 +17,17 @@ export async function findOrCreateAdapter(
   const { services, context, store, tally } = run;
   const { engine, metrics, logger, logPrompts } = services;
   const { payload, signal, id: jobId } = context;
+  const { base, layout, trained } = bundle.manifest;
+  const target = targetOfBase(base);
   const request: AdapterRequest = {
     bundle,
     prompts: payload.draws[draw]!.map((place) => payload.prompts[place]!),
     dtype: payload.dtype,
+    // What is made on the way is nobody's to load.
+    ...(payload.format === 'gguf' && !payload.sampleIds && { gguf: target }),
   };
   const digests = promptDigests(request.prompts);
-  const key = contentKey({ bundle, dtype: payload.dtype, promptDigests: digests }, engine.device);
-  const { base, layout, trained } = bundle.manifest;
+  const key = contentKey({ ...request, promptDigests: digests }, engine.device);
   const record = {
     ...run.times(),
     contentKey: key,
@@ -35,6 +39,7 @@ export async function findOrCreateAdapter(
       bundleDigest: bundle.digest,
       trained,
       baseModel: base.id,
+      ...target,
       dtype: payload.dtype,
       rank: layout.rank,
       alpha: layout.alpha,

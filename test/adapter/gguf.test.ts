@@ -1,5 +1,6 @@
 import { test } from 'tap';
-import { checkGgufBase, ggufTensorName, writeGguf } from '../../src/adapter/gguf.ts';
+import { checkGgufBase, writeGguf } from '../../src/adapter/gguf.ts';
+import { ggufTensorName } from '../../src/adapter/gguf-architecture.ts';
 import { fromF16Bits } from '../../src/base/dtype.ts';
 import { findBase } from '../../src/lora/bases.ts';
 import type { LoraLayout, LoraTensor } from '../../src/lora/layout.ts';

@@ -37,7 +37,7 @@ async function setUp(t: Test) {
   t.teardown(() => engine.close());
   const store = defaultStore(await openLocalStore({ directory: join(root, 'store') }));
   const metrics = createMetrics();
-  const models = { get: () => bundle };
+  const models = { get: () => bundle, list: () => [bundle] };
   const handler = createGenerateHandler({
     engine,
     models,
