@@ -82,8 +82,8 @@ export function ggufTensorName({ layer, module, side }: GgufTensor): string {
  * module, `gguf-heads-unknown`, `adapter-mismatch` for heads that do not fit the modules.
  */
 export function checkGgufTarget({ architecture, heads }: GgufTarget, modules: readonly LoraModule[]): void {
-  for (const { path } of modules) ggufModuleName(path);
-  if (!reordersRows(architecture)) return;
+  const names = modules.map(({ path }) => ggufModuleName(path));
+  if (!reordersRows(architecture) || !names.some((name) => name === 'attn_q' || name === 'attn_k')) return;
   if (!heads) {
     throw adapterErrors.headsUnknown(
       `GGUF has the rows of ${architecture} adapters in another order, head by head, and nobody has told how many heads the base has.`,
