@@ -18,7 +18,9 @@ import {
 import { encodeTensor } from './tensor-bytes.ts';
 
 /** Formats a GGUF adapter can be written in. */
-export type GgufDtype = 'f32' | 'f16';
+export const GGUF_DTYPES = ['f16', 'f32'] as const;
+/** One of {@link GGUF_DTYPES}. */
+export type GgufDtype = (typeof GGUF_DTYPES)[number];
 
 /** Where tensors may begin, in bytes; what readers take when a file does not say otherwise. */
 const ALIGNMENT = 32;

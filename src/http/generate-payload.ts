@@ -1,9 +1,11 @@
 /** A generation request → the job's payload: limits checked, prompts drawn, everything decided that a retry must not redo. */
 import { randomBytes } from 'node:crypto';
+import { checkGgufTarget } from '../adapter/gguf-architecture.ts';
 import { sha256Json } from '../base/digest.ts';
 import type { FieldError } from '../base/errors.ts';
 import type { Destination, GeneratePayload, Webhook } from '../jobs/catalog.ts';
 import type { Bundle } from '../models/bundle.ts';
+import { targetOfBase } from '../models/gguf-target.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import { checkPrompts, tooMany } from '../prompts/check-prompts.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
@@ -40,8 +42,8 @@ const DEFAULT_PRIORITY = 5;
 
 /**
  * The payload for a request whose fields have the right types. Errors: `model-not-found`, `model-not-chosen`,
- * `count-too-large`, `deadline-too-long`, `retention-too-long`, `metadata-too-large`, `request-invalid`, and those of the
- * prompts.
+ * `count-too-large`, `deadline-too-long`, `retention-too-long`, `metadata-too-large`, `gguf-unsupported`,
+ * `gguf-heads-unknown`, `request-invalid`, and those of the prompts.
  */
 export function makeGeneratePayload(
   request: GenerateOptionsWithMetadata,
@@ -62,7 +64,8 @@ export function makeGeneratePayload(
   checkOptions(request, limits);
   checkPrompts(prompts, limits, (index) => `/prompts/${index}`);
   const { manifest, digest } = chooseBundle(request.model, models);
-  const { count = 1, dtype = DEFAULT_DTYPE, priority = DEFAULT_PRIORITY, name, metadata } = request;
+  const { count = 1, dtype = DEFAULT_DTYPE, format, priority = DEFAULT_PRIORITY, name, metadata } = request;
+  if (format === 'gguf') checkGgufTarget(targetOfBase(manifest.base), manifest.layout.modules);
   const seed = request.seed ?? Buffer.from(random(4)).readUInt32LE();
   const draw = drawPrompts({
     given: prompts,
@@ -81,6 +84,7 @@ export function makeGeneratePayload(
     adapterIds: count === 1 ? [id] : Array.from({ length: count }, (_, index) => `${id}--${index}`),
     seed,
     dtype,
+    ...(format === 'gguf' && { format }),
     ...(name !== undefined && { name }),
     ...(metadata && { metadata }),
     warnings: [...reading.warnings, ...draw.warnings, ...(manifest.trained ? [] : [UNTRAINED_NOTICE])],
@@ -140,11 +144,21 @@ function fingerprintOf(request: GenerateOptionsWithMetadata, prompts: readonly s
   const {
     count = 1,
     dtype = DEFAULT_DTYPE,
+    format = 'safetensors',
     priority = DEFAULT_PRIORITY,
     strictPrompts = false,
     ...rest
   } = request;
-  return sha256Json({ ...rest, prompts, count, dtype, priority, ...(strictPrompts && { strictPrompts }) });
+  return sha256Json({
+    ...rest,
+    prompts,
+    count,
+    dtype,
+    priority,
+    // Left out where they are the default, so that requests of older versions keep their digest.
+    ...(format === 'gguf' && { format }),
+    ...(strictPrompts && { strictPrompts }),
+  });
 }
 
 function chooseBundle(model: string | undefined, models: ModelRegistry): Bundle {

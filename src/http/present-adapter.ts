@@ -1,5 +1,7 @@
 /** A stored adapter → what clients see of it. */
 import { Value } from 'typebox/value';
+import { ADAPTER_GGUF_FILE } from '../adapter/convert-gguf.ts';
+import { canBeGguf } from '../adapter/gguf-architecture.ts';
 import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { baseErrors } from '../base/errors.ts';
@@ -12,6 +14,7 @@ import type { Adapter } from './schemas.ts';
 export const SERVED_FILES = {
   [ADAPTER_WEIGHTS_FILE]: 'application/octet-stream',
   [ADAPTER_CONFIG_FILE]: 'application/json',
+  [ADAPTER_GGUF_FILE]: 'application/octet-stream',
 } as const;
 /** A name of {@link SERVED_FILES}. */
 export type ServedFile = keyof typeof SERVED_FILES;
@@ -31,7 +34,7 @@ export function presentAdapter(stored: StoredAdapter, location: string): Adapter
     throw baseErrors.internal('The stored adapter’s record is not one of this version.');
   }
   const { jobId, index, model, bundleDigest, trained, dtype, device, seed, name } = info;
-  const { tensors, parameters, baseModel, rank, alpha, promptDigests } = info;
+  const { tensors, parameters, baseModel, architecture, heads, rank, alpha, promptDigests } = info;
   const shared = sharedLocation(location);
   return {
     id,
@@ -47,6 +50,8 @@ export function presentAdapter(stored: StoredAdapter, location: string): Adapter
     tensors,
     parameters,
     baseModel,
+    ...(architecture !== undefined && { architecture }),
+    ...(heads && { heads }),
     rank,
     alpha,
     promptDigests,
@@ -64,7 +69,14 @@ export function presentAdapter(stored: StoredAdapter, location: string): Adapter
       job: jobUrl(jobId),
       weights: adapterFileUrl(id, ADAPTER_WEIGHTS_FILE),
       config: adapterFileUrl(id, ADAPTER_CONFIG_FILE),
+      ...(hasGguf(stored, info) && { gguf: adapterFileUrl(id, ADAPTER_GGUF_FILE) }),
       archive: adapterArchiveUrl(id),
     },
   };
+}
+
+/** Whether the adapter is kept as GGUF, or says all that a conversion needs. */
+function hasGguf({ files }: StoredAdapter, { architecture, heads }: AdapterInfo): boolean {
+  if (files.some(({ name }) => name === ADAPTER_GGUF_FILE)) return true;
+  return architecture !== undefined && canBeGguf({ architecture, ...(heads && { heads }) });
 }

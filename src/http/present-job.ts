@@ -94,6 +94,7 @@ export function presentJob(
     bundleDigest: payload.bundleDigest,
     ...(bundle && { trained: bundle.manifest.trained }),
     dtype: payload.dtype,
+    format: payload.format ?? 'safetensors',
     seed: payload.seed,
     count: payload.adapterIds.length,
     ...(payload.promptSource && { promptSource: payload.promptSource }),

@@ -1,11 +1,13 @@
 /** The shapes the API speaks, as schemas and their derived types. `$id`s become the components of the OpenAPI document. */
 import { type Static, type TSchema, Type } from 'typebox';
 import { SCOPES } from '../access/caller.ts';
+import { GGUF_DTYPES } from '../adapter/gguf.ts';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN, TENANT_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
+import { ADAPTER_FORMATS } from '../jobs/catalog.ts';
 import { Evaluation } from '../models/evaluation.ts';
 import { Licence } from '../models/licence.ts';
 import { PROMPT_FILES, PROMPT_FORMATS } from '../prompts/prompt-format.ts';
@@ -111,6 +113,13 @@ export function generateOptions(limits: HttpLimits) {
     ),
     dtype: Type.Optional(
       Type.Enum([...DTYPES], { default: 'bf16', description: 'Number format of the adapter’s tensors.' }),
+    ),
+    format: Type.Optional(
+      Type.Enum([...ADAPTER_FORMATS], {
+        default: 'safetensors',
+        description:
+          '`gguf` keeps `adapter.gguf` (f16, for llama.cpp) beside the safetensors, for readers of the store, of a destination and of archives. `GET /adapters/{id}/adapter.gguf` needs no such file.',
+      }),
     ),
     priority: Type.Optional(
       Type.Integer({ minimum: 0, maximum: 9, default: 5, description: '0 (background) to 9 (urgent).' }),
@@ -363,6 +372,7 @@ export const Job = Type.Object(
       }),
     ),
     dtype: DtypeName,
+    format: Type.Enum([...ADAPTER_FORMATS]),
     seed: Type.Integer(),
     count: Type.Integer(),
     promptSource: Type.Optional(refTo(PromptSource)),
@@ -501,6 +511,16 @@ export const JobList = Type.Object(
   { $id: 'JobList', description: 'Jobs, newest first.' },
 );
 
+/** How an adapter is sent as GGUF. */
+export const GgufQuery = Type.Object(
+  {
+    dtype: Type.Optional(
+      Type.Enum([...GGUF_DTYPES], { default: 'f16', description: 'Number format of the tensors.' }),
+    ),
+  },
+  closed,
+);
+
 /** An adapter as clients see it. */
 export const Adapter = Type.Object(
   {
@@ -516,7 +536,19 @@ export const Adapter = Type.Object(
     files: Type.Array(
       Type.Object({ name: Type.String(), bytes: Type.Integer(), sha256: Sha256, url: Type.Optional(Url) }),
     ),
-    urls: Type.Object({ self: Url, job: Url, weights: Url, config: Url, archive: Url }),
+    urls: Type.Object({
+      self: Url,
+      job: Url,
+      weights: Url,
+      config: Url,
+      gguf: Type.Optional(
+        Type.String({
+          format: 'uri-reference',
+          description: 'Where the adapter is kept as GGUF, or says what a conversion needs to know.',
+        }),
+      ),
+      archive: Url,
+    }),
   },
   { $id: 'Adapter', description: 'A finished adapter.' },
 );

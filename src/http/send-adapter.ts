@@ -3,8 +3,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { adapterArchive } from '../adapter/archive.ts';
+import type { Sha256 } from '../base/digest.ts';
 import { storeErrors } from '../store/errors.ts';
-import type { StoredAdapter, StoredFile, TenantStore } from '../store/store.ts';
+import type { ByteRange, StoredAdapter, StoredFile, TenantStore } from '../store/store.ts';
 import { parseByteRange } from './byte-range.ts';
 import { httpErrors } from './errors.ts';
 import { SERVED_FILES, type ServedFile } from './present-adapter.ts';
@@ -14,7 +15,8 @@ type Reader = Pick<TenantStore, 'read'>;
 /** Media type of an archive. */
 export const ARCHIVE_TYPE = 'application/x-tar';
 
-function fileOf(adapter: StoredAdapter, name: string): StoredFile {
+/** What the store knows of a file. Errors: `adapter-not-found`. */
+export function fileOf(adapter: StoredAdapter, name: string): StoredFile {
   const file = adapter.files.find((each) => each.name === name);
   if (!file) throw storeErrors.notFound('The adapter has no such file.');
   return file;
@@ -43,18 +45,40 @@ function isWantedVersion(
  * Answers GET or HEAD for one file: 304 where the client has it, 206 for a single range, else the whole. The ETag is the
  * SHA-256. Errors: `adapter-not-found`, `precondition-failed`, `range-not-satisfiable`, `store-unavailable`.
  */
-export async function sendAdapterFile(
+export function sendAdapterFile(
   store: Reader,
   adapter: StoredAdapter,
   name: ServedFile,
-  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+  context: { request: FastifyRequest; reply: FastifyReply },
 ): Promise<FastifyReply> {
   const { bytes, sha256 } = fileOf(adapter, name);
+  const { id, createdAt } = adapter;
+  const read: SentFile['read'] = (options) => store.read(id, name, options);
+  return sendFile({ bytes, sha256, createdAt, mediaType: SERVED_FILES[name], read }, context);
+}
+
+/** A file as it is sent; `createdAt` is in milliseconds since the epoch. */
+export type SentFile = {
+  readonly bytes: number;
+  /** Digest of its bytes; for a file that is made while it is sent, of all that they depend on. */
+  readonly sha256: Sha256;
+  /** True where nobody has computed the digest of the bytes themselves. */
+  readonly isMade?: true;
+  readonly createdAt: number;
+  readonly mediaType: string;
+  read(options: { range?: ByteRange }): Promise<AsyncIterable<Uint8Array>>;
+};
+
+/** Answers with any file as {@link sendAdapterFile} does, and with the same errors. */
+export async function sendFile(
+  { bytes, sha256, isMade, createdAt, mediaType, read }: SentFile,
+  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+): Promise<FastifyReply> {
   const tag = `"${sha256}"`;
   const validators = { etag: tag, 'accept-ranges': 'bytes', 'cache-control': 'private, no-cache' };
   // Of the answer to a POST the client can have nothing yet.
   const safe = request.method === 'GET' || request.method === 'HEAD';
-  if (safe && !isWantedVersion(request.headers, { tag, createdAt: adapter.createdAt })) {
+  if (safe && !isWantedVersion(request.headers, { tag, createdAt })) {
     throw httpErrors.precondition('The file has another ETag, or is newer.');
   }
   if (safe && listsTag(request.headers['if-none-match'], tag))
@@ -67,12 +91,11 @@ export async function sendAdapterFile(
     reply.header('content-range', `bytes */${bytes}`);
     throw httpErrors.rangeNotSatisfiable(`The file has ${bytes} bytes.`);
   }
-  const content =
-    request.method === 'HEAD' ? undefined : await store.read(adapter.id, name, range ? { range } : {});
-  reply.type(SERVED_FILES[name]).headers({
+  const content = request.method === 'HEAD' ? undefined : await read(range ? { range } : {});
+  reply.type(mediaType).headers({
     ...validators,
-    'last-modified': new Date(adapter.createdAt).toUTCString(),
-    'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`,
+    'last-modified': new Date(createdAt).toUTCString(),
+    ...(!isMade && { 'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:` }),
     'content-length': String(range ? range.end - range.start + 1 : bytes),
   });
   if (range) reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${bytes}`);

@@ -48,6 +48,8 @@ const CASES: Readonly<Record<string, Case>> = {
   'getAdapterWeightsHead-head': { url: (id) => `/adapters/${id}/adapter_model.safetensors`, byId },
   getAdapterConfig: { url: (id) => `/adapters/${id}/adapter_config.json`, byId },
   'getAdapterConfigHead-head': { url: (id) => `/adapters/${id}/adapter_config.json`, byId },
+  getAdapterGguf: { url: (id) => `/adapters/${id}/adapter.gguf`, byId },
+  'getAdapterGgufHead-head': { url: (id) => `/adapters/${id}/adapter.gguf`, byId },
   getAdapterArchive: { url: (id) => `/adapters/${id}.tar`, byId },
   'getAdapterArchiveHead-head': { url: (id) => `/adapters/${id}.tar`, byId },
   listModels: { url: () => '/models', own: (response) => response.statusCode },

@@ -74,6 +74,8 @@ const FAILURES: readonly ProblemCode[] = [
   'metadata-too-large',
   'model-not-chosen',
   'model-not-found',
+  'gguf-unsupported',
+  'gguf-heads-unknown',
   'webhook-url-invalid',
   'webhook-address-refused',
   'webhook-unresolvable',
