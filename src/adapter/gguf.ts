@@ -5,12 +5,22 @@
  */
 import { DTYPE_BYTES } from '../base/dtype.ts';
 import type { GgufBase } from '../base/gguf-base.ts';
-import type { LoraLayout, LoraTensor } from '../lora/layout.ts';
+import type { AttentionHeads, LoraLayout } from '../lora/layout.ts';
 import { adapterErrors } from './errors.ts';
+import {
+  findArchitecture,
+  type GgufTarget,
+  type GgufTensor,
+  ggufModuleName,
+  ggufTensorName,
+  reordersRows,
+} from './gguf-architecture.ts';
 import { encodeTensor } from './tensor-bytes.ts';
 
 /** Formats a GGUF adapter can be written in. */
-export type GgufDtype = 'f32' | 'f16';
+export const GGUF_DTYPES = ['f16', 'f32'] as const;
+/** One of {@link GGUF_DTYPES}. */
+export type GgufDtype = (typeof GGUF_DTYPES)[number];
 
 /** Where tensors may begin, in bytes; what readers take when a file does not say otherwise. */
 const ALIGNMENT = 32;
@@ -19,35 +29,14 @@ const GGML_TYPES: Readonly<Record<GgufDtype, number>> = { f32: 0, f16: 1 };
 /** Metadata value types. */
 const [FLOAT32, STRING] = [6, 8];
 
-/** How GGUF calls the linear modules of a layer; the same for every architecture of {@link ARCHITECTURES}. */
-const MODULES: Readonly<Record<string, string>> = {
-  'self_attn.q_proj': 'attn_q',
-  'self_attn.k_proj': 'attn_k',
-  'self_attn.v_proj': 'attn_v',
-  'self_attn.o_proj': 'attn_output',
-  'mlp.gate_proj': 'ffn_gate',
-  'mlp.up_proj': 'ffn_up',
-  'mlp.down_proj': 'ffn_down',
-};
-
 /**
- * GGUF's name of each architecture a bundle may be for, and whether its converter reorders the rows of q and k: llama.cpp
- * turns neighbouring numbers of a Llama head together, where transformers turns number j and number j + half of the head.
+ * Whether adapters of this layout go onto that base: the architecture, as the bundle calls it, the layers, and the width of
+ * every module. Errors: `gguf-unsupported`, `adapter-mismatch` with each difference as a field.
  */
-const ARCHITECTURES: Readonly<Record<string, { readonly name: string; readonly reorders: boolean }>> = {
-  llama: { name: 'llama', reorders: true },
-  qwen2: { name: 'qwen2', reorders: false },
-  qwen2_5_vl: { name: 'qwen2vl', reorders: false },
-};
-
-/** What an adapter is made for: `architecture` as the bundle calls it. */
-export type GgufTarget = { readonly architecture: string; readonly layout: LoraLayout };
-
-/**
- * Whether adapters of this layout go onto that base: the architecture, the layers, and the width of every module.
- * Errors: `adapter-mismatch` with each difference as a field.
- */
-export function checkGgufBase({ architecture, layout }: GgufTarget, base: GgufBase): void {
+export function checkGgufBase(
+  { architecture, layout }: Pick<GgufTarget, 'architecture'> & { readonly layout: LoraLayout },
+  base: GgufBase,
+): void {
   const { name } = findArchitecture(architecture);
   if (name !== base.architecture) {
     throw adapterErrors.mismatch(
@@ -69,7 +58,7 @@ export function checkGgufBase({ architecture, layout }: GgufTarget, base: GgufBa
     fields.push({ pointer: '/layers', message: `are ${layout.layers}, and the base has ${base.layers}` });
   }
   for (const [index, module] of layout.modules.entries()) {
-    const [wantedIn, wantedOut] = widths[moduleName(module.path)]!;
+    const [wantedIn, wantedOut] = widths[ggufModuleName(module.path)]!;
     if (module.in !== wantedIn || module.out !== wantedOut) {
       fields.push({
         pointer: `/modules/${index}`,
@@ -85,49 +74,30 @@ export function checkGgufBase({ architecture, layout }: GgufTarget, base: GgufBa
   }
 }
 
-function findArchitecture(architecture: string) {
-  const found = Object.hasOwn(ARCHITECTURES, architecture) ? ARCHITECTURES[architecture] : undefined;
-  if (!found) {
-    throw adapterErrors.mismatch(
-      `Adapters for the architecture ${architecture} cannot be written as GGUF; ${Object.keys(ARCHITECTURES).join(', ')} can.`,
-    );
-  }
-  return found;
-}
-
-function moduleName(path: string): string {
-  const name = Object.hasOwn(MODULES, path) ? MODULES[path] : undefined;
-  if (!name) throw adapterErrors.mismatch(`GGUF has no name for the module ${path}.`);
-  return name;
-}
-
-/** `blk.0.attn_q.weight.lora_a` for a LoRA matrix. Errors: `adapter-mismatch`. */
-export function ggufTensorName({ layer, module, side }: LoraTensor): string {
-  return `blk.${layer}.${moduleName(module.path)}.weight.lora_${side.toLowerCase()}`;
-}
+/** How an adapter is written. */
+export type GgufOptions = {
+  readonly dtype: GgufDtype;
+  /** As the bundle calls it: `llama`, `qwen2`, `qwen2_5_vl`. */
+  readonly architecture: string;
+  readonly alpha: number;
+  /** Needed where {@link reordersRows}. */
+  readonly heads?: AttentionHeads;
+};
 
 /**
  * A whole file, piece by piece. `matrices` brings each of `tensors` in one row-major array, in their order; nothing but the
- * array at hand is kept. B of q and k is reordered where the base's own rows are. Errors: `adapter-mismatch` for what GGUF
- * has no name for, heads that do not divide a matrix, and matrices of another size or number than the tensors;
- * `adapter-not-finite` naming the tensor; whatever `matrices` throws.
+ * array at hand is kept. B of q and k is reordered where the base's own rows are. Errors: those of {@link ggufHeader};
+ * `adapter-mismatch` for matrices of another size or number than the tensors; `adapter-not-finite` naming the tensor;
+ * whatever `matrices` throws.
  */
 export async function* writeGguf(
-  tensors: readonly LoraTensor[],
+  tensors: readonly GgufTensor[],
   matrices: AsyncIterable<Float32Array> | Iterable<Float32Array>,
-  options: {
-    dtype: GgufDtype;
-    /** As the bundle calls it: `llama`, `qwen2`, `qwen2_5_vl`. */
-    architecture: string;
-    alpha: number;
-    /** The base's heads, from its own metadata. */
-    heads: Pick<GgufBase, 'heads' | 'kvHeads'>;
-    signal?: AbortSignal;
-  },
+  options: GgufOptions & { readonly signal?: AbortSignal },
 ): AsyncGenerator<Uint8Array, void, void> {
-  const { dtype, alpha, heads, signal } = options;
-  const { name: architecture, reorders } = findArchitecture(options.architecture);
-  yield header(tensors, { architecture, alpha, dtype });
+  const { dtype, signal } = options;
+  const { bytes: header } = ggufHeader(tensors, options);
+  yield header;
   let index = 0;
   for await (const matrix of matrices) {
     signal?.throwIfAborted();
@@ -137,9 +107,9 @@ export async function* writeGguf(
         `${tensor ? `${tensor.name} takes ${elements(tensor)} numbers` : 'Every tensor is written'}, and ${matrix.length} came.`,
       );
     }
-    const name = ggufTensorName(tensor);
-    const count = reorders && tensor.side === 'B' ? headsOf(tensor, heads) : 0;
-    const bytes = encodeTensor(name, count > 0 ? reorderRows(matrix, tensor.shape, count) : matrix, dtype);
+    const count = reorderedHeads(tensor, options);
+    const rows = count > 0 ? reorderRows(matrix, tensor.shape, count) : matrix;
+    const bytes = encodeTensor(ggufTensorName(tensor), rows, dtype);
     yield bytes;
     const gap = aligned(bytes.length) - bytes.length;
     if (gap > 0) yield new Uint8Array(gap);
@@ -149,10 +119,20 @@ export async function* writeGguf(
   }
 }
 
-/** Heads whose rows are reordered: those of q and k, none of the other modules. */
-function headsOf({ module }: LoraTensor, { heads, kvHeads }: Pick<GgufBase, 'heads' | 'kvHeads'>): number {
-  const name = moduleName(module.path);
-  return name === 'attn_q' ? heads : name === 'attn_k' ? kvHeads : 0;
+/**
+ * Heads whose rows are reordered: those of q and k, 0 for the other matrices. Errors: `gguf-heads-unknown`,
+ * `adapter-mismatch`.
+ */
+function reorderedHeads({ module, side, shape: [rows] }: GgufTensor, options: GgufOptions): number {
+  if (side === 'A' || !reordersRows(options.architecture)) return 0;
+  const name = ggufModuleName(module.path);
+  if (name !== 'attn_q' && name !== 'attn_k') return 0;
+  if (!options.heads) throw adapterErrors.headsUnknown('It is needed for the rows of q and k.');
+  const count = name === 'attn_q' ? options.heads.heads : options.heads.kvHeads;
+  if (rows % (2 * count) !== 0) {
+    throw adapterErrors.mismatch(`${count} heads do not divide ${rows} rows into pairs.`);
+  }
+  return count;
 }
 
 /**
@@ -161,9 +141,6 @@ function headsOf({ module }: LoraTensor, { heads, kvHeads }: Pick<GgufBase, 'hea
  */
 function reorderRows(matrix: Float32Array, [rows, columns]: readonly [number, number], heads: number) {
   const half = rows / heads / 2;
-  if (!Number.isInteger(half)) {
-    throw adapterErrors.mismatch(`${heads} heads do not divide ${rows} rows into pairs.`);
-  }
   const out = new Float32Array(matrix.length);
   for (let head = 0; head < rows; head += 2 * half) {
     for (let s = 0; s < 2; s++) {
@@ -176,14 +153,22 @@ function reorderRows(matrix: Float32Array, [rows, columns]: readonly [number, nu
   return out;
 }
 
-const elements = ({ shape }: LoraTensor) => shape[0] * shape[1];
+const elements = ({ shape }: GgufTensor) => shape[0] * shape[1];
 const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
-/** Everything before the first tensor's bytes, padded. */
-function header(
-  tensors: readonly LoraTensor[],
-  { architecture, alpha, dtype }: { architecture: string; alpha: number; dtype: GgufDtype },
-): Uint8Array {
+/**
+ * Everything before the first tensor's bytes, padded, and the size of the whole file. Errors: `gguf-unsupported` for what
+ * GGUF has no name for, `gguf-heads-unknown`, `adapter-mismatch` for heads that do not divide a matrix or an alpha of 0.
+ */
+export function ggufHeader(
+  tensors: readonly GgufTensor[],
+  options: GgufOptions,
+): { readonly bytes: Uint8Array; readonly totalBytes: number } {
+  const { alpha, dtype } = options;
+  const { name: architecture } = findArchitecture(options.architecture);
+  for (const tensor of tensors) reorderedHeads(tensor, options);
+  // llama.cpp reads an alpha of 0 as none, which scales with 1.
+  if (Math.fround(alpha) === 0) throw adapterErrors.mismatch('An alpha of 0 has no form in GGUF.');
   const metadata: readonly (readonly [string, string | number])[] = [
     ['general.type', 'adapter'],
     ['general.architecture', architecture],
@@ -216,7 +201,7 @@ function header(
     bytes.set(part, at);
     at += part.length;
   }
-  return bytes;
+  return { bytes, totalBytes: bytes.length + offset };
 }
 
 function u32(value: number): Uint8Array {

@@ -58,3 +58,8 @@ export function parsePeftConfig(bytes: Uint8Array): PeftConfig {
 export function loraScale({ r, lora_alpha: alpha, use_rslora: rsLora }: PeftConfig): number {
   return alpha / (rsLora ? Math.sqrt(r) : r);
 }
+
+/** The `lora_alpha` that means the same to a reader which does not know `use_rslora`, as llama.cpp: it scales with alpha / r. */
+export function plainAlpha({ r, lora_alpha: alpha, use_rslora: rsLora }: PeftConfig): number {
+  return rsLora ? alpha * Math.sqrt(r) : alpha;
+}

@@ -4,6 +4,7 @@ import {
   LENGTH_BYTES,
   MAX_HEADER_BYTES,
   parseSafetensorsHeader,
+  type SafetensorsHeader,
   type SafetensorsTensor,
 } from './safetensors-header.ts';
 
@@ -13,15 +14,24 @@ const MAX_TENSOR_BYTES = 1 << 30;
 /** A tensor with its bytes, in memory of its own. */
 export type TensorRead = { readonly tensor: SafetensorsTensor; readonly bytes: Uint8Array };
 
+/** A file of which the header has been read. Disposing of it ends the stream. */
+export type TensorStream = AsyncDisposable & {
+  readonly header: SafetensorsHeader;
+  /**
+   * The tensors in the order of their bytes, once; one is in memory at a time. Errors: `safetensors-invalid` for a tensor
+   * beyond 1 GiB and a stream that ends early or goes on; whatever the stream throws.
+   */
+  tensors(): AsyncGenerator<TensorRead, void, void>;
+};
+
 /**
- * The tensors of a file in the order of their bytes. `fileBytes` is the size that the file is known to have. One tensor
- * is in memory at a time. Errors: `safetensors-invalid` for a header that does not fit the size, a tensor beyond 1 GiB, and
- * a stream that ends early or goes on; whatever `content` throws.
+ * Reads the header. `fileBytes` is the size that the file is known to have. Errors: `safetensors-invalid` for a header that
+ * does not fit the size; whatever `content` throws.
  */
-export async function* readTensors(
+export async function openTensors(
   content: AsyncIterable<Uint8Array>,
   fileBytes: number,
-): AsyncGenerator<TensorRead, void, void> {
+): Promise<TensorStream> {
   const source = new ByteSource(content);
   try {
     const lengthBytes = await source.take(LENGTH_BYTES);
@@ -30,19 +40,40 @@ export async function* readTensors(
       throw adapterErrors.safetensors(`The header claims ${length} bytes, more than a file may have.`);
     }
     const headerBytes = await source.take(Number(length));
-    const { tensors } = parseSafetensorsHeader(headerBytes, fileBytes - LENGTH_BYTES - Number(length));
-    for (const tensor of tensors) {
-      if (tensor.bytes > MAX_TENSOR_BYTES) {
-        throw adapterErrors.safetensors(
-          `A tensor has ${tensor.bytes} bytes; ${MAX_TENSOR_BYTES} are the limit.`,
-        );
-      }
-      yield { tensor, bytes: await source.take(tensor.bytes) };
-    }
-    if (!(await source.ended())) throw adapterErrors.safetensors('There are bytes behind the last tensor.');
-  } finally {
+    const header = parseSafetensorsHeader(headerBytes, fileBytes - LENGTH_BYTES - Number(length));
+    return {
+      header,
+      tensors: () => tensorsOf(header, source),
+      [Symbol.asyncDispose]: () => source.close(),
+    };
+  } catch (error) {
     await source.close();
+    throw error;
   }
+}
+
+async function* tensorsOf(
+  { tensors }: SafetensorsHeader,
+  source: ByteSource,
+): AsyncGenerator<TensorRead, void, void> {
+  for (const tensor of tensors) {
+    if (tensor.bytes > MAX_TENSOR_BYTES) {
+      throw adapterErrors.safetensors(
+        `A tensor has ${tensor.bytes} bytes; ${MAX_TENSOR_BYTES} are the limit.`,
+      );
+    }
+    yield { tensor, bytes: await source.take(tensor.bytes) };
+  }
+  if (!(await source.ended())) throw adapterErrors.safetensors('There are bytes behind the last tensor.');
+}
+
+/** The tensors of a file in the order of their bytes, with the errors of {@link openTensors} and its `tensors`. */
+export async function* readTensors(
+  content: AsyncIterable<Uint8Array>,
+  fileBytes: number,
+): AsyncGenerator<TensorRead, void, void> {
+  await using stream = await openTensors(content, fileBytes);
+  yield* stream.tensors();
 }
 
 /** A stream from which whole numbers of bytes are taken. */

@@ -1,7 +1,7 @@
 /** Adapter arithmetic: adapters of one base → one adapter, without training. Matrices pass by one module at a time. */
 import type { PeftConfig } from '../adapter/read-peft-config.ts';
 import { loraScale } from '../adapter/read-peft-config.ts';
-import { writeSafetensors } from '../adapter/safetensors.ts';
+import { safetensorsHeader, writeSafetensors } from '../adapter/safetensors.ts';
 import type { Dtype } from '../base/dtype.ts';
 import { arithmeticErrors } from './errors.ts';
 import { addPairs, type LoraPair, scalePair, zeroPair } from './pair.ts';
@@ -34,6 +34,8 @@ export type Transformed = {
   readonly report: TransformReport;
   /** The bytes of `adapter_config.json`. */
   readonly config: Uint8Array;
+  /** Size of `adapter_model.safetensors`. */
+  readonly weightBytes: number;
   /** The bytes of `adapter_model.safetensors`, once. Errors: those of reading, `adapter-not-finite`. */
   weights(): AsyncGenerator<Uint8Array, void, void>;
 };
@@ -106,6 +108,7 @@ export async function transformAdapters(
       ),
     },
     config: configOf(first, { rank, alpha, ...(kept.length < modules.length && { kept }) }),
+    weightBytes: safetensorsHeader(tensors, dtype).totalBytes,
     weights: () => writeSafetensors(tensors, matrices(), { dtype, ...(signal && { signal }) }),
   };
 }

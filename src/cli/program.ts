@@ -34,6 +34,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     description: 'Scale, cut or add up adapters without training.',
     load: async () => (await import('./transform.ts')).registerTransform,
   },
+  convert: {
+    description: 'Write an adapter as GGUF, for llama.cpp.',
+    load: async () => (await import('./convert.ts')).registerConvert,
+  },
   evaluate: {
     description: "Compare a base model with and without a bundle's adapters on labelled rows.",
     load: async () => (await import('./evaluate.ts')).registerEvaluate,

@@ -1,5 +1,6 @@
 /** A generation request → the job's payload: limits checked, prompts drawn, everything decided that a retry must not redo. */
 import { randomBytes } from 'node:crypto';
+import { checkGgufTarget } from '../adapter/gguf-architecture.ts';
 import { arithmeticErrors } from '../arithmetic/errors.ts';
 import { checkSteps } from '../arithmetic/plan.ts';
 import { MAX_SUM_RANK } from '../arithmetic/steps.ts';
@@ -7,6 +8,7 @@ import { sha256Json } from '../base/digest.ts';
 import type { GeneratePayload } from '../jobs/catalog.ts';
 import type { LoraLayout } from '../lora/layout.ts';
 import type { Bundle } from '../models/bundle.ts';
+import { targetOfBase } from '../models/gguf-target.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import { checkPrompts } from '../prompts/check-prompts.ts';
 import { drawPrompts } from '../prompts/draw-prompts.ts';
@@ -33,7 +35,7 @@ const DEFAULT_DTYPE = 'bf16';
 /**
  * The payload for a request whose fields have the right types. Errors: `model-not-found`, `model-not-chosen`,
  * `count-too-large`, `deadline-too-long`, `retention-too-long`, `metadata-too-large`, `links-unavailable`,
- * `request-invalid`, and those of the prompts.
+ * `gguf-unsupported`, `gguf-heads-unknown`, `request-invalid`, and those of the prompts.
  */
 export function makeGeneratePayload(
   request: GenerateOptionsWithMetadata,
@@ -41,12 +43,13 @@ export function makeGeneratePayload(
 ): GeneratePayload {
   const { id, reading, models, limits, random = randomBytes } = context;
   const { prompts, source } = reading;
-  const { count = 1, dtype = DEFAULT_DTYPE, keep, transform } = request;
+  const { count = 1, dtype = DEFAULT_DTYPE, format, keep, transform } = request;
   checkCount(request, limits);
   const common = jobPayload(request, context);
   checkPrompts(prompts, limits, (index) => `/prompts/${index}`);
   const { manifest, digest } = chooseBundle(request.model, models);
   checkTransform(request, manifest.layout);
+  if (format === 'gguf') checkGgufTarget(targetOfBase(manifest.base), manifest.layout.modules);
   const seed = request.seed ?? Buffer.from(random(4)).readUInt32LE();
   const draw = drawPrompts({
     given: prompts,
@@ -72,6 +75,7 @@ export function makeGeneratePayload(
     }),
     seed,
     dtype,
+    ...(format === 'gguf' && { format }),
     warnings: [...reading.warnings, ...draw.warnings, ...(manifest.trained ? [] : [UNTRAINED_NOTICE])],
     fingerprint: fingerprintOf(request, prompts),
   };
@@ -113,6 +117,7 @@ function fingerprintOf(request: GenerateOptionsWithMetadata, prompts: readonly s
   const {
     count = 1,
     dtype = DEFAULT_DTYPE,
+    format = 'safetensors',
     priority = DEFAULT_PRIORITY,
     strictPrompts = false,
     setName = false,
@@ -124,6 +129,8 @@ function fingerprintOf(request: GenerateOptionsWithMetadata, prompts: readonly s
     count,
     dtype,
     priority,
+    // Left out where they are the default, so that requests of older versions keep their digest.
+    ...(format === 'gguf' && { format }),
     ...(strictPrompts && { strictPrompts }),
     ...(setName && { setName }),
   });

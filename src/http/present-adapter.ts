@@ -1,5 +1,7 @@
 /** A stored adapter → what clients see of it. */
 import { Value } from 'typebox/value';
+import { ADAPTER_GGUF_FILE } from '../adapter/convert-gguf.ts';
+import { canBeGguf } from '../adapter/gguf-architecture.ts';
 import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { baseErrors } from '../base/errors.ts';
@@ -13,6 +15,7 @@ import type { Adapter } from './schemas.ts';
 export const SERVED_FILES = {
   [ADAPTER_WEIGHTS_FILE]: 'application/octet-stream',
   [ADAPTER_CONFIG_FILE]: 'application/json',
+  [ADAPTER_GGUF_FILE]: 'application/octet-stream',
 } as const;
 /** A name of {@link SERVED_FILES}. */
 export type ServedFile = keyof typeof SERVED_FILES;
@@ -32,7 +35,7 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
     throw baseErrors.internal('The stored adapter’s record is not one of this version.');
   }
   const { jobId, index, model, bundleDigest, trained, dtype, device, seed, name } = info;
-  const { licence, warnings } = info;
+  const { architecture, heads, licence, warnings } = info;
   const { tensors, parameters, baseModel, rank, alpha, promptDigests, transform } = info;
   const shared = sharedLocation(location);
   return {
@@ -49,6 +52,8 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
     tensors,
     parameters,
     baseModel,
+    ...(architecture !== undefined && { architecture }),
+    ...(heads && { heads }),
     rank,
     alpha,
     ...(licence && { licence }),
@@ -69,6 +74,7 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
       job: jobUrl(jobId),
       weights: adapterFileUrl(id, ADAPTER_WEIGHTS_FILE),
       config: adapterFileUrl(id, ADAPTER_CONFIG_FILE),
+      ...(hasGguf(stored, info) && { gguf: adapterFileUrl(id, ADAPTER_GGUF_FILE) }),
       archive: adapterArchiveUrl(id),
     },
     ...(links && { links: presentLinks(links) }),
@@ -78,4 +84,10 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
 /** Links as clients see them. */
 export function presentLinks({ weights, config, expiresAt }: FileLinks): NonNullable<Adapter['links']> {
   return { weights, config, expiresAt: new Date(expiresAt).toISOString() };
+}
+
+/** Whether the adapter is kept as GGUF, or says all that a conversion needs. */
+function hasGguf({ files }: StoredAdapter, { architecture, heads }: AdapterInfo): boolean {
+  if (files.some(({ name }) => name === ADAPTER_GGUF_FILE)) return true;
+  return architecture !== undefined && canBeGguf({ architecture, ...(heads && { heads }) });
 }

@@ -102,6 +102,7 @@ export function presentJob(
     bundleDigest: payload.bundleDigest,
     ...(bundle && { trained: bundle.manifest.trained }),
     dtype: payload.dtype,
+    format: payload.format ?? 'safetensors',
     seed: payload.seed,
     count: payload.keep ? payload.draws.length : payload.adapterIds.length,
     ...(payload.sources && {

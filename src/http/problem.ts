@@ -381,6 +381,16 @@ export const PROBLEMS = {
     status: 500,
     meaning: 'Nothing was published. The operator has to import the bundle anew.',
   },
+  'gguf-unsupported': {
+    status: 422,
+    meaning:
+      'The base’s architecture, or a module of the adapter, is none that is written as GGUF. Take the safetensors, or llama.cpp’s own `convert_lora_to_gguf.py`.',
+  },
+  'gguf-heads-unknown': {
+    status: 422,
+    meaning:
+      'Take the safetensors and convert them with `loradrop convert --architecture … --heads …`. The operator makes it known by importing the bundle with `heads` in its `--layout` file.',
+  },
   'adapter-not-finite': {
     status: 500,
     meaning: 'Nothing was published. Other prompts or another seed may work.',

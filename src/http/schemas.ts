@@ -1,12 +1,14 @@
 /** The shapes the API speaks, as schemas and their derived types. `$id`s become the components of the OpenAPI document. */
 import { type Static, type TSchema, Type } from 'typebox';
 import { SCOPES } from '../access/caller.ts';
+import { GGUF_DTYPES } from '../adapter/gguf.ts';
 import { KEEPS, MAX_STEPS, TransformStep } from '../arithmetic/steps.ts';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN, TENANT_PATTERN } from '../base/ids.ts';
 import { MAX_SEED } from '../base/random.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
+import { ADAPTER_FORMATS } from '../jobs/catalog.ts';
 import { Evaluation } from '../models/evaluation.ts';
 import { Licence } from '../models/licence.ts';
 import { PROMPT_FILES, PROMPT_FORMATS } from '../prompts/prompt-format.ts';
@@ -153,6 +155,13 @@ export function generateOptions(limits: HttpLimits) {
     ),
     dtype: Type.Optional(
       Type.Enum([...DTYPES], { default: 'bf16', description: 'Number format of the adapter’s tensors.' }),
+    ),
+    format: Type.Optional(
+      Type.Enum([...ADAPTER_FORMATS], {
+        default: 'safetensors',
+        description:
+          '`gguf` keeps `adapter.gguf` (f16, for llama.cpp) beside the safetensors, for readers of the store, of a destination and of archives. `GET /adapters/{id}/adapter.gguf` needs no such file.',
+      }),
     ),
     ...jobOptions(limits),
   };
@@ -455,6 +464,7 @@ export const Job = Type.Object(
       }),
     ),
     dtype: DtypeName,
+    format: Type.Enum([...ADAPTER_FORMATS]),
     seed: Type.Integer(),
     count: Type.Integer(),
     sources: Type.Optional(
@@ -620,6 +630,16 @@ export const AdapterQuery = Type.Object(
   closed,
 );
 
+/** How an adapter is sent as GGUF. */
+export const GgufQuery = Type.Object(
+  {
+    dtype: Type.Optional(
+      Type.Enum([...GGUF_DTYPES], { default: 'f16', description: 'Number format of the tensors.' }),
+    ),
+  },
+  closed,
+);
+
 /** The path parameters of a link. Any text: what was not signed here is refused all the same. */
 export const LinkParams = Type.Object({
   tenant: Type.String({ maxLength: 64 }),
@@ -650,7 +670,19 @@ export const Adapter = Type.Object(
     files: Type.Array(
       Type.Object({ name: Type.String(), bytes: Type.Integer(), sha256: Sha256, url: Type.Optional(Url) }),
     ),
-    urls: Type.Object({ self: Url, job: Url, weights: Url, config: Url, archive: Url }),
+    urls: Type.Object({
+      self: Url,
+      job: Url,
+      weights: Url,
+      config: Url,
+      gguf: Type.Optional(
+        Type.String({
+          format: 'uri-reference',
+          description: 'Where the adapter is kept as GGUF, or says what a conversion needs to know.',
+        }),
+      ),
+      archive: Url,
+    }),
     links: Type.Optional(refTo(FileLinks, { description: 'Where they were asked for with `presign`.' })),
   },
   { $id: 'Adapter', description: 'A finished adapter.' },

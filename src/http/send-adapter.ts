@@ -15,7 +15,8 @@ type Reader = Pick<TenantStore, 'read'>;
 /** Media type of an archive. */
 export const ARCHIVE_TYPE = 'application/x-tar';
 
-function fileOf(adapter: StoredAdapter, name: string): StoredFile {
+/** What the store knows of a file. Errors: `adapter-not-found`. */
+export function fileOf(adapter: StoredAdapter, name: string): StoredFile {
   const file = adapter.files.find((each) => each.name === name);
   if (!file) throw storeErrors.notFound('The adapter has no such file.');
   return file;
@@ -59,7 +60,10 @@ export function sendAdapterFile(
 /** A file as it is sent; `createdAt` is in milliseconds since the epoch. */
 export type SentFile = {
   readonly bytes: number;
+  /** Digest of its bytes; for a file that is made while it is sent, of all that they depend on. */
   readonly sha256: Sha256;
+  /** True where nobody has computed the digest of the bytes themselves. */
+  readonly isMade?: true;
   readonly createdAt: number;
   readonly mediaType: string;
   read(options: { range?: ByteRange }): Promise<AsyncIterable<Uint8Array>>;
@@ -67,7 +71,7 @@ export type SentFile = {
 
 /** Answers with any file as {@link sendAdapterFile} does, and with the same errors. */
 export async function sendFile(
-  { bytes, sha256, createdAt, mediaType, read }: SentFile,
+  { bytes, sha256, isMade, createdAt, mediaType, read }: SentFile,
   { request, reply }: { request: FastifyRequest; reply: FastifyReply },
 ): Promise<FastifyReply> {
   const tag = `"${sha256}"`;
@@ -93,7 +97,7 @@ export async function sendFile(
   reply.type(mediaType).headers({
     ...validators,
     'last-modified': new Date(createdAt).toUTCString(),
-    'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`,
+    ...(!isMade && { 'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:` }),
     'content-length': String(range ? range.end - range.start + 1 : bytes),
   });
   if (range) reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${bytes}`);

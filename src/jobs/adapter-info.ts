@@ -4,6 +4,7 @@ import { TransformRecord } from '../arithmetic/steps.ts';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { DTYPES } from '../base/dtype.ts';
 import { ID_PATTERN } from '../base/ids.ts';
+import { AttentionHeads } from '../lora/layout.ts';
 import { Licence } from '../models/licence.ts';
 
 const Sha256 = Type.String({ pattern: SHA256_PATTERN, description: 'SHA-256, lower-case hex.' });
@@ -24,6 +25,12 @@ export const AdapterInfo = Type.Object({
   tensors: Type.Integer(),
   parameters: Type.Integer(),
   baseModel: Type.String(),
+  architecture: Type.Optional(Type.String({ description: 'Of the base: `llama`, `qwen2`.' })),
+  heads: Type.Optional(
+    Type.Object(AttentionHeads.properties, {
+      description: 'Attention heads of the base, and those of k and v, where they are known.',
+    }),
+  ),
   rank: Type.Integer(),
   alpha: Type.Number(),
   licence: Type.Optional(Licence),

@@ -35,6 +35,9 @@ const Destination = Type.Object(
 /** See {@link Destination}. */
 export type Destination = Static<typeof Destination>;
 
+/** What adapters are kept as: `gguf` is a file of its own beside the safetensors. */
+export const ADAPTER_FORMATS = ['safetensors', 'gguf'] as const;
+
 /** What a generation needs, complete: prompts are drawn at acceptance, so a retry never draws anew. */
 export const GeneratePayload = Type.Object(
   {
@@ -68,6 +71,8 @@ export const GeneratePayload = Type.Object(
     sampleIds: Type.Optional(Type.Array(Type.String({ pattern: ID_PATTERN }))),
     seed: Type.Integer({ minimum: 0, maximum: MAX_SEED }),
     dtype: Type.Enum([...DTYPES]),
+    /** Absent: safetensors alone. */
+    format: Type.Optional(Type.Enum([...ADAPTER_FORMATS])),
     name: Type.Optional(Type.String()),
     /** Name that is to stand for the one adapter once it is there. */
     setName: Type.Optional(Type.String({ pattern: NAME_PATTERN })),

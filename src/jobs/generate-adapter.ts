@@ -2,6 +2,7 @@
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { DTYPE_BYTES } from '../base/dtype.ts';
 import type { Bundle } from '../models/bundle.ts';
+import { targetOfBase } from '../models/gguf-target.ts';
 import { inSpan, type Span } from '../observability/tracing.ts';
 import type { StoredAdapter, StoredFile } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
@@ -30,14 +31,17 @@ async function makeInSpan(
   const { engine, metrics, logPrompts } = services;
   const { payload, signal, id: jobId, tenant } = context;
   const { model } = payload;
+  const { base, layout, trained, licence } = bundle.manifest;
+  const target = targetOfBase(base);
   const request: AdapterRequest = {
     bundle,
     prompts: payload.draws[draw]!.map((place) => payload.prompts[place]!),
     dtype: payload.dtype,
+    // What is made on the way is nobody's to load.
+    ...(payload.format === 'gguf' && !payload.sampleIds && { gguf: target }),
   };
   const digests = promptDigests(request.prompts);
-  const key = contentKey({ bundle, dtype: payload.dtype, promptDigests: digests }, engine.device);
-  const { base, layout, trained, licence } = bundle.manifest;
+  const key = contentKey({ ...request, promptDigests: digests }, engine.device);
   const record = () => ({
     ...run.times(),
     contentKey: key,
@@ -49,6 +53,7 @@ async function makeInSpan(
       bundleDigest: bundle.digest,
       trained,
       baseModel: base.id,
+      ...target,
       dtype: payload.dtype,
       rank: layout.rank,
       alpha: layout.alpha,
@@ -73,12 +78,15 @@ async function makeInSpan(
   }
 
   await services.storeReady();
-  const draft = await services.drafts.open(store, id, {
-    bytes: adapterSize(bundle).parameters * DTYPE_BYTES[payload.dtype],
-    until: payload.acceptedAt + payload.retentionSeconds * 1000,
-    signal,
-    logger: log.child({ adapter: id }),
-  });
+  // Files that are written together cannot be sent again one after the other, so those are not kept.
+  const draft = request.gguf
+    ? await store.draft(id)
+    : await services.drafts.open(store, id, {
+        bytes: adapterSize(bundle).parameters * DTYPE_BYTES[payload.dtype],
+        until: payload.acceptedAt + payload.retentionSeconds * 1000,
+        signal,
+        logger: log.child({ adapter: id }),
+      });
   try {
     const { inference, writingMs } = await writeAdapter(
       engine,

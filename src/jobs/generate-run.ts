@@ -1,7 +1,7 @@
 /** One run of a generation job: whose it is, how far it is, and what it adds up to. */
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import type { Engine } from '../inference/engine.ts';
-import type { Bundle } from '../models/bundle.ts';
+import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { AdapterStore, StoredAdapter, TenantStore } from '../store/store.ts';
@@ -17,7 +17,7 @@ import type { JobContext } from './workers.ts';
 /** What the pipeline works with. */
 export type GenerateServices = {
   readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
-  readonly models: { get(id: string): Bundle };
+  readonly models: Pick<ModelRegistry, 'get' | 'list'>;
   readonly store: Pick<AdapterStore, 'of'>;
   /** Keeps adapters in memory until they are stored. */
   readonly drafts: PatientDrafts;

@@ -1,8 +1,9 @@
 /** One condition's prompts → one adapter's files: the part of the pipeline that the queue and the command line share. */
+
+import { conversionKey, STORED_GGUF_DTYPE } from '../adapter/convert-gguf.ts';
+import type { GgufTarget } from '../adapter/gguf-architecture.ts';
 import { peftConfig } from '../adapter/peft-config.ts';
-import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
-import { writeSafetensors } from '../adapter/safetensors.ts';
-import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { safetensorsHeader, writeSafetensors } from '../adapter/safetensors.ts';
 import { type Sha256, sha256, sha256Json } from '../base/digest.ts';
 import type { Dtype } from '../base/dtype.ts';
 import type { Device, Engine, Inference, InferenceProgress } from '../inference/engine.ts';
@@ -11,6 +12,7 @@ import type { LoraTensor } from '../lora/layout.ts';
 import { loraTensors } from '../lora/tensors.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { inSpan, type Span } from '../observability/tracing.ts';
+import { type FileWriter, writeAdapterFiles } from './write-adapter-files.ts';
 
 /**
  * Raised whenever the same prompts, bundle, dtype and provider would give other bytes than before, so that adapters made
@@ -35,15 +37,14 @@ export function adapterFraction(stage: AdapterStage, fraction: number): number {
   return from + (to - from) * fraction;
 }
 
-/** Takes a file's bytes, in whatever way it keeps them. */
-export type FileWriter<File> = (name: string, content: AsyncIterable<Uint8Array>) => Promise<File>;
-
 /** What makes one adapter. */
 export type AdapterRequest = {
   readonly bundle: Bundle;
   /** Exactly N, in condition order. */
   readonly prompts: readonly string[];
   readonly dtype: Dtype;
+  /** Given where the adapter is to be kept as GGUF, too: what it is for. */
+  readonly gguf?: GgufTarget;
 };
 
 /** A finished adapter's files and how they came about. */
@@ -70,7 +71,14 @@ export function promptDigests(prompts: readonly string[]): Sha256[] {
 
 /** The digest of everything an adapter's bytes depend on. */
 export function contentKey(
-  { bundle, dtype, promptDigests }: { bundle: Bundle; dtype: Dtype; promptDigests: readonly Sha256[] },
+  {
+    bundle,
+    dtype,
+    gguf,
+    promptDigests,
+  }: Omit<AdapterRequest, 'prompts'> & {
+    readonly promptDigests: readonly Sha256[];
+  },
   device: Pick<Device, 'provider'>,
 ): Sha256 {
   return sha256Json({
@@ -79,6 +87,7 @@ export function contentKey(
     prompts: promptDigests,
     dtype,
     provider: device.provider,
+    ...(gguf && { gguf: conversionKey({ target: gguf, dtype: STORED_GGUF_DTYPE }) }),
   });
 }
 
@@ -129,7 +138,7 @@ export async function generateMatrices(
 
 /**
  * Runs the engine and writes the adapter tensor by tensor, in the order of the file, so that memory stays bounded by the
- * largest matrix. Errors: those of the engine, `adapter-not-finite`, those of the writer.
+ * largest matrix. Errors: those of the engine, `adapter-not-finite`, those of a conversion to GGUF, those of the writer.
  */
 export async function writeAdapter<File>(
   engine: Pick<Engine, 'infer'>,
@@ -137,26 +146,28 @@ export async function writeAdapter<File>(
   write: FileWriter<File>,
   options: MakingOptions = {},
 ): Promise<MadeAdapter<File>> {
-  const { bundle, dtype } = request;
+  const { bundle, dtype, gguf } = request;
   const { layout, base } = bundle.manifest;
   const { signal, span } = options;
+  const aborting = signal ? { signal } : {};
   const { tensors, matrices, inference } = await generateMatrices(engine, request, options);
   const startedAt = performance.now();
   try {
     return await inSpan(span, 'write adapter', async () => {
-      const weights = await write(
-        ADAPTER_WEIGHTS_FILE,
-        writeSafetensors(tensors, matrices, { dtype, ...(signal && { signal }) }),
+      const files = await writeAdapterFiles(
+        write,
+        {
+          weights: writeSafetensors(tensors, matrices, { dtype, ...aborting }),
+          weightBytes: safetensorsHeader(tensors, dtype).totalBytes,
+          config: peftConfig(base, layout),
+          ...(gguf && { gguf }),
+        },
+        aborting,
       );
-      const config = await write(ADAPTER_CONFIG_FILE, onePiece(peftConfig(base, layout)));
-      return { weights, config, inference, writingMs: performance.now() - startedAt };
+      return { ...files, inference, writingMs: performance.now() - startedAt };
     });
   } finally {
     // A writer that fails before its first byte has not begun to read.
     inference.release();
   }
-}
-
-async function* onePiece(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -1,4 +1,6 @@
 /** Stored adapters → one that is made of them, in the store. */
+import { conversionKey, STORED_GGUF_DTYPE } from '../adapter/convert-gguf.ts';
+import type { GgufTarget } from '../adapter/gguf-architecture.ts';
 import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import type { AdapterSource } from '../arithmetic/read-pairs.ts';
@@ -9,6 +11,7 @@ import type { Dtype } from '../base/dtype.ts';
 import type { AdapterFacts, StoredAdapter, TenantStore } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
 import { copyEqual } from './copy-equal.ts';
+import { writeAdapterFiles } from './write-adapter-files.ts';
 
 /** Raised whenever the same adapters and steps would give other bytes than before. */
 const ARITHMETIC_VERSION = 1;
@@ -23,6 +26,8 @@ export type TransformTask = {
   readonly steps: readonly TransformStep[];
   /** Absent: that of the first source. */
   readonly dtype?: Dtype;
+  /** Given where the adapter is to be kept as GGUF, too: what it is for. */
+  readonly gguf?: GgufTarget;
   readonly times: Pick<AdapterFacts, 'createdAt' | 'expiresAt'>;
   /** What the record says beside what comes out of the transform. */
   readonly info: Omit<AdapterInfo, 'rank' | 'alpha' | 'dtype' | 'tensors' | 'parameters' | 'transform'>;
@@ -48,19 +53,20 @@ export async function storedSource(
 
 /**
  * Publishes the task's adapter: kept from an earlier run, copied from an equal one, or worked out. Errors: `transform-unfit`
- * and the others of adapter arithmetic, those of the store.
+ * and the others of adapter arithmetic, those of a conversion to GGUF, those of the store.
  */
 export async function transformAdapter(
   store: TenantStore,
   task: TransformTask,
   options: { signal?: AbortSignal; onProgress?: (fraction: number) => void } = {},
 ): Promise<{ readonly stored: StoredAdapter; readonly fromStore: boolean }> {
-  const { id, sources, steps, dtype, times, info, origin } = task;
+  const { id, sources, steps, dtype, gguf, times, info, origin } = task;
   const key = sha256Json({
     arithmetic: ARITHMETIC_VERSION,
     sources: sources.map(({ adapter, weight }) => [adapter.contentKey, weight]),
     steps,
     dtype: dtype ?? null,
+    ...(gguf && { gguf: conversionKey({ target: gguf, dtype: STORED_GGUF_DTYPE }) }),
   });
   const earlier = await store.find(id);
   if (earlier?.contentKey === key) return { stored: earlier, fromStore: true };
@@ -82,14 +88,17 @@ export async function transformAdapter(
       weight,
     })),
   );
-  const { report, config, weights } = await transformAdapters(read, steps, {
+  const { report, config, weights, weightBytes } = await transformAdapters(read, steps, {
     ...options,
     ...(dtype && { dtype }),
   });
   const draft = await store.draft(id);
   try {
-    await draft.write(ADAPTER_WEIGHTS_FILE, weights(), options);
-    await draft.write(ADAPTER_CONFIG_FILE, [config], options);
+    await writeAdapterFiles(
+      (name, content) => draft.write(name, content, options),
+      { weights: weights(), weightBytes, config, ...(gguf && { gguf }) },
+      options,
+    );
     const { rank, alpha, dtype: itsDtype, tensors, parameters, energyKept } = report;
     const record = { ...origin, steps: [...steps], energyKept };
     const stored = await draft.publish({

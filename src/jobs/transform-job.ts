@@ -3,6 +3,7 @@ import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { spreadOfSamples } from '../arithmetic/distances.ts';
 import type { TransformRecord, TransformStep } from '../arithmetic/steps.ts';
 import type { Dtype } from '../base/dtype.ts';
+import { targetOfAdapter } from '../models/gguf-target.ts';
 import type { Licence } from '../models/licence.ts';
 import { storeErrors } from '../store/errors.ts';
 import type { StoredAdapter } from '../store/store.ts';
@@ -133,13 +134,18 @@ async function derive(
   const { index, ...rest } = task;
   const startedAt = performance.now();
   const infos = task.sources.map(({ adapter }) => adapter.info as AdapterInfo);
-  const { model, bundleDigest, trained, baseModel, seed, device } = infos[0]!;
+  const { model, bundleDigest, trained, baseModel, architecture, heads, seed, device } = infos[0]!;
+  const gguf =
+    payload.format === 'gguf'
+      ? targetOfAdapter({ baseModel, architecture, heads }, services.models)
+      : undefined;
   const licence = licenceOfAll(infos);
   const { name, warnings } = payload;
   const { stored, fromStore } = await transformAdapter(
     store,
     {
       ...rest,
+      ...(gguf && { gguf }),
       times: run.times(),
       info: {
         jobId,
@@ -149,6 +155,8 @@ async function derive(
         bundleDigest,
         trained: trained && infos.every((info) => info.trained),
         baseModel,
+        ...(architecture !== undefined && { architecture }),
+        ...(heads && { heads }),
         device,
         seed,
         ...(licence && { licence }),

@@ -2,7 +2,7 @@
 import { Compile } from 'typebox/compile';
 import type { FieldError } from '../base/errors.ts';
 import { loraErrors } from './errors.ts';
-import { LoraLayout, type LoraModule } from './layout.ts';
+import { type AttentionHeads, LoraLayout, type LoraModule } from './layout.ts';
 
 /** The linear modules of a Llama type layer, in the order of weight tokens (spec §3.2). */
 export const TARGET_MODULES = [
@@ -80,6 +80,7 @@ export type KnownBase = {
   readonly alias: string;
   /** Family that decides names in other formats: `llama`, `qwen2`, `qwen2_5_vl`. */
   readonly architecture: string;
+  readonly heads: AttentionHeads;
   readonly layout: LoraLayout;
 };
 
@@ -155,6 +156,28 @@ export function layoutForBase(shape: BaseShape): LoraLayout {
   return layout;
 }
 
+/**
+ * What contradicts the widths of q and k in a number of heads, a sentence each: heads have an even width, the same one for q
+ * and k, and heads of q share those of k evenly.
+ */
+export function findHeadErrors(
+  modules: readonly LoraModule[],
+  { heads, kvHeads }: AttentionHeads,
+): readonly string[] {
+  const widthOf = (name: string) => modules.find(({ path }) => path === `self_attn.${name}`)?.out;
+  const [query, key] = [widthOf('q_proj'), widthOf('k_proj')];
+  const uneven = (width: number | undefined, count: number) =>
+    width !== undefined && width % (2 * count) !== 0
+      ? [`${count} heads do not divide ${width} rows into pairs`]
+      : [];
+  const found = [...uneven(query, heads), ...uneven(key, kvHeads)];
+  if (heads % kvHeads !== 0) found.push(`${heads} heads cannot share ${kvHeads} evenly`);
+  if (found.length === 0 && query !== undefined && key !== undefined && query / heads !== key / kvHeads) {
+    found.push(`heads of q would have ${query / heads} rows, and those of k ${key / kvHeads}`);
+  }
+  return found;
+}
+
 function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
@@ -165,18 +188,21 @@ export const KNOWN_BASES: readonly KnownBase[] = [
     id: 'Qwen/Qwen2.5-0.5B-Instruct',
     alias: 'qwen2.5-0.5b',
     architecture: 'qwen2',
+    heads: { heads: 14, kvHeads: 2 },
     layout: layoutForBase({ layers: 24, hidden: 896, kv: 128, ffn: 4864, rank: 8, alpha: 16 }),
   },
   {
     id: 'Qwen/Qwen2.5-1.5B-Instruct',
     alias: 'qwen2.5-1.5b',
     architecture: 'qwen2',
+    heads: { heads: 12, kvHeads: 2 },
     layout: layoutForBase({ layers: 28, hidden: 1536, kv: 256, ffn: 8960, rank: 16, alpha: 32 }),
   },
   {
     id: 'Qwen/Qwen2.5-VL-3B-Instruct',
     alias: 'qwen2.5-vl-3b',
     architecture: 'qwen2_5_vl',
+    heads: { heads: 16, kvHeads: 2 },
     layout: layoutForBase({
       layers: 36,
       hidden: 2048,
@@ -191,12 +217,14 @@ export const KNOWN_BASES: readonly KnownBase[] = [
     id: 'Qwen/Qwen2.5-7B-Instruct',
     alias: 'qwen2.5-7b',
     architecture: 'qwen2',
+    heads: { heads: 28, kvHeads: 4 },
     layout: layoutForBase({ layers: 28, hidden: 3584, kv: 512, ffn: 18944, rank: 16, alpha: 32 }),
   },
   {
     id: 'HuggingFaceTB/SmolLM2-135M-Instruct',
     alias: 'smollm2-135m',
     architecture: 'llama',
+    heads: { heads: 9, kvHeads: 3 },
     layout: layoutForBase({ layers: 30, hidden: 576, kv: 192, ffn: 1536, rank: 8, alpha: 16 }),
   },
 ];

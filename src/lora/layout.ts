@@ -37,6 +37,18 @@ export const LoraLayout = Type.Object(
 /** See the schema of the same name. */
 export type LoraLayout = Static<typeof LoraLayout>;
 
+/** The attention heads of a base: `num_attention_heads` and `num_key_value_heads` of its `config.json`. */
+export const AttentionHeads = Type.Object(
+  {
+    heads: Type.Integer({ minimum: 1, maximum: 65_536 }),
+    /** Heads of k and v. */
+    kvHeads: Type.Integer({ minimum: 1, maximum: 65_536 }),
+  },
+  { additionalProperties: false },
+);
+/** See the schema of the same name. */
+export type AttentionHeads = Static<typeof AttentionHeads>;
+
 /** A run of consecutive weight tokens. */
 export type TokenRange = { readonly start: number; readonly count: number };
 

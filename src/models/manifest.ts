@@ -1,7 +1,7 @@
 /** `bundle.json`: the versioned description of a bundle directory, as a schema and its derived type. */
 import { type Static, Type } from 'typebox';
 import { SHA256_PATTERN } from '../base/digest.ts';
-import { LoraLayout } from '../lora/layout.ts';
+import { AttentionHeads, LoraLayout } from '../lora/layout.ts';
 import { Evaluation } from './evaluation.ts';
 import { Licence } from './licence.ts';
 
@@ -91,6 +91,8 @@ export const BundleManifest = Type.Object(
         id: Type.String({ minLength: 1, maxLength: 200 }),
         /** Architecture family that decides names in other formats: `llama`, `qwen2`, `qwen2_5_vl`. */
         architecture: Type.String({ pattern: '^[a-z0-9_]+$' }),
+        /** Needed for GGUF alone, and known by itself of the bases in `lora/bases.ts`. */
+        heads: Type.Optional(AttentionHeads),
       },
       closed,
     ),

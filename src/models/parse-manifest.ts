@@ -1,6 +1,6 @@
 import { Compile } from 'typebox/compile';
 import { type FieldError, LoradropError } from '../base/errors.ts';
-import { checkLayout, withCurrentLayerPath } from '../lora/bases.ts';
+import { checkLayout, findHeadErrors, withCurrentLayerPath } from '../lora/bases.ts';
 import type { LoraLayout } from '../lora/layout.ts';
 import { tokenCount, tokenShape } from '../lora/tensors.ts';
 import { modelErrors } from './errors.ts';
@@ -86,8 +86,10 @@ function invalid(fields: readonly FieldError[]) {
 }
 
 function disagreements(manifest: BundleManifest): FieldError[] {
-  const { condition, decoder, files, layout } = manifest;
-  const found: FieldError[] = [];
+  const { base, condition, decoder, files, layout } = manifest;
+  const found: FieldError[] = base.heads
+    ? findHeadErrors(layout.modules, base.heads).map((message) => ({ pointer: '/base/heads', message }))
+    : [];
   const expect = (holds: boolean, pointer: string, message: string) => {
     if (!holds) found.push({ pointer, message });
   };

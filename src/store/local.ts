@@ -111,19 +111,22 @@ class LocalStore implements AdapterStore {
   async #draft(name: TenantId): Promise<AdapterDraft> {
     if (!isId(name.id)) throw new TypeError('An adapter id has the form of an id.');
     const directory = await this.#makeDraft();
-    const files = new Map<string, StoredFile>();
+    // The record has files in the order in which they were begun, also those that were written at the same time.
+    const files = new Map<string, StoredFile | undefined>();
     let publishing: Promise<StoredAdapter> | undefined;
     const draft: AdapterDraft = {
       write: async (fileName, content, { signal } = {}) => {
         if (!isStoredFileName(fileName)) {
           throw new TypeError(`${JSON.stringify(fileName)} is no name for a file.`);
         }
+        if (!files.has(fileName)) files.set(fileName, undefined);
         const file = await writeFile(join(directory, fileName), fileName, content, signal);
         files.set(fileName, file);
         return file;
       },
       publish: async (facts) => {
-        publishing ??= this.#publish(directory, { ...facts, ...name, files: [...files.values()] });
+        const written = [...files.values()].filter((file) => file !== undefined);
+        publishing ??= this.#publish(directory, { ...facts, ...name, files: written });
         const adapter = await publishing;
         this.#openDrafts.delete(draft);
         return adapter;

@@ -137,24 +137,28 @@ class S3Store implements AdapterStore {
   #draft(name: TenantId): AdapterDraft {
     if (!isId(name.id)) throw new TypeError('An adapter id has the form of an id.');
     const { layout } = this.#context;
-    const files = new Map<string, { readonly file: StoredFile; readonly object: PendingObject }>();
+    type Written = { readonly file: StoredFile; readonly object: PendingObject };
+    // The record has files in the order in which they were begun, also those that were written at the same time.
+    const files = new Map<string, Written | undefined>();
+    const written = () => [...files.values()].filter((file) => file !== undefined);
     let publishing: Promise<StoredAdapter> | undefined;
     let discarded = false;
-    const abort = () => Promise.all([...files.values()].map(({ object }) => onS3(() => object.abort())));
+    const abort = () => Promise.all(written().map(({ object }) => onS3(() => object.abort())));
     const draft: AdapterDraft = {
       write: async (fileName, content, { signal } = {}) => {
         if (!isStoredFileName(fileName)) {
           throw new TypeError(`${JSON.stringify(fileName)} is no name for a file.`);
         }
+        if (!files.has(fileName)) files.set(fileName, undefined);
         const target = { key: layout.file(name, fileName), name: fileName };
-        const written = await uploadFile(this.#context, target, content, signal);
+        const uploaded = await uploadFile(this.#context, target, content, signal);
         await files.get(fileName)?.object.abort();
-        files.set(fileName, written);
-        return written.file;
+        files.set(fileName, uploaded);
+        return uploaded.file;
       },
       publish: async (facts) => {
         if (discarded) throw storeErrors.unavailable('The draft was dropped.');
-        const all = [...files.values()];
+        const all = written();
         const record = { ...facts, ...name, files: all.map(({ file }) => file) };
         publishing ??= publishObjects(
           this.#context,

@@ -24,7 +24,10 @@ export type AdapterFacts = Omit<StoredAdapter, keyof TenantId | 'files'>;
 
 /** An adapter being written: invisible to every reader until `publish` returns. */
 export type AdapterDraft = {
-  /** Streams a file in, in bounded memory; digest and size are computed on the way. Errors: `store-full`, `store-unavailable`. */
+  /**
+   * Streams a file in, in bounded memory; digest and size are computed on the way. Several may be written at the same time.
+   * Errors: `store-full`, `store-unavailable`.
+   */
   write(
     name: string,
     content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,

@@ -1,9 +1,10 @@
 import { test } from 'tap';
-import { checkGgufBase, ggufTensorName, writeGguf } from '../../src/adapter/gguf.ts';
-import { fromF16Bits } from '../../src/base/dtype.ts';
+import { checkGgufBase, writeGguf } from '../../src/adapter/gguf.ts';
+import { ggufTensorName } from '../../src/adapter/gguf-architecture.ts';
 import { findBase } from '../../src/lora/bases.ts';
 import type { LoraLayout, LoraTensor } from '../../src/lora/layout.ts';
 import { loraTensors } from '../../src/lora/tensors.ts';
+import { parseGguf } from './parse-gguf.ts';
 
 const LAYOUT: LoraLayout = {
   rank: 2,
@@ -31,41 +32,6 @@ async function bytesOf(content: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-/** A reader of what the writer writes, by the format's description. */
-function parse(file: Buffer) {
-  let at = 0;
-  const take = (bytes: number) => {
-    at += bytes;
-    return file.subarray(at - bytes, at);
-  };
-  const u32 = () => take(4).readUInt32LE();
-  const u64 = () => Number(take(8).readBigUInt64LE());
-  const text = () => take(u64()).toString();
-  const magic = take(4).toString();
-  const [version, tensorCount, keys] = [u32(), u64(), u64()];
-  const metadata = Object.fromEntries(
-    Array.from({ length: keys }, () => {
-      const key = text();
-      return [key, u32() === 8 ? text() : take(4).readFloatLE()];
-    }),
-  );
-  const infos = Array.from({ length: tensorCount }, () => {
-    const name = text();
-    const sides = Array.from({ length: u32() }, () => u64());
-    return { name, sides, type: u32(), offset: u64() };
-  });
-  const start = Math.ceil(at / 32) * 32;
-  const tensors = infos.map(({ name, sides, type, offset }) => {
-    const count = sides.reduce((product, side) => product * side, 1);
-    const bytes = Uint8Array.from(
-      file.subarray(start + offset, start + offset + count * (type === 0 ? 4 : 2)),
-    );
-    const values = type === 0 ? new Float32Array(bytes.buffer) : fromF16Bits(new Uint16Array(bytes.buffer));
-    return { name, sides, type, offset, values: [...values] };
-  });
-  return { magic, version, metadata, tensors, padding: file.subarray(at, start) };
-}
-
 test('a file has the metadata and the tensors of an adapter', async (t) => {
   const tensors = loraTensors(LAYOUT);
   const matrices = counted(tensors);
@@ -73,7 +39,7 @@ test('a file has the metadata and the tensors of an adapter', async (t) => {
     const file = await bytesOf(
       writeGguf(tensors, matrices, { dtype, architecture: 'qwen2', alpha: 4, heads: HEADS }),
     );
-    const parsed = parse(file);
+    const parsed = parseGguf(file);
     t.match(parsed, { magic: 'GGUF', version: 3 });
     t.strictSame(parsed.metadata, {
       'general.type': 'adapter',
@@ -103,12 +69,16 @@ test('a file has the metadata and the tensors of an adapter', async (t) => {
 test('rows of q and k are reordered for Llama, head by head', async (t) => {
   const tensors = loraTensors(LAYOUT);
   const matrices = counted(tensors);
-  const { metadata, tensors: written } = parse(
+  const { metadata, tensors: written } = parseGguf(
     await bytesOf(
       writeGguf(tensors, matrices, { dtype: 'f32', architecture: 'llama', alpha: 4, heads: HEADS }),
     ),
   );
   t.equal(metadata['general.architecture'], 'llama');
+  const mistral = await bytesOf(
+    writeGguf(tensors, matrices, { dtype: 'f32', architecture: 'mistral', alpha: 4, heads: HEADS }),
+  );
+  t.strictSame(parseGguf(mistral).tensors, written, 'Mistral is a Llama to llama.cpp');
   const orders: Record<string, number[]> = {
     'blk.0.attn_q.weight.lora_b': [0, 2, 1, 3, 4, 6, 5, 7],
     'blk.0.attn_k.weight.lora_b': [0, 2, 1, 3],
@@ -140,12 +110,20 @@ test('what does not fit is refused', async (t) => {
   await t.rejects(write(matrices, { heads: { heads: 3, kvHeads: 1 } }), {
     message: /3 heads do not divide 8/,
   });
-  await t.rejects(write(matrices, { architecture: 'mamba' }), { message: /mamba cannot be written as GGUF/ });
+  await t.rejects(write(matrices, { heads: undefined }), { code: 'gguf-heads-unknown' });
+  await t.rejects(write(matrices, { alpha: 0 }), { code: 'adapter-mismatch', message: /alpha of 0/ });
+  await t.rejects(write(matrices, { architecture: 'mamba' }), {
+    code: 'gguf-unsupported',
+    message: /mamba cannot be written as GGUF/,
+  });
   await t.rejects(write([matrices[0]!.fill(Number.NaN), ...matrices.slice(1)]), {
     code: 'adapter-not-finite',
   });
   const other = loraTensors({ ...LAYOUT, modules: [{ path: 'mixer.in_proj', in: 6, out: 8 }] });
-  await t.rejects(write([], {}, other), { message: /no name for the module mixer\.in_proj/ });
+  await t.rejects(write([], {}, other), {
+    code: 'gguf-unsupported',
+    message: /no name for the module mixer\.in_proj/,
+  });
 });
 
 test("a layout is compared with a base's dimensions", (t) => {

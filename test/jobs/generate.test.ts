@@ -1,6 +1,7 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
+import { openGguf } from '../../src/adapter/convert-gguf.ts';
 import { spreadOfSamples } from '../../src/arithmetic/distances.ts';
 import { sha256 } from '../../src/base/digest.ts';
 import { ownEnvironment } from '../../src/config/load.ts';
@@ -38,7 +39,7 @@ async function setUp(t: Test) {
   t.teardown(() => engine.close());
   const store = defaultStore(await openLocalStore({ directory: join(root, 'store') }));
   const metrics = createMetrics();
-  const models = { get: () => bundle };
+  const models = { get: () => bundle, list: () => [bundle] };
   const handler = createGenerateHandler({
     engine,
     models,
@@ -190,6 +191,57 @@ test('one adapter is kept of several samples: the central one, or their mean', a
   const again = await run({ ...body, adapterIds: ['mean'], keep: 'mean' });
   t.equal(again.adapters[0]?.fromStore, true);
   t.equal(again.adapters[0]?.sha256, mean.adapters[0]?.sha256);
+});
+
+test('a job that asks for GGUF keeps what converting the stored safetensors gives', async (t) => {
+  const { run, payload, store, bundle } = await setUp(t);
+  t.same(bundle.manifest.base.heads, { heads: 9, kvHeads: 3 }, 'import writes the heads of a known base');
+  const target = { architecture: 'llama', heads: { heads: 9, kvHeads: 3 } };
+  const check = async (id: string) => {
+    const adapter = (await store.find(id))!;
+    t.strictSame(
+      adapter.files.map(({ name }) => name),
+      ['adapter_model.safetensors', 'adapter.gguf', 'adapter_config.json'],
+      id,
+    );
+    const conversion = { dtype: 'f16', target } as const;
+    const file = await openGguf(await storedSource(store, adapter), conversion);
+    await writeFile(join(store.location(id), 'converted'), await file.read());
+    const [kept, made] = await Promise.all(
+      ['adapter.gguf', 'converted'].map((name) => readFile(join(store.location(id), name))),
+    );
+    t.ok(kept!.equals(made!), `${id}: byte for byte`);
+    t.equal(adapter.files[1]!.sha256, sha256(kept!));
+  };
+  await run(payload(1, 6, ['plain']));
+  t.match(await store.find('plain'), { info: target, files: { length: 2 } });
+  const body = { ...payload(1, 6, ['h-0']), format: 'gguf' as const };
+  t.match(await run(body), { adapters: [{ fromStore: false }] }, 'one without the file is no equal');
+  await check('h-0');
+  t.match(await run({ ...body, adapterIds: ['h-1'] }), { adapters: [{ fromStore: true }] });
+  await check('h-1');
+
+  const few = [
+    { type: 'modules', keep: 20 },
+    { type: 'rank', to: 4 },
+  ] as const;
+  await run({ ...body, adapterIds: ['few'], sampleIds: ['h--2'], transform: [...few] });
+  await check('few');
+  t.match(await store.find('few'), { info: { ...target, tensors: 40 } });
+  const sum = {
+    ...payload(1, 0, ['half']),
+    prompts: [],
+    draws: [[]],
+    sources: [{ id: 'plain', weight: 0.5 }],
+    transform: [],
+  };
+  await run(sum);
+  t.match(await run({ ...sum, adapterIds: ['half-gguf'], format: 'gguf' }), {
+    adapters: [{ fromStore: false }],
+  });
+  await check('half-gguf');
+  t.match(await run({ ...sum, adapterIds: ['more'], format: 'gguf' }), { adapters: [{ fromStore: true }] });
+  await check('more');
 });
 
 test('each generated adapter takes the steps, and others are made of stored ones', async (t) => {

@@ -4,6 +4,7 @@ import { test } from 'tap';
 import {
   checkLayout,
   findBase,
+  findHeadErrors,
   KNOWN_BASES,
   layerPathOf,
   layoutForBase,
@@ -135,6 +136,22 @@ test('a base may have heads wider than its residual stream, another chunk width 
   t.same(byName.get(name('o_proj.lora_A')), [4, 96]);
   t.same(byName.get(name('o_proj.lora_B')), [64, 4]);
   t.equal(tokenCount(layout), 2 * ((64 * 9 + 96 * 2 + 32 * 2 + 128 * 3 - 64 * 2) / 16));
+  t.end();
+});
+
+test('heads have an even width, the same for q and k, and share k evenly', (t) => {
+  for (const { id, layout, heads } of KNOWN_BASES) t.same(findHeadErrors(layout.modules, heads), [], id);
+  const { modules } = findBase('smollm2-135m')!.layout;
+  for (const [heads, kvHeads, message] of [
+    [7, 1, /7 heads do not divide 576/],
+    [9, 5, /5 heads do not divide 192/],
+    [6, 4, /6 heads cannot share 4/],
+    [18, 3, /q would have 32 rows, and those of k 64/],
+  ] as const) {
+    t.match(findHeadErrors(modules, { heads, kvHeads }).join(), message);
+  }
+  const mlp = modules.filter(({ path }) => path.startsWith('mlp'));
+  t.same(findHeadErrors(mlp, { heads: 7, kvHeads: 7 }), [], 'without q and k there is nothing to compare');
   t.end();
 });
 

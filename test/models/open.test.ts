@@ -68,6 +68,11 @@ test('every kind of damage is refused, naming the file and the reason', async (t
       invalid(/^bundle\.json: /),
     ],
     [
+      'heads that contradict each other',
+      (at) => editManifest(at, ({ base }) => Object.assign(base, { heads: { heads: 3, kvHeads: 2 } })),
+      invalid(/\/base\/heads 3 heads cannot share 2/),
+    ],
+    [
       'a newer manifest',
       (at) => editManifest(at, (manifest) => Object.assign(manifest, { schemaVersion: 2 })),
       { code: 'bundle-schema-unknown', message: /schema version 2; this release reads version 1/ },

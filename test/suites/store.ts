@@ -135,6 +135,36 @@ export async function storeSuite(
     await store.remove('one');
     t.same(await names(), ['acme/one', 'default/two']);
   });
+  storeTest(
+    'files that are written at the same time keep the order in which they were begun',
+    async (t, store) => {
+      const draft = await store.draft('one');
+      const later = Promise.withResolvers<void>();
+      async function* slow() {
+        yield patternBytes(10);
+        await later.promise;
+      }
+      const first = draft.write('weights.bin', slow());
+      await draft.write('second.bin', [patternBytes(20)]);
+      later.resolve();
+      await first;
+      await t.rejects(draft.write('failed.bin', failing()), { message: 'not whole' });
+      await draft.write('config.json', [patternBytes(30)]);
+      const { files } = await draft.publish(sampleRecord());
+      t.same(
+        files.map(({ name, bytes }) => [name, bytes]),
+        [
+          ['weights.bin', 10],
+          ['second.bin', 20],
+          ['config.json', 30],
+        ],
+      );
+      async function* failing() {
+        yield patternBytes(10);
+        throw new Error('not whole');
+      }
+    },
+  );
 
   storeTest('what is half-written is invisible to everyone', async (t, store, place) => {
     const reader = await place.open();

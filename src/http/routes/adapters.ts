@@ -1,14 +1,16 @@
 /** `/adapters`: what was made. */
 import { Type } from 'typebox';
 import type { Caller } from '../../access/caller.ts';
+import { ADAPTER_GGUF_FILE, STORED_GGUF_DTYPE } from '../../adapter/convert-gguf.ts';
 import { storeErrors } from '../../store/errors.ts';
 import { findAdapter } from '../find-adapter.ts';
 import { wantsLinks } from '../job-payload.ts';
 import { presentAdapter, SERVED_FILES, type ServedFile } from '../present-adapter.ts';
 import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses } from '../problem-responses.ts';
-import { Adapter, AdapterQuery, IdParams, refTo } from '../schemas.ts';
+import { Adapter, AdapterQuery, GgufQuery, IdParams, refTo } from '../schemas.ts';
 import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from '../send-adapter.ts';
+import { sendGguf } from '../send-gguf.ts';
 import type { App, HttpServices } from '../services.ts';
 
 const FAILURES: readonly ProblemCode[] = [
@@ -17,16 +19,18 @@ const FAILURES: readonly ProblemCode[] = [
   'adapter-not-found',
   'store-unavailable',
 ];
+const GGUF_TYPE = SERVED_FILES[ADAPTER_GGUF_FILE];
 const binary = Type.String({ format: 'binary' });
 
-const FILE_SCHEMA: Readonly<Record<ServedFile, { readonly operationId: string; readonly summary: string }>> =
-  {
-    'adapter_model.safetensors': { operationId: 'getAdapterWeights', summary: 'The weights' },
-    'adapter_config.json': { operationId: 'getAdapterConfig', summary: 'The PEFT configuration' },
-  };
+/** Files that are sent as they are kept. */
+type KeptFile = Exclude<ServedFile, typeof ADAPTER_GGUF_FILE>;
+const FILE_SCHEMA: Readonly<Record<KeptFile, { readonly operationId: string; readonly summary: string }>> = {
+  'adapter_model.safetensors': { operationId: 'getAdapterWeights', summary: 'The weights' },
+  'adapter_config.json': { operationId: 'getAdapterConfig', summary: 'The PEFT configuration' },
+};
 
 /** Registers the routes. */
-export function registerAdapters(app: App, { store, links, now = Date.now }: HttpServices): void {
+export function registerAdapters(app: App, { store, models, links, now = Date.now }: HttpServices): void {
   const find = (id: string, { tenant }: Caller) => findAdapter(store.of(tenant), id, now);
 
   app.get(
@@ -78,8 +82,11 @@ export function registerAdapters(app: App, { store, links, now = Date.now }: Htt
 
   for (const method of ['GET', 'HEAD'] as const) {
     const suffix = method === 'HEAD' ? 'Head' : '';
-    for (const [name, type] of Object.entries(SERVED_FILES) as [ServedFile, string][]) {
-      const { operationId, summary } = FILE_SCHEMA[name];
+    for (const [name, { operationId, summary }] of Object.entries(FILE_SCHEMA) as [
+      KeptFile,
+      (typeof FILE_SCHEMA)[KeptFile],
+    ][]) {
+      const type = SERVED_FILES[name];
       app.route({
         method,
         url: `/adapters/:id/${name}`,
@@ -106,6 +113,43 @@ export function registerAdapters(app: App, { store, links, now = Date.now }: Htt
         },
       });
     }
+    app.route({
+      method,
+      url: `/adapters/:id/${ADAPTER_GGUF_FILE}`,
+      exposeHeadRoute: false,
+      config: { produces: [GGUF_TYPE], access: 'read', swagger: { exposeHeadRoute: true } },
+      schema: {
+        tags: ['adapters'],
+        operationId: `getAdapterGguf${suffix}`,
+        summary:
+          method === 'HEAD' ? 'The adapter as GGUF: headers alone' : 'The adapter as GGUF, for llama.cpp',
+        description:
+          'The file that is kept of an adapter that was asked for with `format: gguf`; else one that is made while it is sent, the same bytes every time, with its exact length. Validators and ranges are those of the other files, but the ETag of a file that is made is not its SHA-256. A number beyond the range of f16, which adapters do not have in practice, ends the answer early: ask for f32 then.',
+        params: IdParams,
+        querystring: GgufQuery,
+        response: {
+          200: { description: 'The whole file.', content: { [GGUF_TYPE]: { schema: binary } } },
+          206: { description: 'The range.', content: { [GGUF_TYPE]: { schema: binary } } },
+          304: Type.Null({ description: 'The client has it.' }),
+          ...problemResponses(
+            ...FAILURES,
+            'field-unknown',
+            'gguf-unsupported',
+            'gguf-heads-unknown',
+            'adapter-mismatch',
+            'safetensors-invalid',
+            'precondition-failed',
+            'range-not-satisfiable',
+          ),
+        },
+      },
+      handler: async (request, reply) => {
+        const { params, query, caller } = request;
+        const adapter = await find(params.id, caller);
+        const services = { store: store.of(caller.tenant), models };
+        return sendGguf(services, adapter, query.dtype ?? STORED_GGUF_DTYPE, { request, reply });
+      },
+    });
     app.route({
       method,
       url: '/adapters/:id.tar',

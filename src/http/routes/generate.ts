@@ -58,6 +58,8 @@ const FAILURES: readonly ProblemCode[] = [
   'count-too-large',
   'model-not-chosen',
   'model-not-found',
+  'gguf-unsupported',
+  'gguf-heads-unknown',
 ];
 const DESCRIPTION = `Accepts a job and answers as the \`Accept\` header asks:
 

@@ -10,7 +10,9 @@ import type { App, HttpServices } from '../services.ts';
 
 const binary = Type.String({ format: 'binary' });
 
-const OPERATIONS: Readonly<Record<ServedFile, { readonly operationId: string; readonly summary: string }>> = {
+/** The files that links are made for. */
+type LinkedFile = Exclude<ServedFile, 'adapter.gguf'>;
+const OPERATIONS: Readonly<Record<LinkedFile, { readonly operationId: string; readonly summary: string }>> = {
   'adapter_model.safetensors': { operationId: 'getLinkedWeights', summary: 'The weights, by a link' },
   'adapter_config.json': { operationId: 'getLinkedConfig', summary: 'The PEFT configuration, by a link' },
 };
@@ -21,8 +23,9 @@ export function registerLinks(
   { store, links, rates, now = Date.now }: Pick<HttpServices, 'store' | 'links' | 'rates' | 'now'>,
 ): void {
   for (const method of ['GET', 'HEAD'] as const) {
-    for (const [file, type] of Object.entries(SERVED_FILES) as [ServedFile, string][]) {
+    for (const file of Object.keys(OPERATIONS) as LinkedFile[]) {
       const { operationId, summary } = OPERATIONS[file];
+      const type = SERVED_FILES[file];
       app.route({
         method,
         url: `/links/:tenant/:id/${file}`,

@@ -1,8 +1,9 @@
 /** A base model described in a file, so that a new base is data and not code. */
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { layoutForBase, TARGET_MODULES, withCurrentLayerPath } from '../../lora/bases.ts';
-import { LoraLayout } from '../../lora/layout.ts';
+import { findHeadErrors, layoutForBase, TARGET_MODULES, withCurrentLayerPath } from '../../lora/bases.ts';
+import { loraErrors } from '../../lora/errors.ts';
+import { AttentionHeads, LoraLayout } from '../../lora/layout.ts';
 import { modelErrors } from '../errors.ts';
 import { BundleManifest } from '../manifest.ts';
 import type { BaseLayout } from './import-checkpoint.ts';
@@ -10,6 +11,7 @@ import type { BaseLayout } from './import-checkpoint.ts';
 const closed = { additionalProperties: false } as const;
 const Width = Type.Integer({ minimum: 1, maximum: 1_048_576 });
 const { id, architecture } = BundleManifest.properties.base.properties;
+const heads = Type.Optional(AttentionHeads);
 
 /** The widths of a Llama or Qwen type base; the layout follows by the general rule (spec §3.1–3.2). */
 const BaseShapeFile = Type.Object(
@@ -31,8 +33,8 @@ const BaseShapeFile = Type.Object(
 
 /** What the file holds: the base's name and family, and either its widths or a whole layout. */
 const BaseFile = Type.Union([
-  Type.Object({ id, architecture, shape: BaseShapeFile }, closed),
-  Type.Object({ id, architecture, layout: LoraLayout }, closed),
+  Type.Object({ id, architecture, heads, shape: BaseShapeFile }, closed),
+  Type.Object({ id, architecture, heads, layout: LoraLayout }, closed),
 ]);
 
 const validator = Compile(BaseFile);
@@ -41,8 +43,8 @@ const validator = Compile(BaseFile);
 export const MAX_BASE_FILE_BYTES = 1 << 20;
 
 /**
- * Reads a base description: `{id, architecture, shape: {layers, hidden, kv, ffn, rank, alpha, targets?, …}}` or
- * `{id, architecture, layout: {…}}`. Errors: `layout-invalid`, `checkpoint-invalid` for text that is not such a file.
+ * Reads a base description: `{id, architecture, heads?: {heads, kvHeads}, shape: {layers, hidden, kv, ffn, rank, alpha,
+ * targets?, …}}` or the same with `layout: {…}`. Errors: `layout-invalid`, `checkpoint-invalid` for text that is not such a file.
  */
 export function parseBaseFile(text: string): BaseLayout {
   let value: unknown;
@@ -60,10 +62,13 @@ export function parseBaseFile(text: string): BaseLayout {
       { fields },
     );
   }
-  const { id: name, architecture: family } = value as Static<typeof BaseFile>;
-  return {
-    id: name,
-    architecture: family,
-    layout: withCurrentLayerPath(family, 'layout' in value ? value.layout : layoutForBase(value.shape)),
-  };
+  const { id: name, architecture: family, heads: count } = value as Static<typeof BaseFile>;
+  const layout = withCurrentLayerPath(family, 'layout' in value ? value.layout : layoutForBase(value.shape));
+  const wrong = count ? findHeadErrors(layout.modules, count) : [];
+  if (wrong.length > 0) {
+    throw loraErrors.layout(`The heads do not fit the layout: ${wrong.join('; ')}.`, {
+      fields: wrong.map((message) => ({ pointer: '/heads', message })),
+    });
+  }
+  return { id: name, architecture: family, ...(count && { heads: count }), layout };
 }

@@ -240,7 +240,7 @@ async function buildBundle(directory: string, options: ImportOptions): Promise<n
           // Where nobody chose, the numbers say it all: the same ones make the same bundle.
           ...(options.stateDictKey === undefined ? [] : [`State dict of the checkpoint: ${key}.`]),
         ],
-        base: { id: base.id, architecture: base.architecture },
+        base: { id: base.id, architecture: base.architecture, ...(base.heads && { heads: base.heads }) },
         layout: base.layout,
         condition: {
           prompts,

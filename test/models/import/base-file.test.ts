@@ -19,6 +19,26 @@ test('a base is described by its widths or by its whole layout', (t) => {
   t.end();
 });
 
+test('the heads of a base are told beside its widths, and have to fit them', (t) => {
+  const { id, architecture, heads, layout } = findBase('smollm2-135m')!;
+  const shape = { layers: 30, hidden: 576, kv: 192, ffn: 1536, rank: 8, alpha: 16 };
+  t.same(parseBaseFile(JSON.stringify({ id, architecture, heads, shape })), {
+    id,
+    architecture,
+    heads,
+    layout,
+  });
+  const wrong = { id, architecture, heads: { heads: 9, kvHeads: 9 }, layout };
+  t.throws(() => parseBaseFile(JSON.stringify(wrong)), {
+    code: 'layout-invalid',
+    message: /9 heads do not divide 192 rows/,
+  });
+  t.throws(() => parseBaseFile(JSON.stringify({ ...wrong, heads: { heads: 9 } })), {
+    code: 'checkpoint-invalid',
+  });
+  t.end();
+});
+
 test('the targeted modules are those named, in the order of the rule', (t) => {
   const { id, architecture, layout } = findBase('smollm2-135m')!;
   const widths = { layers: 30, hidden: 576, kv: 192, ffn: 1536, rank: 8, alpha: 16 };

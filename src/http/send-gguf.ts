@@ -1,0 +1,64 @@
+/** Sending an adapter as GGUF: the file that is kept, or one that is made while it is sent. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import {
+  ADAPTER_GGUF_FILE,
+  type Conversion,
+  conversionKey,
+  openGguf,
+  STORED_GGUF_DTYPE,
+} from '../adapter/convert-gguf.ts';
+import type { GgufDtype } from '../adapter/gguf.ts';
+import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
+import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
+import { sha256Json } from '../base/digest.ts';
+import type { AdapterInfo } from '../jobs/adapter-info.ts';
+import { targetOfAdapter } from '../models/gguf-target.ts';
+import type { ModelRegistry } from '../models/registry.ts';
+import type { StoredAdapter, TenantStore } from '../store/store.ts';
+import { SERVED_FILES } from './present-adapter.ts';
+import { fileOf, sendAdapterFile, sendFile } from './send-adapter.ts';
+
+/**
+ * Answers GET or HEAD with an adapter as GGUF, like {@link sendAdapterFile}. Of a file that is made, the ETag tells all that
+ * its bytes depend on, and a range is made like the whole, less what lies outside. Errors: those of `sendAdapterFile`,
+ * `gguf-unsupported`, `gguf-heads-unknown`, `adapter-mismatch`, `safetensors-invalid`.
+ */
+export async function sendGguf(
+  { store, models }: { store: Pick<TenantStore, 'read'>; models: Pick<ModelRegistry, 'list'> },
+  adapter: StoredAdapter,
+  dtype: GgufDtype,
+  context: { request: FastifyRequest; reply: FastifyReply },
+): Promise<FastifyReply> {
+  if (dtype === STORED_GGUF_DTYPE && adapter.files.some(({ name }) => name === ADAPTER_GGUF_FILE)) {
+    return sendAdapterFile(store, adapter, ADAPTER_GGUF_FILE, context);
+  }
+  const { id, createdAt } = adapter;
+  const [weights, config] = [fileOf(adapter, ADAPTER_WEIGHTS_FILE), fileOf(adapter, ADAPTER_CONFIG_FILE)];
+  const target = targetOfAdapter(adapter.info as AdapterInfo, models);
+  const conversion: Conversion = { dtype, target };
+  const file = await openGguf(
+    {
+      config: await whole(await store.read(id, ADAPTER_CONFIG_FILE)),
+      weightBytes: weights.bytes,
+      openWeights: () => store.read(id, ADAPTER_WEIGHTS_FILE),
+    },
+    conversion,
+  );
+  return sendFile(
+    {
+      bytes: file.bytes,
+      sha256: sha256Json({ weights: weights.sha256, config: config.sha256, ...conversionKey(conversion) }),
+      isMade: true,
+      createdAt,
+      mediaType: SERVED_FILES[ADAPTER_GGUF_FILE],
+      read: (options) => file.read(options),
+    },
+    context,
+  );
+}
+
+async function whole(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of content) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
