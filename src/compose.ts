@@ -101,7 +101,7 @@ export async function startService(
     closers.add('queue backend', () => backend.close());
     const store = await openConfiguredStore(config);
     closers.add('store', () => store.close());
-    const models = await openModels(config, logger, signal);
+    const models = await openModels(config, role, logger, signal);
     signal?.throwIfAborted();
     const queue = await openGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
     closers.add('queue', () => queue.close());
@@ -177,6 +177,7 @@ export async function startService(
             metrics,
             logger,
             logPrompts: config.logPrompts,
+            shared: backend.kind !== 'embedded',
           }),
           expire: createExpireHandler({ queue, deliveries, store, logger }),
           ...webhooks.handlers,
@@ -213,12 +214,15 @@ export async function startService(
 
 async function openModels(
   config: Config,
+  role: Role,
   logger: Logger,
   signal: AbortSignal | undefined,
 ): Promise<ModelRegistry> {
   const models = await openModelRegistry({
     directory: bundlesDirectory(config),
     fallback: SHIPPED_BUNDLE,
+    // What a model is like stands in its manifest; the weights are the workers' to check.
+    manifestsOnly: role === 'api',
     ...(signal && { signal }),
     ...(config.defaultModel !== undefined && { defaultId: config.defaultModel }),
   });

@@ -44,7 +44,7 @@ export function presentJob(
 ): Job {
   const { id, payload, progress, result, failure } = record;
   const webhook = payload.webhooks?.[requestWebhook(payload.webhooks)];
-  const bundle = models.list().find(({ digest }) => digest === payload.bundleDigest);
+  const bundle = models.withDigest(payload.bundleDigest);
   return {
     id,
     status: record.status,

@@ -216,7 +216,11 @@ export const PROBLEMS = {
   },
   'job-finished': { status: 409, meaning: 'There is nothing left to cancel.' },
   canceled: { status: 409, meaning: 'Someone canceled the job. Submit it anew.' },
-  'bundle-changed': { status: 409, meaning: 'The model was replaced while the job waited. Submit it anew.' },
+  'bundle-changed': {
+    status: 409,
+    meaning:
+      'The model was replaced while the job waited, and no worker has the earlier one. Submit it anew.',
+  },
   'prompts-unusable': {
     status: 422,
     meaning: 'The model cannot make a condition of these prompts. Take others.',

@@ -3,6 +3,7 @@ import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { LoradropError } from '../base/errors.ts';
 import type { Engine } from '../inference/engine.ts';
 import type { Bundle } from '../models/bundle.ts';
+import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import { storeErrors } from '../store/errors.ts';
@@ -19,12 +20,15 @@ import {
   promptDigests,
   writeAdapter,
 } from './make-adapter.ts';
+import { PutOff } from './run-job.ts';
 import type { JobContext, JobHandler } from './workers.ts';
 
 /** What the pipeline works with. */
 export type GenerateServices = {
   readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
-  readonly models: { get(id: string): Bundle };
+  readonly models: Pick<ModelRegistry, 'withDigest'>;
+  /** Other workers may take jobs of the same queue, and have other bundles. */
+  readonly shared: boolean;
   readonly store: Pick<AdapterStore, 'of'>;
   readonly metrics: Pick<Metrics, 'adapters' | 'adapterBytes' | 'prompts' | 'stageSeconds'>;
   readonly logger: Logger;
@@ -43,7 +47,8 @@ type Tally = {
 /**
  * The handler of `generate` jobs. It may run again for a job that was cut off at any point: adapters that are already
  * published are kept, the others are made, and the bytes are the same.
- * Errors: `bundle-changed`, `model-not-found`, those of the engine, the writer and the store.
+ * A job whose bundle this worker does not have is put off, so that another worker can take it.
+ * Errors: `bundle-changed`, those of the engine, the writer and the store.
  */
 export function createGenerateHandler(services: GenerateServices): JobHandler<'generate'> {
   const { engine, models, metrics, now = Date.now } = services;
@@ -60,12 +65,8 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
       totalMs: 0,
     };
     const tally: Tally = { timings, promptsEncoded: 0, promptsCached: 0 };
-    const bundle = models.get(payload.model);
-    if (bundle.digest !== payload.bundleDigest) {
-      throw jobErrors.bundleChanged(
-        'This worker has another version of the bundle than the job was accepted for.',
-      );
-    }
+    const bundle = models.withDigest(payload.bundleDigest);
+    if (!bundle) throw leaveToOthers(services, context);
     report(context, 0, 'loading', 0);
     await engine.load(bundle, { signal: context.signal });
     timings.loadingMs = now() - startedAt;
@@ -86,6 +87,30 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
     }
     return { adapters, device, ...tally } satisfies GenerateResult;
   };
+}
+
+/** How long a job waits that a worker without its bundle took; the wait doubles each time the job is taken in vain. */
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 10_000;
+/** Shortest time that a job without a deadline waits for a worker with its bundle: longer than a fleet takes to be upgraded. */
+const MIN_BUNDLE_WAIT_MS = 24 * 3_600_000;
+
+/** What a worker throws that does not have the job's bundle: the job is put off while another worker may have it. */
+function leaveToOthers(
+  { shared, logger, now = Date.now }: GenerateServices,
+  { payload, attempt, id: jobId }: JobContext<'generate'>,
+): Error {
+  const { acceptedAt, retentionSeconds, deadlineAt = Number.POSITIVE_INFINITY } = payload;
+  const giveUpAt = acceptedAt + Math.max(retentionSeconds * 1000, MIN_BUNDLE_WAIT_MS);
+  if (!shared) return jobErrors.bundleChanged('The service has another version of the bundle by now.');
+  if (now() >= giveUpAt)
+    return jobErrors.bundleChanged('No worker had the bundle for as long as the job could wait.');
+  // Many jobs of a bundle that few workers have would otherwise be moved back and forth all the time.
+  const waitMs = Math.min(FIRST_WAIT_MS * 2 ** (attempt - 1), LONGEST_WAIT_MS);
+  const { model, bundleDigest } = payload;
+  if (attempt === 1) logger.info({ jobId, model, bundleDigest }, 'job left to a worker that has its bundle');
+  // At its deadline the job is taken once more, and fails by it.
+  return new PutOff(Math.min(now() + waitMs, deadlineAt, giveUpAt));
 }
 
 /** Publishes adapter `index` of the job: kept from an earlier run, copied from an equal one, or made. */
