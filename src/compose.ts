@@ -60,6 +60,13 @@ export function bundlesDirectory(config: Pick<Config, 'bundlesDir' | 'dataDir'>)
   return resolve(config.bundlesDir ?? join(config.dataDir, 'bundles'));
 }
 
+/** The directory that keeps pulled bundles by digest, for the settings. */
+export function bundleCacheDirectory(
+  config: Pick<Config, 'bundleCacheDir' | 'bundlesDir' | 'dataDir'>,
+): string {
+  return resolve(config.bundleCacheDir ?? join(bundlesDirectory(config), '.cache'));
+}
+
 /** Opens the store that the settings name. Errors: `store-address-invalid`, and those of the store. */
 export function openConfiguredStore(config: Config, url = config.storeUrl): Promise<AdapterStore> {
   const { s3Encryption, s3KmsKeyId } = config;

@@ -60,6 +60,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'inference',
     'evaluation',
     'webhooks',
+    'store',
   ],
   compose: [
     'base',

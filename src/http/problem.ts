@@ -197,6 +197,8 @@ export const PROBLEMS = {
   },
   'onnx-invalid': { status: 500, meaning: 'The operator has to replace the bundle.' },
   'repository-unusable': { status: 500, meaning: 'The operator has to pull another repository.' },
+  'source-unreachable': { status: 502, meaning: 'The operator has to pull again later.' },
+  'source-unusable': { status: 502, meaning: 'The operator has to correct the address of the bundle.' },
   'hub-unreachable': { status: 502, meaning: 'The operator has to pull again later.' },
   'hub-refused': { status: 502, meaning: 'The operator has to get access to the repository.' },
   'hub-not-found': { status: 502, meaning: 'The operator has to correct the address of the repository.' },
