@@ -40,6 +40,7 @@ function directories(): string[] {
     ...(process.env['PATH'] ?? '').split(delimiter),
     join(TOOLS_DIRECTORY, 'bin'),
     join(TOOLS_DIRECTORY, 'moto', 'bin'),
+    join(TOOLS_DIRECTORY, 'kubernetes', 'bin'),
     ...versions.map((version) => join(POSTGRES_ROOT, version, 'bin')),
   ];
 }
