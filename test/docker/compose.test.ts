@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Test, test } from 'tap';
+import { parseDocument } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { ConfigSchema, environmentName } from '../../src/config/schema.ts';
 import { COMPOSE_LOADER, haveTools, type Loose } from '../helpers/kubernetes.ts';
@@ -68,12 +69,24 @@ test('the compose files are what compose takes, and fit the program', async (t) 
         );
       }
     }
-    const { s3, api, worker } = services;
+    const { s3, api, worker, prometheus, grafana } = services;
+    for (const { ports, profiles } of [prometheus, grafana]) {
+      t.strictSame(profiles, ['monitoring']);
+      t.equal(ports[0].host_ip, '127.0.0.1', 'nobody else sees it');
+    }
     t.equal(s3.environment.ROOT_ACCESS_KEY, api.environment.AWS_ACCESS_KEY_ID);
     t.equal(s3.environment.ROOT_SECRET_KEY, worker.environment.AWS_SECRET_ACCESS_KEY);
     const port = new URL(api.environment.AWS_ENDPOINT_URL_S3).port;
     t.match(s3.entrypoint.join(' '), new RegExp(`--port :${port} `));
     t.equal(api.ports[0].host_ip, '127.0.0.1', 'without keys it is for this machine alone');
   }
+  const scraped = parseDocument(await readFile(join(docker, 'monitoring', 'prometheus.yml'), 'utf8')).toJS();
+  const hosts = scraped.scrape_configs.flatMap(({ dns_sd_configs }: Loose) =>
+    dns_sd_configs.flatMap((each: Loose) => each.names),
+  );
+  t.ok(
+    ['api', 'worker'].every((name) => hosts.includes(name)),
+    'Prometheus asks for the services by their names',
+  );
   t.throws(() => load('compose.yaml', '../package.json'), 'what is no compose file is refused');
 });

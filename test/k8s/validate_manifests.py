@@ -17,9 +17,11 @@ def strict(schema):
     if not isinstance(schema, dict):
         return schema
     result = {key: value for key, value in schema.items() if not key.startswith("x-") and key != "format"}
-    for key in ("properties",):
-        if key in schema:
-            result[key] = {name: strict(inner) for name, inner in schema[key].items()}
+    if "properties" in schema:
+        result["properties"] = {name: strict(inner) for name, inner in schema["properties"].items()}
+    if "(?i)" in schema.get("pattern", ""):
+        # Go takes such a flag anywhere, Python at the start alone.
+        result["pattern"] = "(?i)" + schema["pattern"].replace("(?i)", "")
     for key in ("items", "additionalProperties", "not"):
         if key in schema:
             result[key] = strict(schema[key])
