@@ -1,24 +1,29 @@
 # Two images of the same service: `cpu` (the default, linux/amd64 and linux/arm64) and `cuda` (linux/amd64).
 # docker/README.md says how they are built, run and checked.
 
+# A version and no digest: no registry of images was reachable where this was written. `--build-arg NODE_IMAGE=node@sha256:…` pins
+# it for a build of your own (docker/README.md).
 ARG NODE_IMAGE=node:24.21.0-bookworm-slim
 
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
-COPY package.json package-lock.json .npmrc ./
+COPY package.json package-lock.json .npmrc docker/installed-sbom.mjs ./
 # Without install scripts: the one that counts, ONNX Runtime's, fetches CUDA libraries of another origin.
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
   # An optional peer of one package, for its types; npm keeps it since development has it too.
   && rm -rf node_modules/typescript node_modules/@typescript \
+  && node installed-sbom.mjs > sbom.cdx.json \
   && cd node_modules/onnxruntime-node/bin/napi-v6 \
   && find . -mindepth 2 -maxdepth 2 ! -path "./$(node -p 'process.platform + "/" + process.arch')" -exec rm -r {} +
 
 FROM ${NODE_IMAGE} AS service
 LABEL org.opencontainers.image.title="Loradrop" org.opencontainers.image.licenses="Apache-2.0"
 # Numbers, so that an orchestrator can see that it is not root.
-RUN install -d -o 1000 -g 1000 /data
+RUN install -d -o 1000 -g 1000 /data /bundles
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
+# What the image has from npm, with versions, digests and licences; what it has from Debian stands in /var/lib/dpkg/status.
+COPY --from=dependencies /app/sbom.cdx.json ./
 COPY package.json LICENSE THIRD_PARTY_NOTICES.md ./
 COPY examples examples
 COPY src src

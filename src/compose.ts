@@ -70,6 +70,13 @@ export function bundlesDirectory(config: Pick<Config, 'bundlesDir' | 'dataDir'>)
   return resolve(config.bundlesDir ?? join(config.dataDir, 'bundles'));
 }
 
+/** The directory that keeps pulled bundles by digest, for the settings. */
+export function bundleCacheDirectory(
+  config: Pick<Config, 'bundleCacheDir' | 'bundlesDir' | 'dataDir'>,
+): string {
+  return resolve(config.bundleCacheDir ?? join(bundlesDirectory(config), '.cache'));
+}
+
 /** Opens the store that the settings name. Errors: `store-address-invalid`, and those of the store. */
 export function openConfiguredStore(config: Config, url = config.storeUrl): Promise<AdapterStore> {
   return openStore(url ?? join(config.dataDir, 'store'), {
@@ -128,7 +135,7 @@ export async function startService(
     closers.add('store', () => store.close());
     const destinations = openConfiguredDestinations(config);
     closers.add('destinations', () => destinations.close());
-    const models = await openModels(config, logger, signal);
+    const models = await openModels(config, role, logger, signal);
     signal?.throwIfAborted();
     const queue = await openGenerateQueue({ backend, maxWaiting: config.maxQueued, logger });
     closers.add('queue', () => queue.close());
@@ -220,6 +227,7 @@ export async function startService(
             metrics,
             logger,
             logPrompts: config.logPrompts,
+            shared: backend.kind !== 'embedded',
           }),
           expire: createExpireHandler({ queue, deliveries, copies, store, logger }),
           copy: createCopyHandler({ store, destinations, metrics, logger }),
@@ -258,12 +266,15 @@ export async function startService(
 
 async function openModels(
   config: Config,
+  role: Role,
   logger: Logger,
   signal: AbortSignal | undefined,
 ): Promise<ModelRegistry> {
   const models = await openModelRegistry({
     directory: bundlesDirectory(config),
     fallback: SHIPPED_BUNDLE,
+    // What a model is like stands in its manifest; the weights are the workers' to check.
+    manifestsOnly: role === 'api',
     ...(signal && { signal }),
     ...(config.defaultModel !== undefined && { defaultId: config.defaultModel }),
   });

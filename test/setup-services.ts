@@ -1,10 +1,18 @@
 /**
  * Installs the servers that the tests start, where they are missing and this may be done: those of Debian's packages as
- * root, object storage and a Hub client with Go and Python into a directory in the cache of this account. Prints one line each. Where it cannot be done, the tests that need them are skipped, which this says loudly; in CI that is a failure.
+ * root, object storage, a Hub client and what checks manifests with Go and Python into a directory in the cache of this account. Prints one line each. Where it cannot be done, the tests that need them are skipped, which this says loudly; in CI that is a failure.
  */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { COMPOSE_LOADER, CRD_DIRECTORY, KUBECTL } from './helpers/kubernetes.ts';
 import { findProgram, TOOLS_DIRECTORY } from './helpers/services.ts';
+import {
+  installComposeLoader,
+  installCrds,
+  installKubectl,
+  installValidator,
+} from './install-kubernetes-tools.ts';
 
 /** A server program of each package. */
 const PACKAGES = { 'redis-server': 'redis-server', postgresql: 'initdb', curl: 'curl' };
@@ -71,11 +79,21 @@ if (wanted.length > 0 && process.getuid?.() === 0 && findProgram('apt-get')) {
     console.log(`installed for the tests: ${wanted.join(', ')}`);
   }
 }
-const tools = { versitygw: installVersitygw, moto_server: installMoto, hf: installHubClient };
+const tools = {
+  versitygw: installVersitygw,
+  moto_server: installMoto,
+  hf: installHubClient,
+  'kubernetes-validate': installValidator,
+  [KUBECTL]: installKubectl,
+  [COMPOSE_LOADER]: installComposeLoader,
+  'custom resource definitions': installCrds,
+};
+const isThere = (name: string) =>
+  name === 'custom resource definitions' ? existsSync(CRD_DIRECTORY) : findProgram(name) !== undefined;
 for (const [name, install] of Object.entries(tools)) {
-  if (!findProgram(name) && install()) console.log(`installed for the tests: ${name}`);
+  if (!isThere(name) && install()) console.log(`installed for the tests: ${name}`);
 }
-const left = [...missing().map(([name]) => name), ...Object.keys(tools).filter((name) => !findProgram(name))];
+const left = [...missing().map(([name]) => name), ...Object.keys(tools).filter((name) => !isThere(name))];
 if (left.length > 0) {
   console.error(`
   ****************************************************************************

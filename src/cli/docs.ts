@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { renderEnvExample, renderSettingsTable } from '../config/docs.ts';
 import { renderOpenapi } from '../http/openapi.ts';
+import { renderMonitoringManifests } from './monitoring-manifests.ts';
 import type { Registration } from './registration.ts';
 import { renderThirdPartyNotices } from './third-party-notices.ts';
 
@@ -15,6 +16,7 @@ export async function renderDocs(root: string): Promise<ReadonlyMap<string, stri
     ['openapi/openapi.json', await renderOpenapi()],
     ['.env.example', renderEnvExample()],
     ['THIRD_PARTY_NOTICES.md', await renderThirdPartyNotices(root)],
+    ...(await renderMonitoringManifests(root)),
     [
       'README.md',
       readme.replace(TABLE, (_all, start: string, end: string) => `${start}${renderSettingsTable()}\n${end}`),

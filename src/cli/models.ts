@@ -3,6 +3,7 @@ import { Argument } from 'commander';
 import { bundlesDirectory } from '../compose.ts';
 import { bundleMemory, PROCESS_BYTES } from '../inference/bundle-memory.ts';
 import { UNTRAINED } from '../models/bundle.ts';
+import { modelErrors } from '../models/errors.ts';
 import { EVALUATION_METRICS, gainShares } from '../models/evaluation.ts';
 import { parseHubAddress } from '../models/hub/address.ts';
 import { pullRepository } from '../models/hub/pull-repository.ts';
@@ -21,8 +22,16 @@ import {
 import { interruptible } from './interrupt.ts';
 import { formatBytes, formatCount, formatTable } from './output.ts';
 import { planSummary, planTable } from './plan-table.ts';
+import { pullBundles } from './pull-bundles.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
+
+/** What `models pull` may be told besides an address. */
+type PullOptions = {
+  readonly out?: string;
+  readonly include?: readonly string[];
+  readonly manifests?: true;
+};
 
 /** A bundle directory that a command may be given. */
 function bundleArgument(): Argument {
@@ -88,22 +97,43 @@ export const registerModels: Registration = (models, output) => {
     models
       .command('pull')
       .description(
-        'Download a bundle, or an encoder or a checkpoint to import, from a Hugging Face Hub. A pull that was interrupted goes on where it stopped.',
+        'Fetch a bundle, or an encoder or a checkpoint to import, from a Hugging Face Hub; a bundle also from a web server, object storage or a directory. Without an address, the bundles directory is made to have what BUNDLES and SUPERSEDED_BUNDLES name. A pull that was interrupted goes on where it stopped.',
       )
       .argument(
-        '<address>',
-        'hf://owner/name or hf://datasets/owner/name, with @revision for another than main',
+        '[address]',
+        'hf://owner/name or hf://datasets/owner/name, with @revision for another than main; for a bundle also https://host/directory, s3://bucket/prefix or a directory; @sha256:DIGEST at the end insists on that bundle',
       ),
-    ['dataDir', 'bundlesDir', 'hfEndpoint', 'hfToken'],
+    [
+      'dataDir',
+      'bundlesDir',
+      'bundleCacheDir',
+      'bundles',
+      'supersededBundles',
+      'hfEndpoint',
+      'hfToken',
+      's3ForcePathStyle',
+    ],
   )
-    .option('--out <dir>', 'directory to make (default for a bundle: its name in the bundles directory)')
+    .option('--manifests', 'bundle.json and no other file: enough for `serve`')
+    .option(
+      '--out <dir>',
+      'directory to make, with hf:// (default for a bundle: its name in the bundles directory)',
+    )
     .option(
       '--include <pattern>',
       'files to take, such as "onnx/model_quantized.onnx" or "**/*.json"; may be given several times (default: a bundle’s files; an encoder’s ONNX model and tokenizer; else all checkpoints)',
       (pattern: string, before: readonly string[] = []) => [...before, pattern],
     )
-    .action(async (address: string, options: { out?: string; include?: readonly string[] }) => {
+    .action(async (address: string | undefined, options: PullOptions) => {
       const config = configFromOptions(options);
+      const toHub = address?.startsWith('hf:') && !address.includes('@sha256:') && !options.manifests;
+      if (address === undefined || !toHub) {
+        if (options.out !== undefined || options.include !== undefined) {
+          throw modelErrors.repository('--out and --include go with an hf:// address that has no @sha256.');
+        }
+        await pullBundles({ address, config, manifestsOnly: options.manifests ?? false, output });
+        return;
+      }
       const bar = output.progress('pulling');
       const show = createByteProgress(bar);
       const pulled = await interruptible(

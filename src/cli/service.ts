@@ -3,16 +3,14 @@ import { once } from 'node:events';
 import type { Role } from '../compose.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
+import { stopSignal } from './stop-signals.ts';
 
 const registerRole =
   (role: Role): Registration =>
   (command) => {
     addSettingOptions(command).action(async (options) => {
       const config = configFromOptions(options);
-      const stop = new AbortController();
-      // Once each: a second signal while draining ends the process the default way.
-      for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
-      const { signal } = stop;
+      const signal = stopSignal();
       // Not before it is sure that a service is wanted: everything that one is made of takes most of a second to load.
       const { startService } = await import('../compose.ts');
       const service = await startService(config, role, { pretty: process.stdout.isTTY, signal }).catch(

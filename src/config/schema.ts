@@ -260,7 +260,25 @@ export const SETTINGS = {
       { default: 32, minimum: 2, maximum: 1024 },
     ),
   },
-  'Models from a Hub': {
+  'Models from elsewhere': {
+    bundles: Type.Optional(
+      text({
+        description:
+          'Bundles that `models pull` fetches where it is given no address, separated by spaces: `hf://owner/name@revision`, `https://host/directory`, `s3://bucket/prefix` or a directory, each with `@sha256:DIGEST` to take that very bundle and no other.',
+      }),
+    ),
+    supersededBundles: Type.Optional(
+      text({
+        description:
+          'The same for earlier versions of them, which take no new jobs and finish those that were accepted for them.',
+      }),
+    ),
+    bundleCacheDir: Type.Optional(
+      text({
+        description:
+          'Directory in which `models pull` keeps bundles by digest, and which several machines may share. Default: `.cache` in the bundles directory.',
+      }),
+    ),
     hfEndpoint: text(
       { description: 'The Hugging Face Hub, or another server that answers like it, for `models pull`.' },
       { default: 'https://huggingface.co' },

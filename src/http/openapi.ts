@@ -30,7 +30,7 @@ export async function renderOpenapi(): Promise<string> {
     authenticate: unused,
     rates: { take: unused },
     queue: { of: unused },
-    models: { list: unused, get: unused, default: unused, problems: [] },
+    models: { list: unused, get: unused, withDigest: unused, default: unused, problems: [] },
     store: { of: unused },
     links: { available: true, byDefault: false, limits: {}, of: unused, ofJob: unused, check: unused },
     webhooks: {

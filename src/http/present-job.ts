@@ -90,7 +90,7 @@ export function presentJob(
   const destination = presentDestination(record, copy ?? copyToCome(record));
   const adapters = presentAdapters(record, { store, digests, links });
   const location = adapters[0]?.location;
-  const bundle = models.list().find(({ digest }) => digest === payload.bundleDigest);
+  const bundle = models.withDigest(payload.bundleDigest);
   return {
     id,
     status: record.status,

@@ -216,6 +216,8 @@ export const PROBLEMS = {
   },
   'onnx-invalid': { status: 500, meaning: 'The operator has to replace the bundle.' },
   'repository-unusable': { status: 500, meaning: 'The operator has to pull another repository.' },
+  'source-unreachable': { status: 502, meaning: 'The operator has to pull again later.' },
+  'source-unusable': { status: 502, meaning: 'The operator has to correct the address of the bundle.' },
   'hub-unreachable': { status: 502, meaning: 'The operator has to pull again later.' },
   'hub-refused': { status: 502, meaning: 'The operator has to get access to the repository.' },
   'hub-not-found': { status: 502, meaning: 'The operator has to correct the address of the repository.' },
@@ -235,7 +237,11 @@ export const PROBLEMS = {
   },
   'job-finished': { status: 409, meaning: 'There is nothing left to cancel.' },
   canceled: { status: 409, meaning: 'Someone canceled the job. Submit it anew.' },
-  'bundle-changed': { status: 409, meaning: 'The model was replaced while the job waited. Submit it anew.' },
+  'bundle-changed': {
+    status: 409,
+    meaning:
+      'The model was replaced while the job waited, and no worker has the earlier one. Submit it anew.',
+  },
   'prompts-unusable': {
     status: 422,
     meaning: 'The model cannot make a condition of these prompts. Take others.',

@@ -41,7 +41,7 @@ export const ADAPTER_FORMATS = ['safetensors', 'gguf'] as const;
 /** What a generation needs, complete: prompts are drawn at acceptance, so a retry never draws anew. */
 export const GeneratePayload = Type.Object(
   {
-    /** Bundle id and digest at acceptance: a worker with another bundle under that id refuses (`bundle-changed`). */
+    /** Bundle id and digest at acceptance: a worker without that very bundle leaves the job to others. */
     model: Type.String(),
     bundleDigest: Type.String(),
     /** The distinct prompts that were drawn. */

@@ -9,7 +9,7 @@ export const jobErrors = defineErrors({
   },
   bundleChanged: {
     code: 'bundle-changed',
-    title: 'The bundle is no longer the one the job was accepted for.',
+    title: 'No worker has the bundle the job was accepted for.',
     retryable: false,
   },
   badPayload: {

@@ -17,7 +17,9 @@ import type { JobContext } from './workers.ts';
 /** What the pipeline works with. */
 export type GenerateServices = {
   readonly engine: Pick<Engine, 'device' | 'infer' | 'load'>;
-  readonly models: Pick<ModelRegistry, 'get' | 'list'>;
+  readonly models: Pick<ModelRegistry, 'list' | 'withDigest'>;
+  /** Other workers may take jobs of the same queue, and have other bundles. */
+  readonly shared: boolean;
   readonly store: Pick<AdapterStore, 'of'>;
   /** Keeps adapters in memory until they are stored. */
   readonly drafts: PatientDrafts;

@@ -209,6 +209,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
       return output;
     } catch (error) {
       if (error instanceof PutOff) {
+        // It leaves the line as well.
         if (error.note !== undefined) await job.updateData({ ...job.data, note: JSON.stringify(error.note) });
         await job.moveToDelayed(error.at, token);
         seen.ended('put-off');
@@ -228,7 +229,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
       const failure = toLoradropError(error);
       const pauseMs = await pauseFor(name, job, failure);
       if (pauseMs !== undefined) {
-        again = true;
+        // It waits for the store and for no turn. In the line it would be called at once, however long it is put off.
         await job
           .moveToDelayed(now() + pauseMs, token)
           .catch((cause) => log.warn({ err: cause }, 'not put off'));

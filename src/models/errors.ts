@@ -17,6 +17,16 @@ export const modelErrors = defineErrors({
   hubRefused: { code: 'hub-refused', title: 'The Hub does not give access.', retryable: false },
   hubMissing: { code: 'hub-not-found', title: 'The Hub does not have it.', retryable: false },
   hubAnswer: { code: 'hub-answer-invalid', title: 'The Hub’s answer cannot be used.', retryable: false },
+  sourceUnreachable: {
+    code: 'source-unreachable',
+    title: 'Where the bundle comes from does not answer.',
+    retryable: true,
+  },
+  sourceUnusable: {
+    code: 'source-unusable',
+    title: 'The bundle cannot be had from there.',
+    retryable: false,
+  },
   damaged: { code: 'download-damaged', title: 'What was downloaded is damaged.', retryable: true },
   diskFull: { code: 'disk-full', title: 'The disk has no room left.', retryable: true },
 });

@@ -29,6 +29,16 @@ export async function openBundle(
   return { directory: root, manifest, digest: sha256(manifestBytes) };
 }
 
+/**
+ * Opens a bundle directory by its manifest alone. Nothing else of it is read, so it may hold nothing else, or damaged files.
+ * Errors: `bundle-schema-unknown`; `bundle-invalid`.
+ */
+export async function readBundleManifest(directory: string): Promise<Bundle> {
+  const root = resolve(directory);
+  const bytes = await readManifest(root);
+  return { directory: root, manifest: parseManifest(bytes), digest: sha256(bytes) };
+}
+
 async function readManifest(root: string): Promise<Uint8Array> {
   const bytes = await regularFileBytes(root, MANIFEST_FILE);
   if (bytes > MAX_MANIFEST_BYTES) {

@@ -7,7 +7,7 @@ import { webhookErrors } from './errors.ts';
  * a cloud's own: 168.63.129.16 answers every virtual machine of Azure. Metadata services lie in link-local (most),
  * 100.64/10 (Alibaba) and 192.0.0/24 (Oracle).
  */
-const NOT_PUBLIC_V4 = [
+export const NOT_PUBLIC_V4: readonly string[] = [
   '0.0.0.0/8', // this network
   '10.0.0.0/8', // private
   '100.64.0.0/10', // shared by carriers
@@ -29,9 +29,9 @@ const NOT_PUBLIC_V4 = [
  * All global unicast IPv6 lies here. Everything outside is refused without being named: loopback, mapped and compatible
  * IPv4, NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), unique local (with fd00:ec2::254), link-local, site-local, multicast.
  */
-const PUBLIC_V6 = '2000::/3';
+export const PUBLIC_V6 = '2000::/3';
 /** Parts of it that are no receivers, or that carry an IPv4 address inside. */
-const NOT_PUBLIC_V6 = [
+export const NOT_PUBLIC_V6: readonly string[] = [
   '2001::/23', // protocol assignments, with Teredo (2001::/32)
   '2001:db8::/32', // documentation
   '2002::/16', // 6to4

@@ -9,7 +9,14 @@ test('the generated files are those the code makes (else run `npm run docs`)', a
   const docs = await renderDocs(root);
   t.strictSame(
     [...docs.keys()],
-    ['openapi/openapi.json', '.env.example', 'THIRD_PARTY_NOTICES.md', 'README.md'],
+    [
+      'openapi/openapi.json',
+      '.env.example',
+      'THIRD_PARTY_NOTICES.md',
+      'k8s/components/monitoring/prometheus-rule.yaml',
+      'k8s/components/monitoring/dashboard.json',
+      'README.md',
+    ],
   );
   for (const [path, text] of docs) {
     if (path === 'README.md') t.match(text, /^\| `PORT` \| `--port` \| `8080` \|/m, 'it has the settings');

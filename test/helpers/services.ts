@@ -41,6 +41,7 @@ function directories(): string[] {
     join(TOOLS_DIRECTORY, 'bin'),
     join(TOOLS_DIRECTORY, 'moto', 'bin'),
     join(TOOLS_DIRECTORY, 'hub-client', 'bin'),
+    join(TOOLS_DIRECTORY, 'kubernetes', 'bin'),
     ...versions.map((version) => join(POSTGRES_ROOT, version, 'bin')),
   ];
 }

@@ -10,6 +10,7 @@ import type { AdapterInfo } from '../../src/jobs/adapter-info.ts';
 import type { JobPayload } from '../../src/jobs/catalog.ts';
 import { createGenerateHandler } from '../../src/jobs/generate.ts';
 import { createPatientDrafts } from '../../src/jobs/patient-drafts.ts';
+import { PutOff } from '../../src/jobs/run-job.ts';
 import { storedSource } from '../../src/jobs/transform-adapter.ts';
 import type { JobContext } from '../../src/jobs/workers.ts';
 import { createLogger } from '../../src/observability/logger.ts';
@@ -23,7 +24,7 @@ import { defaultStore } from '../suites/store-samples.ts';
 const PROMPTS = Array.from({ length: 30 }, (_, index) => `Name ${index + 2} rivers.`);
 const logger = createLogger({ level: 'silent' });
 
-async function setUp(t: Test) {
+async function setUp(t: Test, { shared = false, now = Date.now } = {}) {
   const root = t.testdir({});
   const bundle = await buildUntrainedBundle({ out: join(root, 'bundle'), seed: 0 });
   const { id: model, condition } = { ...bundle.manifest };
@@ -39,7 +40,10 @@ async function setUp(t: Test) {
   t.teardown(() => engine.close());
   const store = defaultStore(await openLocalStore({ directory: join(root, 'store') }));
   const metrics = createMetrics();
-  const models = { get: () => bundle, list: () => [bundle] };
+  const models = {
+    withDigest: (digest: string) => (digest === bundle.digest ? bundle : undefined),
+    list: () => [bundle],
+  };
   const handler = createGenerateHandler({
     engine,
     models,
@@ -49,6 +53,8 @@ async function setUp(t: Test) {
     metrics,
     logger,
     logPrompts: false,
+    shared,
+    now,
   });
 
   const payload = (count: number, seed: number, adapterIds: string[]): JobPayload<'generate'> => ({
@@ -288,4 +294,26 @@ test('each generated adapter takes the steps, and others are made of stored ones
   await store.remove('g-1');
   await t.rejects(run({ ...sum, adapterIds: ['late'] }), { code: 'adapter-not-found' });
   t.equal(await store.find('late'), undefined);
+});
+
+test('where others share the queue, a job waits for a worker that has its bundle', async (t) => {
+  const clock = { now: 1_000_000 };
+  const { run, payload } = await setUp(t, { shared: true, now: () => clock.now });
+  const body = { ...payload(1, 3, ['f-0']), bundleDigest: sha256('another'), acceptedAt: clock.now };
+  const waitMs = (attempt: number, more = {}) =>
+    run({ ...body, ...more }, { attempt }).then(
+      () => t.fail('it has run'),
+      (error) => (error instanceof PutOff ? error.at - clock.now : error),
+    );
+  t.same(await Promise.all([1, 2, 3, 40].map((attempt) => waitMs(attempt))), [500, 1000, 2000, 10_000]);
+  t.equal(await waitMs(40, { deadlineAt: clock.now + 300 }), 300, 'it is looked at again at its deadline');
+  clock.now += 23 * 3_600_000;
+  t.equal(await waitMs(40), 10_000, 'adapters that are kept for a minute do not shorten it');
+  clock.now += 3_600_000;
+  t.match(await waitMs(41), { code: 'bundle-changed' }, 'in the end nobody is left to hope for');
+  t.equal(
+    await waitMs(41, { retentionSeconds: 7 * 86_400 }),
+    10_000,
+    'longer, where they are kept for longer',
+  );
 });

@@ -40,6 +40,41 @@ test('the bundles of a directory, the broken ones apart', async (t) => {
   await t.rejects(openModelRegistry({ directory, signal: AbortSignal.abort() }), { name: 'AbortError' });
 });
 
+test('a superseded bundle is found by its digest alone, beside the one that has its id now', async (t) => {
+  const root = t.testdir();
+  const { bundle: first, options } = await importSmallBundle(root);
+  const directory = join(root, 'fleet');
+  await cp(first.directory, join(directory, 'superseded', 'first'), { recursive: true });
+  await cp(first.directory, join(directory, 'superseded', 'damaged'), { recursive: true });
+  await rm(join(directory, 'superseded', 'damaged', 'tokenizer.json'));
+  const second = await importCheckpoint({
+    ...options,
+    description: 'The second.',
+    out: join(directory, 'second'),
+  });
+  t.not(second.digest, first.digest);
+
+  const registry = await openModelRegistry({ directory });
+  t.same(registry.list(), [second]);
+  t.equal(registry.get('tiny').digest, second.digest);
+  t.equal(registry.default()?.digest, second.digest, 'it is the only one that takes jobs');
+  t.equal(registry.withDigest(second.digest), registry.get('tiny'));
+  t.match(registry.withDigest(first.digest), { directory: join(directory, 'superseded', 'first') });
+  t.equal(registry.withDigest('0'.repeat(64)), undefined);
+  t.same(registry.problems, [{ name: 'superseded/damaged', reason: 'tokenizer.json is missing.' }]);
+});
+
+test('manifests alone say what models there are', async (t) => {
+  const root = t.testdir();
+  const { bundle } = await importSmallBundle(root);
+  const directory = join(root, 'manifests');
+  await mkdir(join(directory, 'tiny'), { recursive: true });
+  await cp(join(bundle.directory, 'bundle.json'), join(directory, 'tiny', 'bundle.json'));
+  const registry = await openModelRegistry({ directory, manifestsOnly: true });
+  t.match(registry.list(), [{ digest: bundle.digest, manifest: bundle.manifest }]);
+  t.match((await openModelRegistry({ directory })).problems, [{ name: 'tiny', reason: /is missing/ }]);
+});
+
 test('a bundle from elsewhere stands in where the directory has none, and only there', async (t) => {
   const root = t.testdir({ empty: { notes: {} } });
   const { bundle: tiny } = await importSmallBundle(root);

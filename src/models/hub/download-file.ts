@@ -6,6 +6,9 @@ import { LoradropError } from '../../base/errors.ts';
 import { modelErrors } from '../errors.ts';
 import type { HubFile, HubRepository } from './open-repository.ts';
 
+/** Where a file's bytes come from. */
+type FileReader = Pick<HubRepository, 'read'>;
+
 /** Bytes read at a time of what is there already. */
 const READ_BYTES = 1 << 20;
 /** Attempts in a row that bring nothing before it is given up: with doubling waits from one second, half a minute. */
@@ -22,12 +25,12 @@ export type DownloadOptions = {
 };
 
 /**
- * Completes a file on disk: what is there is kept, the rest is fetched, and all of it must have the digest the Hub says. Two
+ * Completes a file on disk: what is there is kept, the rest is fetched, and all of it must have the digest that is expected. Two
  * processes may do so at once: both write the same bytes at the same places. Left alone in the middle, it can be called
- * again. Errors: those of reading from the Hub, `download-damaged`, `disk-full`.
+ * again. Errors: those of reading, `download-damaged`, `disk-full`.
  */
 export async function downloadFile(
-  repository: HubRepository,
+  repository: FileReader,
   file: HubFile,
   path: string,
   options: DownloadOptions = {},
@@ -38,7 +41,7 @@ export async function downloadFile(
     // What an earlier process left may be damaged where it ended, in a power cut for instance.
     if (kept === 'resumed and damaged') kept = await complete(handle, repository, file, options);
     if (kept !== 'whole') {
-      throw modelErrors.damaged(`${file.path} does not have the digest that the Hub says.`);
+      throw modelErrors.damaged(`${file.path} does not have the digest that is expected.`);
     }
     await handle.sync();
   } catch (error) {
@@ -51,7 +54,7 @@ export async function downloadFile(
 /** One go: `whole`, or damaged and emptied. */
 async function complete(
   handle: FileHandle,
-  repository: HubRepository,
+  repository: FileReader,
   file: HubFile,
   { signal, onBytes, retryDelayMs = RETRY_DELAY_MS }: DownloadOptions,
 ): Promise<'whole' | 'damaged' | 'resumed and damaged'> {
