@@ -61,6 +61,13 @@ export const ClientIdParams = Type.Object({
 /** Options that every job has which makes adapters. */
 function jobOptions(limits: HttpLimits) {
   return {
+    format: Type.Optional(
+      Type.Enum([...ADAPTER_FORMATS], {
+        default: 'safetensors',
+        description:
+          '`gguf` keeps `adapter.gguf` (f16, for llama.cpp) beside the safetensors, for readers of the store, of a destination and of archives. `GET /adapters/{id}/adapter.gguf` needs no such file.',
+      }),
+    ),
     name: Type.Optional(
       Type.String({
         minLength: 1,
@@ -155,13 +162,6 @@ export function generateOptions(limits: HttpLimits) {
     ),
     dtype: Type.Optional(
       Type.Enum([...DTYPES], { default: 'bf16', description: 'Number format of the adapter’s tensors.' }),
-    ),
-    format: Type.Optional(
-      Type.Enum([...ADAPTER_FORMATS], {
-        default: 'safetensors',
-        description:
-          '`gguf` keeps `adapter.gguf` (f16, for llama.cpp) beside the safetensors, for readers of the store, of a destination and of archives. `GET /adapters/{id}/adapter.gguf` needs no such file.',
-      }),
     ),
     ...jobOptions(limits),
   };

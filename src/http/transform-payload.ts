@@ -29,9 +29,10 @@ export function makeTransformPayload(
   checkTerms(infos);
   const rank = infos.reduce((sum, info) => sum + info.rank, 0);
   checkSteps(transform, { rank, modules: Math.max(...infos.map(({ tensors }) => tensors / 2)) });
-  const { priority = DEFAULT_PRIORITY, setName = false, ...rest } = request;
+  const { priority = DEFAULT_PRIORITY, setName = false, format, ...rest } = request;
   return {
     ...common,
+    ...(request.format === 'gguf' && { format: request.format }),
     model: first.model,
     bundleDigest: first.bundleDigest,
     prompts: [],
@@ -46,6 +47,7 @@ export function makeTransformPayload(
       ...rest,
       sources: terms.map(({ adapter: { id }, weight }) => [id, weight]),
       priority,
+      ...(format === 'gguf' && { format }),
       ...(setName && { setName }),
     }),
   };

@@ -1,7 +1,11 @@
 /** `POST /adapters/{id}/transform`: adapters there are become a new one, by a job like any other. */
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { adapterErrors } from '../../adapter/errors.ts';
+import { canBeGguf, checkGgufTarget } from '../../adapter/gguf-architecture.ts';
 import { newId } from '../../base/ids.ts';
+import type { AdapterInfo } from '../../jobs/adapter-info.ts';
+import { targetOfAdapter } from '../../models/gguf-target.ts';
 import {
   createAcceptJob,
   JOB_FAILURES,
@@ -31,6 +35,8 @@ const FAILURES: readonly ProblemCode[] = [
   'id-invalid',
   'field-unknown',
   'idempotency-key-invalid',
+  'gguf-unsupported',
+  'gguf-heads-unknown',
 ];
 
 const DESCRIPTION = `Makes a new adapter of this one, of others of the same base, or of both, without training. The adapters
@@ -84,6 +90,13 @@ export function registerTransform(
           weight,
         })),
       );
+      if (body.format === 'gguf') {
+        const target = targetOfAdapter(terms[0]!.adapter.info as AdapterInfo, services.models);
+        checkGgufTarget(target, []);
+        if (!canBeGguf(target)) {
+          throw adapterErrors.headsUnknown('Nobody has told how many attention heads the base has.');
+        }
+      }
       const context = await jobContext(services, { id, wanted: body, request });
       return acceptJob(makeTransformPayload(body, terms, context), { id, fresh, form }, request, reply);
     },
