@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { findProgram, TOOLS_DIRECTORY } from './helpers/services.ts';
 
 /** A server program of each package. */
-const PACKAGES = { 'redis-server': 'redis-server', postgresql: 'initdb' };
+const PACKAGES = { 'redis-server': 'redis-server', postgresql: 'initdb', prometheus: 'promtool' };
 
 const VERSITYGW = 'github.com/versity/versitygw/cmd/versitygw@v1.8.0';
 const MOTO = 'moto[server]==5.2.5';
