@@ -14,7 +14,7 @@ import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { s3Upload } from './s3-upload.ts';
 import { serviceOverhead } from './service-overhead.ts';
 import { startup } from './startup.ts';
-
+import { traces } from './traces.ts';
 import { turns } from './turns.ts';
 import { webhooks } from './webhooks.ts';
 
@@ -22,6 +22,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'service-overhead': serviceOverhead,
   'accept-rate': acceptRate,
   turns,
+  traces,
   'event-loop-gap': eventLoopGap,
   'adapter-writing': adapterWriting,
   'reading-prompts': readingPrompts,

@@ -241,6 +241,18 @@ test('the list of commands loads none of them, so that help and wrong usage are 
   t.notOk(files.has('compose.ts'));
 });
 
+test('nothing of OpenTelemetry is loaded unless it is asked for', async (t) => {
+  const imports = (await readImports()).filter(({ isLoadedAtOnce }) => isLoadedAtOnce);
+  const users = new Set(
+    imports.filter(({ specifier }) => specifier.startsWith('@opentelemetry/')).map(({ file }) => file),
+  );
+  t.strictSame([...users], ['observability/open-tracing.ts']);
+  t.strictSame(
+    imports.filter(({ specifier }) => specifier.endsWith('/open-tracing.ts')),
+    [],
+  );
+});
+
 test('no import goes round in a circle', async (t) => {
   const graph = new Map<string, string[]>();
   for (const { file, specifier } of await readImports()) {

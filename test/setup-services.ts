@@ -15,7 +15,12 @@ import {
 } from './install-kubernetes-tools.ts';
 
 /** A server program of each package. */
-const PACKAGES = { 'redis-server': 'redis-server', postgresql: 'initdb', curl: 'curl' };
+const PACKAGES = {
+  'redis-server': 'redis-server',
+  postgresql: 'initdb',
+  prometheus: 'promtool',
+  curl: 'curl',
+};
 
 const VERSITYGW = 'github.com/versity/versitygw/cmd/versitygw@v1.8.0';
 const MOTO = 'moto[server]==5.2.5';

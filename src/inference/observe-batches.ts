@@ -1,6 +1,6 @@
 /** What is seen of micro-batches: how many requests they join, and where the time of each request goes. */
 import type { Metrics } from '../observability/metrics.ts';
-import type { Span } from '../observability/tracing.ts';
+import { isSampled, type Span } from '../observability/tracing.ts';
 import type { InferenceRequest } from './engine.ts';
 import type { FromChildRecords } from './protocol.ts';
 
@@ -22,8 +22,8 @@ export type BatchObserver = {
 };
 
 /**
- * Makes a {@link BatchObserver}. The span of a batch belongs to the first request that is traced, and links to the requests
- * it served; those of the requests' own stages lie in their own traces and link to the batch.
+ * Makes a {@link BatchObserver}. The span of a batch belongs to the first request that is traced, and links to the other
+ * requests it served; those of the requests' own stages lie in their own traces and link to the batch.
  */
 export function createBatchObserver(metrics: Pick<Metrics, 'batchRequests'> | undefined): BatchObserver {
   let batch: Span | undefined;
@@ -31,14 +31,16 @@ export function createBatchObserver(metrics: Pick<Metrics, 'batchRequests'> | un
     started(requests) {
       const model = requests[0]?.request.bundle.manifest.id ?? '';
       metrics?.batchRequests.observe({ model }, requests.length);
-      const traced = requests.flatMap(({ span }) => (span ? [span] : []));
-      batch = traced[0]?.child('batch', {
-        links: traced.map(({ context }) => context),
+      const [first, ...others] = requests.flatMap(({ span }) =>
+        span && isSampled(span.context) ? [span] : [],
+      );
+      batch = first?.child('batch', {
+        links: others.map(({ context }) => context),
         attributes: { 'loradrop.batch.requests': requests.length, 'loradrop.model': model },
       });
     },
     decoded({ span, arrivedAtMs }, decode) {
-      if (!span) return;
+      if (!span || !isSampled(span.context)) return;
       const arrivedAt = Date.now() - (performance.now() - arrivedAtMs);
       const { embeddingAt, decodingAt, embeddingMs, decodingMs, promptsCached, promptsEncoded } = decode;
       const links = batch ? [batch.context] : [];

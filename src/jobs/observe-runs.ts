@@ -146,7 +146,7 @@ export function createRunObserver({ logger, metrics, tracing, now }: RunObserver
   return {
     observe,
     stalled(name, queueId) {
-      metrics?.stalled.inc({ job: name });
+      metrics?.stalled.inc({ queue: name });
       logger.warn(
         { job: name, ...jobFields(nameOf(name, queueId)) },
         'a job lost its worker and waits again',

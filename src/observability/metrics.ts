@@ -75,6 +75,9 @@ function requestMetrics(registers: Registers, labelOf: LabelOf) {
     labelNames: ['code', 'status'],
     registers,
   });
+  // A counter that appears with its first event shows no rise to `increase`, so those that alerts look at begin at zero.
+  for (const code of ['rate-limit-exceeded', 'queue-full'])
+    problems.inc({ code, status: TOO_MANY_REQUESTS }, 0);
   const refused = new Counter({
     name: 'loradrop_tenant_requests_refused_total',
     help: 'Requests of a tenant that were answered with 429, by the problem’s code.',
@@ -140,10 +143,11 @@ function jobMetrics(registers: Registers, labelOf: LabelOf) {
   });
   const stalled = new Counter({
     name: 'loradrop_jobs_stalled_total',
-    help: 'Jobs that this process found without their worker, by the queue’s name; they wait again or, after too many times, fail.',
-    labelNames: ['job'],
+    help: 'Jobs that this process found without their worker, by their queue; they wait again or, after too many times, fail.',
+    labelNames: ['queue'],
     registers,
   });
+  stalled.inc({ queue: 'generate' }, 0);
   const tenantJobs = new Counter({
     name: 'loradrop_tenant_jobs_total',
     help: 'Generation jobs of a tenant that ended for good in this worker.',
@@ -256,13 +260,15 @@ function adapterMetrics(registers: Registers, labelOf: LabelOf) {
 
 /** What comes of webhooks. */
 function deliveryMetrics(registers: Registers) {
+  const deliveries = new Counter({
+    name: 'loradrop_webhook_deliveries_total',
+    help: 'Attempts at webhook deliveries that were made here, by outcome; by tells whose webhook: of the request or the operator.',
+    labelNames: ['outcome', 'by'],
+    registers,
+  });
+  for (const by of ['request', 'operator']) deliveries.inc({ outcome: 'gave-up', by }, 0);
   return {
-    deliveries: new Counter({
-      name: 'loradrop_webhook_deliveries_total',
-      help: 'Attempts at webhook deliveries that were made here, by outcome; by tells whose webhook: of the request or the operator.',
-      labelNames: ['outcome', 'by'],
-      registers,
-    }),
+    deliveries,
     deliverySeconds: new Histogram({
       name: 'loradrop_webhook_attempt_seconds',
       help: 'Time of an attempt at a webhook delivery, by what the receiver answered: 2xx, 4xx …, none.',

@@ -47,6 +47,11 @@ export function traceIdOf(context: TraceContext): string {
   return context.traceparent.split('-')[1] ?? '';
 }
 
+/** Whether the trace is kept; one that is not goes on all the same, so that others decide alike. */
+export function isSampled({ traceparent }: TraceContext): boolean {
+  return (Number.parseInt(traceparent.split('-')[3] ?? '', 16) & 1) === 1;
+}
+
 /** What a span says of a failure, by the convention `error.type`. */
 export function errorTypeOf(error: unknown): string {
   if (typeof error === 'string') return error;
