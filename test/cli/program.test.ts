@@ -48,7 +48,7 @@ test('help lists the commands, and each command its options', async (t) => {
   t.equal(start.code, 0);
   t.match(start.out, /--queue-url <value>[\s\S]*QUEUE_URL/);
   t.equal((await loradrop(['help', 'start'])).out, start.out, 'asked for in the other way');
-  t.match((await loradrop(['help', 'models'])).out, /pull \[options\] <address>/);
+  t.match((await loradrop(['help', 'models'])).out, /pull \[options\] \[address\]/);
   t.match((await loradrop(['models', 'help', 'pull'])).out, /--include <pattern>/);
 });
 

@@ -23,6 +23,8 @@ async function knownSeries(): Promise<Set<string>> {
     {
       queue: counts,
       deliveryQueue: counts,
+      copyQueue: counts,
+      held: () => 0,
       engine: () => engine,
       keys: () => ({ size: 0, damaged: false }),
       store: async () => {},
