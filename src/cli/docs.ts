@@ -11,15 +11,18 @@ const TABLE = /(<!-- settings:start -->\n)[\s\S]*?(<!-- settings:end -->)/;
 
 /** The generated files below a repository root, path → text. A test compares them with what is committed. */
 export async function renderDocs(root: string): Promise<ReadonlyMap<string, string>> {
-  const readme = await readFile(join(root, 'README.md'), 'utf8');
+  const settings = await readFile(join(root, 'docs/settings.md'), 'utf8');
   return new Map([
     ['openapi/openapi.json', await renderOpenapi()],
     ['.env.example', renderEnvExample()],
     ['THIRD_PARTY_NOTICES.md', await renderThirdPartyNotices(root)],
     ...(await renderMonitoringManifests(root)),
     [
-      'README.md',
-      readme.replace(TABLE, (_all, start: string, end: string) => `${start}${renderSettingsTable()}\n${end}`),
+      'docs/settings.md',
+      settings.replace(
+        TABLE,
+        (_all, start: string, end: string) => `${start}${renderSettingsTable()}\n${end}`,
+      ),
     ],
   ]);
 }

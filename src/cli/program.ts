@@ -72,7 +72,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   },
   docs: {
     description:
-      'Write what is made from code and other files: openapi/openapi.json, .env.example, THIRD_PARTY_NOTICES.md, the README’s settings table, Kubernetes’ copies of alerts and dashboard (for contributors).',
+      'Write what is made from code and other files: openapi/openapi.json, .env.example, THIRD_PARTY_NOTICES.md, the settings table, Kubernetes’ copies of alerts and dashboard (for contributors).',
     load: async () => (await import('./docs.ts')).registerDocs,
   },
 };

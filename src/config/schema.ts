@@ -1,6 +1,6 @@
 /**
  * Every setting of the service, once: default, range and a sentence why. The environment variable, the command-line flag,
- * `.env.example`, `--help` and the README's table all come from here (see docs.ts).
+ * `.env.example`, `--help` and the table in `docs/settings.md` all come from here (see docs.ts).
  */
 import { type Static, type TProperties, Type } from 'typebox';
 

@@ -15,11 +15,11 @@ test('the generated files are those the code makes (else run `npm run docs`)', a
       'THIRD_PARTY_NOTICES.md',
       'k8s/components/monitoring/prometheus-rule.yaml',
       'k8s/components/monitoring/dashboard.json',
-      'README.md',
+      'docs/settings.md',
     ],
   );
   for (const [path, text] of docs) {
-    if (path === 'README.md') t.match(text, /^\| `PORT` \| `--port` \| `8080` \|/m, 'it has the settings');
+    if (path === 'docs/settings.md') t.match(text, /^\| `PORT` \| `--port` \| `8080` \|/m, 'it has the settings');
     t.ok(text === (await readFile(join(root, path), 'utf8')), `${path} is up to date`);
   }
 });
