@@ -19,7 +19,8 @@ test('the generated files are those the code makes (else run `npm run docs`)', a
     ],
   );
   for (const [path, text] of docs) {
-    if (path === 'docs/settings.md') t.match(text, /^\| `PORT` \| `--port` \| `8080` \|/m, 'it has the settings');
+    if (path === 'docs/settings.md')
+      t.match(text, /^\| `PORT` \| `--port` \| `8080` \|/m, 'it has the settings');
     t.ok(text === (await readFile(join(root, path), 'utf8')), `${path} is up to date`);
   }
 });

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
+import { withEmptyCluster } from './embedded-data.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 
@@ -26,6 +27,8 @@ export async function startLoradrop(
   command: 'start' | 'serve' | 'worker',
   environment: Readonly<Record<string, string>>,
 ): Promise<LoradropProcess> {
+  const { DATA_DIR, QUEUE_URL } = environment;
+  if (DATA_DIR !== undefined && QUEUE_URL === undefined) await withEmptyCluster(DATA_DIR);
   const child = spawn(process.execPath, [MAIN, command], {
     env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -32,6 +32,7 @@ import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
 import { openDestinations } from '../../src/store/destinations.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import type { AdapterStore } from '../../src/store/store.ts';
+import { withEmptyCluster } from '../helpers/embedded-data.ts';
 import { type DefaultQueue, openDefaultQueue } from '../helpers/generate-job.ts';
 import { openTestWebhooks } from '../helpers/open-test-webhooks.ts';
 import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
@@ -99,7 +100,10 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
   const store = defaultStore(
     options.store ?? (await openLocalStore({ directory: join(directory, 'store') })),
   );
-  const backend = await openQueueBackend({ dataDirectory: join(directory, 'data'), logger });
+  const backend = await openQueueBackend({
+    dataDirectory: await withEmptyCluster(join(directory, 'data')),
+    logger,
+  });
   const queue = await openDefaultQueue({ backend, maxWaiting, logger });
   const metrics = createMetrics({ queue: () => queue.counts() });
   const links = createAdapterLinks({

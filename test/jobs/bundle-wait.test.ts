@@ -8,6 +8,7 @@ import { PutOff } from '../../src/jobs/run-job.ts';
 import { createWorkers } from '../../src/jobs/workers.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
 import { storeErrors } from '../../src/store/errors.ts';
+import { withEmptyCluster } from '../helpers/embedded-data.ts';
 import { idleHandlers, logger, openDefaultQueue, somePayload } from '../helpers/generate-job.ts';
 import { until } from '../helpers/loradrop-process.ts';
 import { startRedis } from '../helpers/redis.ts';
@@ -97,7 +98,7 @@ for (const [what, failure, storeReady] of [
   ['the store', () => storeErrors.full('No room.'), async () => Promise.reject(storeErrors.full('No room.'))],
 ] as const)
   test(`jobs that wait for ${what} do not call each other, however few their tenant may run`, async (t) => {
-    const backend = await openQueueBackend({ dataDirectory: t.testdir({}), logger });
+    const backend = await openQueueBackend({ dataDirectory: await withEmptyCluster(t.testdir({})), logger });
     t.teardown(() => backend.close());
     const queue = await openDefaultQueue({ backend, maxWaiting: 10, logger });
     t.teardown(() => queue.close());

@@ -3,12 +3,13 @@ import { createWorkers } from '../../src/jobs/workers.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
 import { storeErrors } from '../../src/store/errors.ts';
+import { withEmptyCluster } from '../helpers/embedded-data.ts';
 import { idleHandlers, openDefaultQueue, somePayload, someResult } from '../helpers/generate-job.ts';
 import { until } from '../helpers/loradrop-process.ts';
 
 test('jobs outlive a store that is full or away', async (t) => {
   const logger = createLogger({ level: 'silent' });
-  const backend = await openQueueBackend({ dataDirectory: t.testdir({}), logger });
+  const backend = await openQueueBackend({ dataDirectory: await withEmptyCluster(t.testdir({})), logger });
   t.teardown(() => backend.close());
   const queue = await openDefaultQueue({ backend, maxWaiting: 10, logger });
   t.teardown(() => queue.close());
