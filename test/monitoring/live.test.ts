@@ -8,7 +8,8 @@ import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
 import { MONITORING, metricsIn, queries } from './dashboard.ts';
 
 /** Queries that have something to show only when something failed, was refused or was told by webhook. */
-const QUIET = /outcome="failed"|outcome!="ok"|runs_repeated|requests_refused|webhook_(attempt|delay)_seconds/;
+const QUIET =
+  /outcome="failed"|outcome!="ok"|runs_repeated|requests_refused|webhook_(attempt|delay)_seconds|destination_copies/;
 
 test('a real Prometheus scrapes a service and answers every query of the dashboard and the alerts', async (t) => {
   const root = t.testdir({});
