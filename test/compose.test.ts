@@ -10,6 +10,7 @@ import { COPY_SOURCE_KEPT_MS } from '../src/jobs/copies.ts';
 import type { BundleManifest } from '../src/models/manifest.ts';
 import { openBundle } from '../src/models/open.ts';
 import { SHIPPED_BUNDLE } from '../src/models/shipped.ts';
+import { withEmptyCluster } from './helpers/embedded-data.ts';
 import { until } from './helpers/loradrop-process.ts';
 import {
   objectStorageClient,
@@ -21,7 +22,7 @@ import { startRedis } from './helpers/redis.ts';
 import { buildUntrainedBundle } from './helpers/untrained-bundle.ts';
 
 test('a bundle that does not run leaves the others in service', async (t) => {
-  const dataDir = t.testdir({});
+  const dataDir = await withEmptyCluster(t.testdir({}));
   const bundles = join(dataDir, 'bundles');
   await buildUntrainedBundle({ out: join(bundles, 'good'), seed: 0 });
   await cp(join(bundles, 'good'), join(bundles, 'bad'), { recursive: true });
@@ -141,7 +142,7 @@ test('a running service copies a job’s adapter to its destination', async (t) 
 });
 
 test('settings that cannot work together are refused before anything starts', async (t) => {
-  const dataDir = t.testdir({});
+  const dataDir = await withEmptyCluster(t.testdir({}));
   const config = loadConfig({ dataDir, logLevel: 'silent' }, {});
   await t.rejects(startService(config, 'worker'), { code: 'settings-invalid', message: /QUEUE_URL/ });
   await t.rejects(startService({ ...config, storeUrl: 'gs://bucket' }, 'all'), {
@@ -164,7 +165,7 @@ async function ownChildren(): Promise<string> {
 }
 
 test('a part that does not close keeps nothing else open, and every call of close waits for the end', async (t) => {
-  const dataDir = t.testdir({});
+  const dataDir = await withEmptyCluster(t.testdir({}));
   const config = loadConfig({ dataDir, port: 0, logLevel: 'silent' }, {});
   const before = await ownChildren();
   const service = await startService(config, 'all');

@@ -6,7 +6,7 @@ import { newId } from '../../src/base/ids.ts';
 import { TOOLS_DIRECTORY } from './services.ts';
 
 /** An empty cluster of this version of PGlite, without anything of ours. */
-const TEMPLATE = join(TOOLS_DIRECTORY, `pglite-${packageJson.dependencies['@electric-sql/pglite']}`);
+const template = () => join(TOOLS_DIRECTORY, `pglite-${packageJson.dependencies['@electric-sql/pglite']}`);
 
 /**
  * Gives a data directory that has no embedded queue yet the cluster that the queue's first start would make: making one takes
@@ -15,19 +15,19 @@ const TEMPLATE = join(TOOLS_DIRECTORY, `pglite-${packageJson.dependencies['@elec
 export async function withEmptyCluster(dataDirectory: string): Promise<string> {
   const place = join(dataDirectory, 'queue', 'postgres');
   if (await isThere(place)) return dataDirectory;
-  if (!(await isThere(TEMPLATE))) await makeTemplate();
+  if (!(await isThere(template()))) await makeTemplate();
   await mkdir(join(dataDirectory, 'queue'), { recursive: true });
-  await cp(TEMPLATE, place, { recursive: true });
+  await cp(template(), place, { recursive: true });
   return dataDirectory;
 }
 
 async function makeTemplate(): Promise<void> {
-  const making = `${TEMPLATE}.${newId('making')}`;
+  const making = `${template()}.${newId('making')}`;
   await mkdir(TOOLS_DIRECTORY, { recursive: true });
   const database = await PGlite.create(making);
   await database.close();
   // Another test may have been first.
-  await rename(making, TEMPLATE).catch(() => rm(making, { recursive: true, force: true }));
+  await rename(making, template()).catch(() => rm(making, { recursive: true, force: true }));
 }
 
 async function isThere(path: string): Promise<boolean> {
