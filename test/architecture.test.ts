@@ -56,6 +56,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'jobs/deliveries',
     'jobs/generate-queue',
     'jobs/notify',
+    'jobs/stored-peft',
     'queue/queue',
     'queue/errors',
     'queue/request-rates',

@@ -4,6 +4,7 @@ import type { LoraModule } from '../lora/layout.ts';
 import { adapterErrors } from './errors.ts';
 import { type GgufDtype, type GgufOptions, ggufHeader, writeGguf } from './gguf.ts';
 import { checkGgufTarget, type GgufTarget, type GgufTensor, reordersRows } from './gguf-architecture.ts';
+import type { PeftFacts, PeftFiles } from './peft-files.ts';
 import { type PeftConfig, parsePeftConfig, plainAlpha } from './read-peft-config.ts';
 import { openTensors, type TensorStream } from './read-tensors.ts';
 import type { SafetensorsTensor } from './safetensors-header.ts';
@@ -15,11 +16,6 @@ export const ADAPTER_GGUF_FILE = 'adapter.gguf';
 export const STORED_GGUF_DTYPE: GgufDtype = 'f16';
 /** Raised whenever the same adapter would give other bytes than before. */
 const CONVERSION_VERSION = 1;
-
-/** An adapter's `adapter_config.json`, and the size of its `adapter_model.safetensors`. */
-export type PeftFacts = { readonly config: Uint8Array; readonly weightBytes: number };
-/** An adapter whose weights can be opened more than once. */
-export type PeftFiles = PeftFacts & { openWeights(): Promise<AsyncIterable<Uint8Array>> };
 
 /** What a conversion depends on beside the adapter's own files. */
 export type Conversion = { readonly dtype: GgufDtype; readonly target: GgufTarget };

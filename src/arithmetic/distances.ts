@@ -1,6 +1,7 @@
 /** How far adapters of one base are from each other and from their mean, as changes of the base's weights. */
+import type { PeftFiles } from '../adapter/peft-files.ts';
 import type { LoraPair } from './pair.ts';
-import { type AdapterSource, openSource, readTogether } from './read-pairs.ts';
+import { openSource, readTogether } from './read-pairs.ts';
 
 /** How samples lie about their mean. */
 export type SampleSpread = {
@@ -12,7 +13,7 @@ export type SampleSpread = {
 
 /** Reads the samples side by side, a module at a time. Errors: those of reading. */
 export async function spreadOfSamples(
-  samples: readonly AdapterSource[],
+  samples: readonly PeftFiles[],
   options: { signal?: AbortSignal } = {},
 ): Promise<SampleSpread> {
   const count = samples.length;

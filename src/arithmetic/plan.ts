@@ -1,6 +1,6 @@
 /** Steps → what happens to each module, decided from singular values alone, before any matrix is made. */
 import { arithmeticErrors } from './errors.ts';
-import type { TransformStep } from './steps.ts';
+import { MAX_SUM_RANK, type TransformStep } from './steps.ts';
 
 /** A module as it stands between two steps. */
 export type ModuleSpectrum = {
@@ -18,6 +18,32 @@ export type TransformPlan = {
   /** Share of Σ‖ΔW‖² that the cutting steps left, 1 without any. */
   readonly energyKept: number;
 };
+
+/**
+ * Refuses adapters that cannot be added up: other bases than the first one's, ranks that add up to too much. Errors:
+ * `transform-unfit`, with the fields of those that were added to the first.
+ */
+export function checkSum(terms: readonly { readonly base: string; readonly rank: number }[]): void {
+  const [first, ...others] = terms;
+  const foreign = others.filter(({ base }) => base !== first!.base);
+  if (foreign.length > 0) {
+    throw arithmeticErrors.unfit(
+      `The adapters are for different bases, ${first!.base} and ${foreign[0]!.base}.`,
+      {
+        fields: foreign.map((term) => ({
+          pointer: `/add/${others.indexOf(term)}/adapter`,
+          message: `is for ${term.base}, not for ${first!.base}`,
+        })),
+      },
+    );
+  }
+  const rank = terms.reduce((sum, term) => sum + term.rank, 0);
+  if (others.length > 0 && rank > MAX_SUM_RANK) {
+    throw arithmeticErrors.unfit(`The ranks add up to ${rank}; ${MAX_SUM_RANK} are the limit.`, {
+      fields: [{ pointer: '/add', message: 'adds up to too large a rank' }],
+    });
+  }
+}
 
 /**
  * Refuses steps that an adapter of this rank and number of modules cannot take, before anything is read. Errors:

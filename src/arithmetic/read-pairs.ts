@@ -1,4 +1,5 @@
 /** Adapters → their LoRA pairs, one module at a time, in the order in which their files have them. */
+import type { PeftFiles } from '../adapter/peft-files.ts';
 import { loraScale, type PeftConfig, parsePeftConfig } from '../adapter/read-peft-config.ts';
 import { readTensors, type TensorRead } from '../adapter/read-tensors.ts';
 import { DTYPE_NAMES, decodeTensor } from '../adapter/tensor-bytes.ts';
@@ -8,17 +9,8 @@ import { loraErrors } from '../lora/errors.ts';
 import { arithmeticErrors } from './errors.ts';
 import type { LoraPair } from './pair.ts';
 
-/** An adapter whose weights can be read more than once. */
-export type AdapterSource = {
-  /** The bytes of its `adapter_config.json`. */
-  readonly config: Uint8Array;
-  /** Size of its `adapter_model.safetensors`. */
-  readonly weightBytes: number;
-  openWeights(): Promise<AsyncIterable<Uint8Array>>;
-};
-
 /** An adapter whose configuration was read. */
-export type OpenSource = AdapterSource & { readonly peft: PeftConfig };
+export type OpenSource = PeftFiles & { readonly peft: PeftConfig };
 
 /** A pair, and the format that its numbers have in the file. */
 export type PairRead = { readonly pair: LoraPair; readonly dtype: Dtype };
@@ -28,7 +20,7 @@ export const PEFT_PREFIX = 'base_model.model.';
 const SUFFIX = /\.lora_(A|B)\.weight$/;
 
 /** Reads a source's configuration. Errors: `adapter-mismatch`. */
-export function openSource<S extends AdapterSource>(source: S): S & OpenSource {
+export function openSource<S extends PeftFiles>(source: S): S & OpenSource {
   return { ...source, peft: parsePeftConfig(source.config) };
 }
 

@@ -1,17 +1,18 @@
 /** Adapter arithmetic: adapters of one base → one adapter, without training. Matrices pass by one module at a time. */
+import type { PeftFiles } from '../adapter/peft-files.ts';
 import type { PeftConfig } from '../adapter/read-peft-config.ts';
 import { loraScale } from '../adapter/read-peft-config.ts';
 import { safetensorsHeader, writeSafetensors } from '../adapter/safetensors.ts';
 import type { Dtype } from '../base/dtype.ts';
 import { arithmeticErrors } from './errors.ts';
 import { addPairs, type LoraPair, scalePair, zeroPair } from './pair.ts';
-import { energyOf, type ModuleSpectrum, planTransform, type TransformPlan } from './plan.ts';
-import { type AdapterSource, type OpenSource, openSource, PEFT_PREFIX, readTogether } from './read-pairs.ts';
+import { checkSum, energyOf, type ModuleSpectrum, planTransform, type TransformPlan } from './plan.ts';
+import { type OpenSource, openSource, PEFT_PREFIX, readTogether } from './read-pairs.ts';
 import { spectrumOf } from './spectrum.ts';
-import { MAX_SUM_RANK, type TransformStep } from './steps.ts';
+import type { TransformStep } from './steps.ts';
 
 /** A term of a sum of adapters. */
-export type WeightedSource = AdapterSource & {
+export type WeightedSource = PeftFiles & {
   /** What it is multiplied with. */
   readonly weight: number;
 };
@@ -134,17 +135,7 @@ function watched(
 function checkTogether(sources: readonly OpenSource[]): PeftConfig {
   const first = sources[0]?.peft;
   if (!first) throw arithmeticErrors.unfit('There is no adapter to transform.');
-  const base = first.base_model_name_or_path;
-  const other = sources.find(({ peft }) => peft.base_model_name_or_path !== base);
-  if (other) {
-    throw arithmeticErrors.unfit(
-      `The adapters are for different bases, ${base} and ${other.peft.base_model_name_or_path}.`,
-    );
-  }
-  const rank = sumOfRanks(sources);
-  if (rank > MAX_SUM_RANK && sources.length > 1) {
-    throw arithmeticErrors.unfit(`The ranks add up to ${rank}; ${MAX_SUM_RANK} are the limit.`);
-  }
+  checkSum(sources.map(({ peft: { base_model_name_or_path: base, r } }) => ({ base, rank: r })));
   return first;
 }
 

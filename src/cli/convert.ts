@@ -2,7 +2,7 @@
 import { rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Option } from 'commander';
-import { openGguf, type PeftFiles, STORED_GGUF_DTYPE } from '../adapter/convert-gguf.ts';
+import { openGguf, STORED_GGUF_DTYPE } from '../adapter/convert-gguf.ts';
 import { GGUF_DTYPES, type GgufDtype } from '../adapter/gguf.ts';
 import { GGUF_ARCHITECTURES, type GgufTarget, reordersRows } from '../adapter/gguf-architecture.ts';
 import { parsePeftConfig } from '../adapter/read-peft-config.ts';
@@ -64,7 +64,7 @@ async function convert(options: Options, output: Output, signal: AbortSignal): P
   const { adapter, out, dtype } = options;
   const target = resolve(out);
   if (await stat(target).catch(() => undefined)) throw cliErrors.output(`${out} is there already.`);
-  const files = await openDirectory(adapter);
+  const files = await openAdapterDirectory(adapter);
   const base = targetOf(options, parsePeftConfig(files.config).base_model_name_or_path);
   const file = await openGguf(files, { dtype, target: base });
   const making = join(dirname(target), `.${basename(target)}.${newId('making')}`);
@@ -77,14 +77,6 @@ async function convert(options: Options, output: Output, signal: AbortSignal): P
   output.line(
     `${out}: ${base.architecture}, ${file.tensors} tensors, alpha ${file.alpha}, ${dtype}, ${formatBytes(file.bytes)}`,
   );
-}
-
-async function openDirectory(directory: string): Promise<PeftFiles> {
-  try {
-    return await openAdapterDirectory(directory);
-  } catch (cause) {
-    throw cliErrors.input(`${directory} is no adapter directory: ${(cause as Error).message}`, { cause });
-  }
 }
 
 /** What the options say of the base, or what is known of the one that the adapter names. Errors: `input-unusable`. */

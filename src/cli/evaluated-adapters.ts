@@ -3,18 +3,16 @@ import { createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { convertToGguf } from '../adapter/convert-gguf.ts';
 import { type GgufDtype, writeGguf } from '../adapter/gguf.ts';
-import { openSafetensors } from '../adapter/safetensors.ts';
-import { spreadOfSamples } from '../arithmetic/distances.ts';
-import type { AdapterSource } from '../arithmetic/read-pairs.ts';
+import type { PeftFiles } from '../adapter/peft-files.ts';
+import { chooseKept } from '../arithmetic/keep.ts';
 import type { Keep } from '../arithmetic/steps.ts';
 import { transformAdapters } from '../arithmetic/transform.ts';
 import type { GgufBase } from '../base/gguf-base.ts';
 import type { Config } from '../config/schema.ts';
 import type { Engine } from '../inference/engine.ts';
 import { adapterFraction, generateMatrices, writeAdapter } from '../jobs/make-adapter.ts';
-import type { LoraTensor } from '../lora/layout.ts';
-import { loraTensors } from '../lora/tensors.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { openAdapterDirectory } from './adapter-directory.ts';
 import { createOfflineEngine } from './offline-engine.ts';
@@ -79,7 +77,15 @@ async function writePlain(
     { signal, onProgress: ({ stage, fraction }) => report(stage, fraction) },
   );
   try {
-    await writeGgufFile(path, { tensors, matrices, bundle, facts, signal });
+    const { base, layout } = bundle.manifest;
+    const content = writeGguf(tensors, matrices, {
+      dtype: DTYPE,
+      architecture: base.architecture,
+      alpha: layout.alpha,
+      heads: facts,
+      signal,
+    });
+    await pipeline(content, createWriteStream(path, { flags: 'wx' }), { signal });
   } finally {
     inference.release();
   }
@@ -94,7 +100,7 @@ async function writeKept(
   const { bundle, facts, directory, keep, path, progress, signal } = options;
   const work = join(directory, 'samples');
   try {
-    const sources: AdapterSource[] = [];
+    const sources: PeftFiles[] = [];
     for (const [index, prompts] of samples.entries()) {
       const own = join(work, String(index));
       await mkdir(own, { recursive: true });
@@ -107,48 +113,13 @@ async function writeKept(
       );
       sources.push(await openAdapterDirectory(own));
     }
-    const kept = join(work, 'kept.safetensors');
-    const terms =
-      keep === 'mean'
-        ? sources.map((source) => ({ ...source, weight: 1 / sources.length }))
-        : [{ ...sources[(await spreadOfSamples(sources, { signal })).central]!, weight: 1 }];
-    const { layout } = bundle.manifest;
-    const { weights } = await transformAdapters(terms, [{ type: 'rank', to: layout.rank }], { signal });
-    await writeOutputFile(kept, weights(), signal);
-    await using file = await openSafetensors(kept);
-    const tensors = loraTensors(layout);
-    async function* matrices() {
-      for (const { name } of tensors) yield await file.read(name, { signal });
-    }
-    await writeGgufFile(path, { tensors, matrices: matrices(), bundle, facts, signal });
+    const { terms, steps } = await chooseKept(sources, keep, { signal });
+    const weighted = terms.map(({ sample, weight }) => ({ ...sources[sample]!, weight }));
+    const made = await transformAdapters(weighted, steps, { signal });
+    const target = { architecture: bundle.manifest.base.architecture, heads: facts };
+    const content = convertToGguf(made.weights(), made, { target, dtype: DTYPE, signal });
+    await pipeline(content, createWriteStream(path, { flags: 'wx' }), { signal });
   } finally {
     await rm(work, { recursive: true, force: true });
   }
-}
-
-async function writeGgufFile(
-  path: string,
-  {
-    tensors,
-    matrices,
-    bundle,
-    facts,
-    signal,
-  }: {
-    tensors: readonly LoraTensor[];
-    matrices: AsyncIterable<Float32Array>;
-    bundle: Bundle;
-    facts: GgufBase;
-    signal: AbortSignal;
-  },
-): Promise<void> {
-  const { base, layout } = bundle.manifest;
-  const content = writeGguf(tensors, matrices, {
-    dtype: DTYPE,
-    architecture: base.architecture,
-    alpha: layout.alpha,
-    heads: facts,
-    signal,
-  });
-  await pipeline(content, createWriteStream(path, { flags: 'wx' }), { signal });
 }

@@ -6,10 +6,9 @@ import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { readStep, STEP_FORMS } from '../arithmetic/step-text.ts';
 import type { TransformStep } from '../arithmetic/steps.ts';
-import { transformAdapters, type WeightedSource } from '../arithmetic/transform.ts';
+import { transformAdapters } from '../arithmetic/transform.ts';
 import { DTYPES, type Dtype } from '../base/dtype.ts';
 import { openAdapterDirectory } from './adapter-directory.ts';
-import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { formatCount, type Output } from './output.ts';
 import { openOutputDirectory, writeOutputFile } from './output-directory.ts';
@@ -53,7 +52,12 @@ Examples:
 
 async function transform(options: Options, output: Output, signal: AbortSignal): Promise<void> {
   await using made = await openOutputDirectory(options.out);
-  const sources = await Promise.all(options.adapter.map(openTerm));
+  const sources = await Promise.all(
+    options.adapter.map(async ({ directory, weight }) => ({
+      ...(await openAdapterDirectory(directory)),
+      weight,
+    })),
+  );
   const bar = output.progress('transforming');
   try {
     const { report, config, weights } = await transformAdapters(sources, options.step ?? [], {
@@ -70,14 +74,6 @@ async function transform(options: Options, output: Output, signal: AbortSignal):
     );
   } finally {
     bar.stop();
-  }
-}
-
-async function openTerm({ directory, weight }: Term): Promise<WeightedSource> {
-  try {
-    return { weight, ...(await openAdapterDirectory(directory)) };
-  } catch (cause) {
-    throw cliErrors.input(`${directory} is no adapter directory: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -4,8 +4,8 @@ import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { adapterArchive } from '../adapter/archive.ts';
 import type { Sha256 } from '../base/digest.ts';
-import { storeErrors } from '../store/errors.ts';
-import type { ByteRange, StoredAdapter, StoredFile, TenantStore } from '../store/store.ts';
+import { fileOf } from '../store/file-of.ts';
+import type { ByteRange, StoredAdapter, TenantStore } from '../store/store.ts';
 import { parseByteRange } from './byte-range.ts';
 import { httpErrors } from './errors.ts';
 import { SERVED_FILES, type ServedFile } from './present-adapter.ts';
@@ -14,13 +14,6 @@ type Reader = Pick<TenantStore, 'read'>;
 
 /** Media type of an archive. */
 export const ARCHIVE_TYPE = 'application/x-tar';
-
-/** What the store knows of a file. Errors: `adapter-not-found`. */
-export function fileOf(adapter: StoredAdapter, name: string): StoredFile {
-  const file = adapter.files.find((each) => each.name === name);
-  if (!file) throw storeErrors.notFound('The adapter has no such file.');
-  return file;
-}
 
 /** True when an If-None-Match list has the tag (weak comparison, as the RFC wants for it) or is `*`. */
 export function listsTag(header: string | undefined, tag: string): boolean {

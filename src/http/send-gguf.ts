@@ -12,11 +12,13 @@ import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { sha256Json } from '../base/digest.ts';
 import type { AdapterInfo } from '../jobs/adapter-info.ts';
+import { openStoredPeft } from '../jobs/stored-peft.ts';
 import { targetOfAdapter } from '../models/gguf-target.ts';
 import type { ModelRegistry } from '../models/registry.ts';
+import { fileOf } from '../store/file-of.ts';
 import type { StoredAdapter, TenantStore } from '../store/store.ts';
 import { SERVED_FILES } from './present-adapter.ts';
-import { fileOf, sendAdapterFile, sendFile } from './send-adapter.ts';
+import { sendAdapterFile, sendFile } from './send-adapter.ts';
 
 /**
  * Answers GET or HEAD with an adapter as GGUF, like {@link sendAdapterFile}. Of a file that is made, the ETag tells all that
@@ -32,18 +34,11 @@ export async function sendGguf(
   if (dtype === STORED_GGUF_DTYPE && adapter.files.some(({ name }) => name === ADAPTER_GGUF_FILE)) {
     return sendAdapterFile(store, adapter, ADAPTER_GGUF_FILE, context);
   }
-  const { id, createdAt } = adapter;
+  const { createdAt } = adapter;
   const [weights, config] = [fileOf(adapter, ADAPTER_WEIGHTS_FILE), fileOf(adapter, ADAPTER_CONFIG_FILE)];
   const target = targetOfAdapter(adapter.info as AdapterInfo, models);
   const conversion: Conversion = { dtype, target };
-  const file = await openGguf(
-    {
-      config: await whole(await store.read(id, ADAPTER_CONFIG_FILE)),
-      weightBytes: weights.bytes,
-      openWeights: () => store.read(id, ADAPTER_WEIGHTS_FILE),
-    },
-    conversion,
-  );
+  const file = await openGguf(await openStoredPeft(store, adapter), conversion);
   return sendFile(
     {
       bytes: file.bytes,
@@ -55,10 +50,4 @@ export async function sendGguf(
     },
     context,
   );
-}
-
-async function whole(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of content) pieces.push(piece);
-  return Buffer.concat(pieces);
 }

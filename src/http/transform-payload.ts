@@ -1,7 +1,5 @@
 /** A transform request → the job's payload, everything refused that could be known before anything is queued. */
-import { arithmeticErrors } from '../arithmetic/errors.ts';
-import { checkSteps } from '../arithmetic/plan.ts';
-import { MAX_SUM_RANK } from '../arithmetic/steps.ts';
+import { checkSteps, checkSum } from '../arithmetic/plan.ts';
 import { sha256Json } from '../base/digest.ts';
 import type { AdapterInfo } from '../jobs/adapter-info.ts';
 import type { GeneratePayload } from '../jobs/catalog.ts';
@@ -26,7 +24,7 @@ export function makeTransformPayload(
   const infos = terms.map(({ adapter }) => adapter.info as AdapterInfo);
   const first = infos[0]!;
   const { transform = [], dtype = first.dtype } = request;
-  checkTerms(infos);
+  checkSum(infos.map(({ baseModel: base, rank }) => ({ base, rank })));
   const rank = infos.reduce((sum, info) => sum + info.rank, 0);
   checkSteps(transform, { rank, modules: Math.max(...infos.map(({ tensors }) => tensors / 2)) });
   const { priority = DEFAULT_PRIORITY, setName = false, format, ...rest } = request;
@@ -51,20 +49,4 @@ export function makeTransformPayload(
       ...(setName && { setName }),
     }),
   };
-}
-
-function checkTerms(infos: readonly AdapterInfo[]): void {
-  const [first, ...others] = infos;
-  const fields = others.flatMap(({ baseModel }, index) =>
-    baseModel === first!.baseModel
-      ? []
-      : [{ pointer: `/add/${index}/adapter`, message: `is for ${baseModel}, not for ${first!.baseModel}` }],
-  );
-  if (fields.length > 0) throw arithmeticErrors.unfit('The adapters are for different bases.', { fields });
-  const rank = infos.reduce((sum, info) => sum + info.rank, 0);
-  if (infos.length > 1 && rank > MAX_SUM_RANK) {
-    throw arithmeticErrors.unfit(`The ranks add up to ${rank}; ${MAX_SUM_RANK} is the limit.`, {
-      fields: [{ pointer: '/add', message: 'adds up to too large a rank' }],
-    });
-  }
 }

@@ -4,7 +4,8 @@ import { DTYPE_BYTES } from '../base/dtype.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { targetOfBase } from '../models/gguf-target.ts';
 import { inSpan, type Span } from '../observability/tracing.ts';
-import type { StoredAdapter, StoredFile } from '../store/store.ts';
+import { fileOf } from '../store/file-of.ts';
+import type { StoredAdapter } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
 import { copyEqual } from './copy-equal.ts';
 import type { GenerateRun } from './generate-run.ts';
@@ -71,7 +72,7 @@ async function makeInSpan(
   if (earlier?.contentKey === key) return { stored: earlier, fromStore: true };
   const copied = await inSpan(span, 'store copy', () => copyEqual(store, id, key, record));
   if (copied) {
-    const { bytes } = weightsOf(copied);
+    const { bytes } = fileOf(copied, ADAPTER_WEIGHTS_FILE);
     metrics.adapterPublished({ tenant, model, source: 'store', bytes, engineMs: 0 });
     log.info({ adapter: id }, 'adapter taken from the store');
     return { stored: copied, fromStore: true };
@@ -109,7 +110,7 @@ async function makeInSpan(
     timings.writingMs += wholeWritingMs;
     tally.promptsEncoded += inference.promptsEncoded;
     tally.promptsCached += inference.promptsCached;
-    const { bytes, sha256 } = weightsOf(stored);
+    const { bytes, sha256 } = fileOf(stored, ADAPTER_WEIGHTS_FILE);
     metrics.adapterPublished({
       tenant,
       model,
@@ -130,8 +131,4 @@ async function makeInSpan(
   } finally {
     await draft.discard();
   }
-}
-
-function weightsOf({ files }: StoredAdapter): StoredFile {
-  return files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!;
 }

@@ -4,6 +4,7 @@ import type { Engine } from '../inference/engine.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
+import { fileOf } from '../store/file-of.ts';
 import type { AdapterStore, StoredAdapter, TenantStore } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
 import type { GeneratePayload } from './catalog.ts';
@@ -112,7 +113,7 @@ function keptMs({ retentionSeconds, destination }: GeneratePayload): number {
 /** An adapter as its job tells of it. */
 export function summary(stored: StoredAdapter, fromStore: boolean): JobAdapter {
   const info = stored.info as AdapterInfo;
-  const weights = stored.files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!;
+  const weights = fileOf(stored, ADAPTER_WEIGHTS_FILE);
   return {
     id: stored.id,
     bytes: weights.bytes,

@@ -1,9 +1,6 @@
 /** Stored adapters → one that is made of them, in the store. */
 import { conversionKey, STORED_GGUF_DTYPE } from '../adapter/convert-gguf.ts';
 import type { GgufTarget } from '../adapter/gguf-architecture.ts';
-import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
-import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
-import type { AdapterSource } from '../arithmetic/read-pairs.ts';
 import type { TransformRecord, TransformStep } from '../arithmetic/steps.ts';
 import { transformAdapters } from '../arithmetic/transform.ts';
 import { sha256Json } from '../base/digest.ts';
@@ -11,6 +8,7 @@ import type { Dtype } from '../base/dtype.ts';
 import type { AdapterFacts, StoredAdapter, TenantStore } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
 import { copyEqual } from './copy-equal.ts';
+import { openStoredPeft } from './stored-peft.ts';
 import { writeAdapterFiles } from './write-adapter-files.ts';
 
 /** Raised whenever the same adapters and steps would give other bytes than before. */
@@ -34,22 +32,6 @@ export type TransformTask = {
   /** What it says of how the adapter came about. */
   readonly origin: Omit<TransformRecord, 'steps' | 'energyKept'>;
 };
-
-/** An adapter of the store as adapter arithmetic reads it. Errors: `adapter-not-found`, `store-unavailable`. */
-export async function storedSource(
-  store: TenantStore,
-  { id, files }: StoredAdapter,
-  signal?: AbortSignal,
-): Promise<AdapterSource> {
-  const options = signal ? { signal } : {};
-  const config: Uint8Array[] = [];
-  for await (const piece of await store.read(id, ADAPTER_CONFIG_FILE, options)) config.push(piece);
-  return {
-    config: Buffer.concat(config),
-    weightBytes: files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!.bytes,
-    openWeights: () => store.read(id, ADAPTER_WEIGHTS_FILE, options),
-  };
-}
 
 /**
  * Publishes the task's adapter: kept from an earlier run, copied from an equal one, or worked out. Errors: `transform-unfit`
@@ -82,9 +64,10 @@ export async function transformAdapter(
   });
   if (copied) return { stored: copied, fromStore: true };
 
+  const reading = options.signal ? { signal: options.signal } : {};
   const read = await Promise.all(
     sources.map(async ({ adapter, weight }) => ({
-      ...(await storedSource(store, adapter, options.signal)),
+      ...(await openStoredPeft(store, adapter, reading)),
       weight,
     })),
   );

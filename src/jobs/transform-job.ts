@@ -1,16 +1,18 @@
 /** The part of a generation job that is adapter arithmetic: what its sources or its samples become. */
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
-import { spreadOfSamples } from '../arithmetic/distances.ts';
-import type { TransformRecord, TransformStep } from '../arithmetic/steps.ts';
+import { chooseKept } from '../arithmetic/keep.ts';
+import type { Keep, TransformRecord, TransformStep } from '../arithmetic/steps.ts';
 import type { Dtype } from '../base/dtype.ts';
 import { targetOfAdapter } from '../models/gguf-target.ts';
 import type { Licence } from '../models/licence.ts';
 import { storeErrors } from '../store/errors.ts';
+import { fileOf } from '../store/file-of.ts';
 import type { StoredAdapter } from '../store/store.ts';
 import type { AdapterInfo } from './adapter-info.ts';
 import type { JobAdapter } from './generate-queue.ts';
 import { type GenerateRun, summary } from './generate-run.ts';
-import { storedSource, transformAdapter, type WeightedAdapter } from './transform-adapter.ts';
+import { openStoredPeft } from './stored-peft.ts';
+import { transformAdapter, type WeightedAdapter } from './transform-adapter.ts';
 
 type Made = { readonly stored: StoredAdapter; readonly fromStore: boolean };
 
@@ -38,10 +40,10 @@ export async function transformSources(
     steps: payload.transform ?? [],
     dtype: payload.dtype,
     origin: {
-      sources: adapters.map(({ adapter: { id, files }, weight }) => ({
-        id,
+      sources: adapters.map(({ adapter, weight }) => ({
+        id: adapter.id,
         weight,
-        sha256: files.find(({ name }) => name === ADAPTER_WEIGHTS_FILE)!.sha256,
+        sha256: fileOf(adapter, ADAPTER_WEIGHTS_FILE).sha256,
       })),
     },
   });
@@ -93,27 +95,16 @@ export async function removeSamples(
   if (failed) log.warn({ err: failed.reason }, 'samples stay until their retention ends');
 }
 
-async function keepOne(
-  run: GenerateRun,
-  samples: readonly StoredAdapter[],
-  keep: 'central' | 'mean',
-): Promise<JobAdapter> {
+async function keepOne(run: GenerateRun, samples: readonly StoredAdapter[], keep: Keep): Promise<JobAdapter> {
   const { context, store } = run;
   const { payload, signal } = context;
-  const steps = payload.transform ?? [];
-  const read = await Promise.all(samples.map((sample) => storedSource(store, sample, signal)));
-  const { central, fromMean } = await spreadOfSamples(read, { signal });
-  const { rank } = samples[0]!.info as AdapterInfo;
-  const weight = 1 / samples.length;
+  const read = await Promise.all(samples.map((sample) => openStoredPeft(store, sample, { signal })));
+  const { terms, steps, fromMean } = await chooseKept(read, keep, { signal });
   return derive(run, {
     id: payload.adapterIds[0]!,
     index: 0,
-    ...(keep === 'central'
-      ? { sources: [{ adapter: samples[central]!, weight: 1 }], steps }
-      : {
-          sources: samples.map((adapter) => ({ adapter, weight })),
-          steps: [{ type: 'rank', to: rank } as const, ...steps],
-        }),
+    sources: terms.map(({ sample, weight }) => ({ adapter: samples[sample]!, weight })),
+    steps: [...steps, ...(payload.transform ?? [])],
     origin: { keep, samples: fromMean.map((share) => Number(share.toPrecision(6))) },
   });
 }

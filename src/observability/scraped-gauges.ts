@@ -39,30 +39,10 @@ export function registerScrapedGauges(sources: MetricSources, registers: Registe
   if (engine) registerEngine(engine, registers);
   if (queue) registerQueue(queue, registers);
   if (deliveryQueue) {
-    new Gauge({
-      name: 'loradrop_webhook_queue',
-      help: 'Webhook deliveries in the queue, by state; delayed ones wait for their next attempt. Shared by all processes: take the maximum, not the sum.',
-      labelNames: ['state'],
-      registers,
-      async collect() {
-        const counts = await deliveryQueue().catch(() => undefined);
-        this.reset();
-        for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
-      },
-    });
+    registerStates('loradrop_webhook_queue', 'Webhook deliveries', deliveryQueue, registers);
   }
   if (copyQueue) {
-    new Gauge({
-      name: 'loradrop_destination_queue',
-      help: 'Copies to destinations in the queue, by state; delayed ones wait for their next attempt. Shared by all processes: take the maximum, not the sum.',
-      labelNames: ['state'],
-      registers,
-      async collect() {
-        const counts = await copyQueue().catch(() => undefined);
-        this.reset();
-        for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
-      },
-    });
+    registerStates('loradrop_destination_queue', 'Copies to destinations', copyQueue, registers);
   }
   if (held) {
     new Gauge({
@@ -107,6 +87,26 @@ export function registerScrapedGauges(sources: MetricSources, registers: Registe
       },
     });
   }
+}
+
+/** What a queue beside that of the jobs holds. */
+function registerStates(
+  name: string,
+  what: string,
+  queue: () => Promise<QueueView>,
+  registers: Registers,
+): void {
+  new Gauge({
+    name,
+    help: `${what} in the queue, by state; delayed ones wait for their next attempt. Shared by all processes: take the maximum, not the sum.`,
+    labelNames: ['state'],
+    registers,
+    async collect() {
+      const counts = await queue().catch(() => undefined);
+      this.reset();
+      for (const [state, count] of Object.entries(counts ?? {})) this.set({ state }, count);
+    },
+  });
 }
 
 function registerQueue(queue: () => Promise<QueueView>, registers: Registers): void {

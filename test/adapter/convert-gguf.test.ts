@@ -1,14 +1,9 @@
 import { test } from 'tap';
-import {
-  type Conversion,
-  conversionKey,
-  convertToGguf,
-  openGguf,
-  type PeftFiles,
-} from '../../src/adapter/convert-gguf.ts';
+import { type Conversion, conversionKey, convertToGguf, openGguf } from '../../src/adapter/convert-gguf.ts';
 import { writeGguf } from '../../src/adapter/gguf.ts';
 import { canBeGguf, checkGgufTarget, GGUF_ARCHITECTURES } from '../../src/adapter/gguf-architecture.ts';
 import { peftConfig } from '../../src/adapter/peft-config.ts';
+import type { PeftFiles } from '../../src/adapter/peft-files.ts';
 import { writeSafetensors } from '../../src/adapter/safetensors.ts';
 import type { Dtype } from '../../src/base/dtype.ts';
 import { fillUniform, seededRandom } from '../../src/base/random.ts';

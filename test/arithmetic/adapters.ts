@@ -1,11 +1,11 @@
 /** Small adapters in memory, and what they do as dense matrices. */
 import { Matrix } from 'ml-matrix';
 import { peftConfig } from '../../src/adapter/peft-config.ts';
+import type { PeftFiles } from '../../src/adapter/peft-files.ts';
 import { loraScale, parsePeftConfig } from '../../src/adapter/read-peft-config.ts';
 import { writeSafetensors } from '../../src/adapter/safetensors.ts';
 import { parseSafetensorsHeader } from '../../src/adapter/safetensors-header.ts';
 import { decodeTensor } from '../../src/adapter/tensor-bytes.ts';
-import type { AdapterSource } from '../../src/arithmetic/read-pairs.ts';
 import type { Transformed } from '../../src/arithmetic/transform.ts';
 import type { Dtype } from '../../src/base/dtype.ts';
 import { fillUniform, seededRandom } from '../../src/base/random.ts';
@@ -25,7 +25,7 @@ export const layout = {
   ],
 };
 
-export type MemoryAdapter = AdapterSource & { readonly bytes: Uint8Array };
+export type MemoryAdapter = PeftFiles & { readonly bytes: Uint8Array };
 
 export function inMemory(bytes: Uint8Array, config: Uint8Array): MemoryAdapter {
   return {

@@ -11,7 +11,7 @@ import type { JobPayload } from '../../src/jobs/catalog.ts';
 import { createGenerateHandler } from '../../src/jobs/generate.ts';
 import { createPatientDrafts } from '../../src/jobs/patient-drafts.ts';
 import { PutOff } from '../../src/jobs/run-job.ts';
-import { storedSource } from '../../src/jobs/transform-adapter.ts';
+import { openStoredPeft } from '../../src/jobs/stored-peft.ts';
 import type { JobContext } from '../../src/jobs/workers.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
@@ -171,7 +171,7 @@ test('one adapter is kept of several samples: the central one, or their mean', a
     'progress never falls',
   );
   const spread = await spreadOfSamples(
-    await Promise.all(plain.adapters.map(async ({ id }) => storedSource(store, (await store.find(id))!))),
+    await Promise.all(plain.adapters.map(async ({ id }) => openStoredPeft(store, (await store.find(id))!))),
   );
   t.equal(central.adapters.length, 1);
   t.ok((await weights('central')).equals(await weights(`f-${spread.central}`)));
@@ -187,7 +187,7 @@ test('one adapter is kept of several samples: the central one, or their mean', a
   const { fromMean } = await spreadOfSamples(
     await Promise.all(
       [...plain.adapters, ...mean.adapters].map(async ({ id }) =>
-        storedSource(store, (await store.find(id))!),
+        openStoredPeft(store, (await store.find(id))!),
       ),
     ),
   );
@@ -211,7 +211,7 @@ test('a job that asks for GGUF keeps what converting the stored safetensors give
       id,
     );
     const conversion = { dtype: 'f16', target } as const;
-    const file = await openGguf(await storedSource(store, adapter), conversion);
+    const file = await openGguf(await openStoredPeft(store, adapter), conversion);
     await writeFile(join(store.location(id), 'converted'), await file.read());
     const [kept, made] = await Promise.all(
       ['adapter.gguf', 'converted'].map((name) => readFile(join(store.location(id), name))),

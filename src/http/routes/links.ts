@@ -1,6 +1,6 @@
 /** `/links`: files for whoever has a link that was made here. */
 import { Type } from 'typebox';
-import { storeErrors } from '../../store/errors.ts';
+import { findAdapter } from '../find-adapter.ts';
 import { countRequest } from '../plugins/access.ts';
 import { SERVED_FILES, type ServedFile } from '../present-adapter.ts';
 import { problemResponses } from '../problem-responses.ts';
@@ -63,8 +63,7 @@ export function registerLinks(
           // Not before: who guesses must not use up what the tenant may.
           await countRequest(rates, `${tenant}/links`, links.limits, reply);
           const mine = store.of(tenant);
-          const adapter = await mine.find(id);
-          if (!adapter || adapter.expiresAt <= now()) throw storeErrors.notFound('The adapter is gone.');
+          const adapter = await findAdapter(mine, id, now);
           return sendAdapterFile(mine, adapter, file, { request, reply });
         },
       });
