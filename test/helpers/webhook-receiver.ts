@@ -72,3 +72,12 @@ export async function startReceiver(behaviour: Behaviour = () => 204, port = 0):
 
 /** A guard that lets webhooks go to receivers of a test. */
 export const loopbackGuard = () => createAddressGuard({ allow: parseAllowList('127.0.0.1'), ports: [443] });
+
+/** The events a receiver has of a job, repetitions of one message left out. */
+export function eventsOnce(receiver: Receiver, jobId: string): string[] {
+  const seen = new Map<string, string>();
+  for (const { jobId: of, headers, event } of receiver.received) {
+    if (of === jobId) seen.set(String(headers['webhook-id']), event);
+  }
+  return [...seen.values()];
+}

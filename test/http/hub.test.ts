@@ -1,10 +1,9 @@
 /** The Hub view as it is on the wire. What real clients make of it: test/hub-view/clients.test.ts. */
 import { type Test, test } from 'tap';
 import { newApiKey } from '../../src/access/api-key.ts';
-import { createAuthenticate } from '../../src/access/authenticate.ts';
 import { sha256 } from '../../src/base/digest.ts';
 import { commitOf } from '../../src/store/commit.ts';
-import { publishAdapter } from '../hub-view/hub-samples.ts';
+import { publishAdapter, readerOf } from '../hub-view/hub-samples.ts';
 import { patternBytes } from '../suites/store-samples.ts';
 import { startApi, type TestApiOptions } from './start-api.ts';
 
@@ -170,18 +169,7 @@ test('the Hub view', async (parent) => {
 });
 
 test('a key opens the repositories of its tenant alone, and a wrong one is told as the Hub tells it', async (t) => {
-  const key = newApiKey();
-  const entry = {
-    name: 'reader',
-    tenant: 'default',
-    scopes: ['read' as const],
-    sha256: '',
-    createdAt: '2026-01-01',
-  };
-  const authenticate = createAuthenticate({
-    keys: { guarded: true, find: (given) => (given === key ? entry : undefined) },
-    limits: {},
-  });
+  const { key, authenticate } = readerOf('default');
   const { api, ask } = await setUp(t, { services: { authenticate } });
   await api.store.all.of('team-b').names.set('hidden', await publishAdapter(api.store.all.of('team-b'), 'x'));
   const as = (url: string, given?: string) => ask(url, given ? { authorization: `Bearer ${given}` } : {});

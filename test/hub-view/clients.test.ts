@@ -16,8 +16,6 @@ import {
   snapshotDownload,
 } from '@huggingface/hub';
 import { type Test, test } from 'tap';
-import { newApiKey } from '../../src/access/api-key.ts';
-import { createAuthenticate } from '../../src/access/authenticate.ts';
 import { peftConfig } from '../../src/adapter/peft-config.ts';
 import { writeSafetensors } from '../../src/adapter/safetensors.ts';
 import { sha256 } from '../../src/base/digest.ts';
@@ -27,7 +25,7 @@ import { findProgram } from '../helpers/services.ts';
 import { trainingPython } from '../helpers/training.ts';
 import { startApi } from '../http/start-api.ts';
 import { patternBytes } from '../suites/store-samples.ts';
-import { publishAdapter } from './hub-samples.ts';
+import { publishAdapter, readerOf } from './hub-samples.ts';
 
 const run = promisify(execFile);
 /** More than clients read at once: Python's reads 10 MB before it counts them as received. */
@@ -37,18 +35,7 @@ const REPOSITORY = 'team-a/science';
 
 /** A service with a repository of two commits, the older one first, and another tenant's of the same name. */
 async function startHub(t: Test) {
-  const key = newApiKey();
-  const entry = {
-    name: 'reader',
-    tenant: 'team-a',
-    scopes: ['read' as const],
-    sha256: '',
-    createdAt: '2026-01-01',
-  };
-  const authenticate = createAuthenticate({
-    keys: { guarded: true, find: (given) => (given === key ? entry : undefined) },
-    limits: {},
-  });
+  const { key, authenticate } = readerOf('team-a');
   const api = await startApi(t, { work: false, services: { authenticate } });
   const store = api.store.all.of('team-a');
   const old = await publishAdapter(store, 'old', { weights: OLD });

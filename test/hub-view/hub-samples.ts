@@ -1,8 +1,21 @@
 /** Adapters whose records are whole, for tests of the Hub view. */
+import { newApiKey } from '../../src/access/api-key.ts';
+import { createAuthenticate } from '../../src/access/authenticate.ts';
 import { sha256 } from '../../src/base/digest.ts';
 import type { AdapterInfo } from '../../src/jobs/adapter-info.ts';
 import type { StoredAdapter, TenantStore } from '../../src/store/store.ts';
 import { patternBytes } from '../suites/store-samples.ts';
+
+/** A key that reads what is a tenant's, and what lets it in and nobody else. */
+export function readerOf(tenant: string) {
+  const key = newApiKey();
+  const entry = { name: 'reader', tenant, scopes: ['read' as const], sha256: '', createdAt: '2026-01-01' };
+  const authenticate = createAuthenticate({
+    keys: { guarded: true, find: (given) => (given === key ? entry : undefined) },
+    limits: {},
+  });
+  return { key, authenticate };
+}
 
 /** What is noted of an adapter. */
 export function sampleInfo(change: Partial<AdapterInfo> = {}): AdapterInfo {

@@ -1,14 +1,12 @@
 /** Processes that end at any moment: every event of every accepted job is delivered all the same. */
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { firstLook } from '../../src/jobs/notify.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
 import { logger, openDefaultQueue, somePayload } from '../helpers/generate-job.ts';
 import { until } from '../helpers/loradrop-process.ts';
 import { startRedis } from '../helpers/redis.ts';
-import { type Receiver, startReceiver } from '../helpers/webhook-receiver.ts';
+import { startReporting } from '../helpers/reporting-process.ts';
+import { eventsOnce, type Receiver, startReceiver } from '../helpers/webhook-receiver.ts';
 import type { WebhookProcessReport, WebhookProcessTask } from './fixtures/webhook-process.ts';
 
 /** Places tried in one run of the suite, spread over all there are. `WEBHOOK_KILL_POINTS` sets another number. */
@@ -17,42 +15,13 @@ const POINTS = Number(process.env['WEBHOOK_KILL_POINTS'] ?? 8);
 /** A process takes a second or two, and ten where other tests share the machine. */
 const TIMEOUT_MS = Math.max(900_000, Math.min(POINTS, 150) * 30_000);
 
-function start(t: Test, task: WebhookProcessTask) {
-  const child = fork(join(import.meta.dirname, 'fixtures', 'webhook-process.ts'), [JSON.stringify(task)]);
-  const reports: WebhookProcessReport[] = [];
-  child.on('message', (report: WebhookProcessReport) => reports.push(report));
-  const ended = once(child, 'exit').then(([, signal]) => signal as NodeJS.Signals | null);
-  const find = (event: WebhookProcessReport['event']) => reports.find((each) => each.event === event);
-  const kill = async () => {
-    child.kill('SIGKILL');
-    return ended;
-  };
-  t.teardown(kill);
-  return {
-    find,
-    kill,
-    ended,
-    /** The report of that kind, or undefined when the process ends before. */
-    async told(event: WebhookProcessReport['event']) {
-      await until(async () => find(event) !== undefined || child.signalCode !== null, 120_000);
-      return find(event);
-    },
-  };
-}
+const start = (t: Test, task: WebhookProcessTask) =>
+  startReporting<WebhookProcessReport>(t, 'webhook-process.ts', { task });
 
 async function receiverOf(t: Test): Promise<Receiver> {
   const receiver = await startReceiver();
   t.teardown(() => receiver.close());
   return receiver;
-}
-
-/** The events a receiver has of a job, repetitions of one message left out. */
-function eventsOnce(receiver: Receiver, jobId: string): string[] {
-  const seen = new Map<string, string>();
-  for (const { jobId: of, headers, event } of receiver.received) {
-    if (of === jobId) seen.set(String(headers['webhook-id']), event);
-  }
-  return [...seen.values()];
 }
 
 const BOTH = ['job.queued', 'job.succeeded'];

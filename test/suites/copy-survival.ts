@@ -1,6 +1,4 @@
 /** Processes that end at any moment: the adapter of every accepted job reaches its destination all the same, whole. */
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { GetObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { type Test, test } from 'tap';
@@ -14,7 +12,8 @@ import {
   startVersitygw,
   TEST_BUCKET,
 } from '../helpers/object-storage.ts';
-import { type Receiver, startReceiver } from '../helpers/webhook-receiver.ts';
+import { startReporting } from '../helpers/reporting-process.ts';
+import { eventsOnce, startReceiver } from '../helpers/webhook-receiver.ts';
 import type { CopyProcessReport, CopyProcessTask } from '../jobs/fixtures/copy-process.ts';
 import { patternBytes } from './store-samples.ts';
 
@@ -25,43 +24,8 @@ const WEIGHTS = sha256(patternBytes((5 << 20) + 1000));
 const EVENTS = ['job.succeeded', 'job.delivered'];
 const FILES = ['adapter_config.json', 'adapter_model.safetensors'];
 
-function start(t: Test, task: CopyProcessTask, environment: Record<string, string>) {
-  const child = fork(
-    join(import.meta.dirname, '..', 'jobs', 'fixtures', 'copy-process.ts'),
-    [JSON.stringify(task)],
-    {
-      env: { ...process.env, ...environment },
-    },
-  );
-  const reports: CopyProcessReport[] = [];
-  child.on('message', (report: CopyProcessReport) => reports.push(report));
-  const ended = once(child, 'exit');
-  const find = (event: CopyProcessReport['event']) => reports.find((each) => each.event === event);
-  const kill = async () => {
-    child.kill('SIGKILL');
-    await ended;
-  };
-  t.teardown(kill);
-  return {
-    find,
-    kill,
-    /** The report of that kind, or undefined when the process ends before. */
-    async told(event: CopyProcessReport['event']) {
-      const over = () => child.signalCode !== null || child.exitCode !== null;
-      await until(async () => find(event) !== undefined || over(), 120_000);
-      return find(event);
-    },
-  };
-}
-
-/** The events a receiver has of a job, repetitions of one message left out. */
-function eventsOnce(receiver: Receiver, jobId: string): string[] {
-  const seen = new Map<string, string>();
-  for (const { jobId: of, headers, event } of receiver.received) {
-    if (of === jobId) seen.set(String(headers['webhook-id']), event);
-  }
-  return [...seen.values()];
-}
+const start = (t: Test, task: CopyProcessTask, environment: Record<string, string>) =>
+  startReporting<CopyProcessReport>(t, 'copy-process.ts', { task, environment });
 
 /** Runs the suite against one backend; `open` starts it and answers its address, an empty one for the embedded queue. */
 export function copySurvivalSuite(name: string, open: (t: Test) => Promise<string | undefined>): void {

@@ -2,11 +2,11 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { type Test, test } from 'tap';
+import type { Test } from 'tap';
 import { commitOf } from '../../src/store/commit.ts';
 import type { AdapterName } from '../../src/store/store.ts';
 import { publish, type StorePlace } from './store.ts';
-import type { DefaultStore } from './store-samples.ts';
+import { storeTests } from './store-tests.ts';
 
 /** What is refused in these tests. */
 const refusal = new Error('refused');
@@ -20,19 +20,7 @@ export async function namesSuite(
   makePlace: (t: Test) => Promise<StorePlace>,
   parent?: Test,
 ): Promise<void> {
-  const declared: PromiseLike<unknown>[] = [];
-  const nameTest = (
-    title: string,
-    body: (t: Test, store: DefaultStore, place: StorePlace) => Promise<void>,
-  ) =>
-    declared.push(
-      (parent?.test ?? test)(`${kind}: ${title}`, async (t) => {
-        const place = await makePlace(t);
-        const store = await place.open();
-        t.teardown(() => store.close());
-        await body(t, store, place);
-      }),
-    );
+  const { declare: nameTest, declared } = storeTests(kind, makePlace, parent);
 
   nameTest('a name stands for an adapter, and remembers what it stood for', async (t, store, place) => {
     const [one, two] = [await publish(store, 'one'), await publish(store, 'two')];

@@ -2,10 +2,11 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { type Test, test } from 'tap';
+import type { Test } from 'tap';
 import { sha256 } from '../../src/base/digest.ts';
 import type { AdapterFacts, ByteRange, StoredAdapter, TenantStore } from '../../src/store/store.ts';
 import { type DefaultStore, patternBytes, sampleRecord } from './store-samples.ts';
+import { storeTests } from './store-tests.ts';
 
 /** One empty place to store in. */
 export type StorePlace = {
@@ -77,19 +78,7 @@ export async function storeSuite(
   makePlace: (t: Test) => Promise<StorePlace>,
   parent?: Test,
 ): Promise<void> {
-  const declared: PromiseLike<unknown>[] = [];
-  const storeTest = (
-    title: string,
-    body: (t: Test, store: DefaultStore, place: StorePlace) => Promise<void>,
-  ) =>
-    declared.push(
-      (parent?.test ?? test)(`${kind}: ${title}`, async (t) => {
-        const place = await makePlace(t);
-        const store = await place.open();
-        t.teardown(() => store.close());
-        await body(t, store, place);
-      }),
-    );
+  const { declare: storeTest, declared } = storeTests(kind, makePlace, parent);
 
   storeTest('what is published is found, with digests computed on the way', async (t, store, place) => {
     const draft = await store.draft('one');
