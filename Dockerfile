@@ -9,7 +9,11 @@ FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc docker/installed-sbom.mjs ./
 # Without install scripts: the one that counts, ONNX Runtime's, fetches CUDA libraries of another origin.
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+# llama.cpp is an optional peer, which development has; here it is a dependency, at the locked version.
+RUN llama=$(node -p 'require("./package.json").devDependencies["node-llama-cpp"]') \
+  && npm pkg delete devDependencies.node-llama-cpp \
+  && npm pkg set "dependencies.node-llama-cpp=$llama" \
+  && npm install --omit=dev --ignore-scripts --no-audit --no-fund \
   # An optional peer of one package, for its types; npm keeps it since development has it too.
   && rm -rf node_modules/typescript node_modules/@typescript \
   && node installed-sbom.mjs > sbom.cdx.json \
@@ -26,6 +30,7 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY --from=dependencies /app/sbom.cdx.json ./
 COPY package.json LICENSE THIRD_PARTY_NOTICES.md ./
 COPY examples examples
+COPY bin bin
 COPY src src
 ENV HOST=0.0.0.0 PORT=8080 DATA_DIR=/data
 USER 1000:1000
@@ -34,7 +39,7 @@ EXPOSE 8080
 # Healthy is ready: bundles of gigabytes take minutes to verify and load.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15m \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/readyz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "/app/src/main.ts"]
+ENTRYPOINT ["node", "/app/bin/loradrop.js"]
 CMD ["start"]
 
 FROM ${NODE_IMAGE} AS cuda-libraries

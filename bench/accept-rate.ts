@@ -7,11 +7,12 @@ import { join } from 'node:path';
 import { digestOfKey, newApiKey } from '../src/access/api-key.ts';
 import { type Authenticate, createAuthenticate } from '../src/access/authenticate.ts';
 import type { KeyEntry } from '../src/access/key-file.ts';
-import { httpLimits } from '../src/compose.ts';
+import { httpLimits } from '../src/compose/front-desk.ts';
 import { loadConfig } from '../src/config/load.ts';
 import { createAdapterLinks } from '../src/http/adapter-links.ts';
 import { buildApp } from '../src/http/app.ts';
 import { openDeliveries } from '../src/jobs/deliveries.ts';
+import { openDeployments } from '../src/jobs/deployments.ts';
 import { openGenerateQueue } from '../src/jobs/generate-queue.ts';
 import { openModelRegistry } from '../src/models/registry.ts';
 import { createLogger } from '../src/observability/logger.ts';
@@ -104,6 +105,7 @@ async function measure(way: Way, url?: string): Promise<LoadResult> {
   await buildUntrainedBundle({ out: join(bundles, 'untrained'), seed: 0 });
   const models = await openModelRegistry({ directory: bundles });
   const store = await openLocalStore({ directory: join(directory, 'store') });
+  const files = await openLocalStore({ directory: join(directory, 'files') });
   const backend = await openQueueBackend({
     ...(url !== undefined && { url }),
     dataDirectory: directory,
@@ -111,12 +113,16 @@ async function measure(way: Way, url?: string): Promise<LoadResult> {
   });
   const queue = await openGenerateQueue({ backend, maxWaiting: MAX_JOBS, logger });
   const deliveries = await openDeliveries({ backend, giveUpMs: GIVE_UP_MS });
+  const deployments = await openDeployments({ backend, store });
   const app = await buildApp({
     authenticate,
     rates: backend.rates,
     queue,
     models,
     store,
+    files,
+    maxFileBytes: 0,
+    validations: { find: async () => undefined },
     links: createAdapterLinks({ store, storeLinks: false, seconds: 1, byDefault: false }),
     logger,
     metrics: createMetrics(),
@@ -124,6 +130,8 @@ async function measure(way: Way, url?: string): Promise<LoadResult> {
     limits: httpLimits(loadConfig({}, {})),
     destinations: { check() {} },
     copies: { find: async () => undefined },
+    targets: [],
+    deployments,
     webhooks: {
       guard: { check: async () => {} },
       secrets: { of: () => [] },

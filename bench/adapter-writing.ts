@@ -1,11 +1,11 @@
-/** How far from memory speed is turning weight tokens into adapter bytes? */
+/** How far from memory speed is the reference that turns weight tokens into adapter bytes without a graph? */
 import { writeSafetensors } from '../src/adapter/safetensors.ts';
 import { DTYPES, type Dtype } from '../src/base/dtype.ts';
 import { seededRandom } from '../src/base/random.ts';
 import { findBase } from '../src/lora/bases.ts';
 import { detokenize } from '../src/lora/detokenize.ts';
-import type { LoraLayout } from '../src/lora/layout.ts';
-import { loraTensors, tokenCount, tokenShape } from '../src/lora/tensors.ts';
+import type { TokenLayout } from '../src/lora/layout.ts';
+import { tokenCount, tokenizedTensors, tokenShape } from '../src/lora/tensors.ts';
 import { type Benchmark, median, spread } from './report.ts';
 
 const RUNS = 7;
@@ -27,7 +27,7 @@ export const adapterWriting: Benchmark = {
 
 async function measure(
   alias: string,
-  layout: LoraLayout,
+  layout: TokenLayout,
   tokens: Float32Array,
   dtype: Dtype,
 ): Promise<string[]> {
@@ -37,7 +37,7 @@ async function measure(
   for (let run = 0; run <= RUNS; run++) {
     let startedAt = performance.now();
     const pieces: Uint8Array[] = [];
-    for await (const piece of writeSafetensors(loraTensors(layout), matrices(layout, tokens), { dtype }))
+    for await (const piece of writeSafetensors(tokenizedTensors(layout), matrices(layout, tokens), { dtype }))
       pieces.push(piece);
     const writeMs = performance.now() - startedAt;
     const source = Buffer.concat(pieces);
@@ -62,16 +62,16 @@ async function measure(
   ];
 }
 
-function* matrices(layout: LoraLayout, tokens: Float32Array): Generator<Float32Array> {
+function* matrices(layout: TokenLayout, tokens: Float32Array): Generator<Float32Array> {
   const [height, width] = tokenShape(layout);
   const size = height * width;
-  for (const tensor of loraTensors(layout)) {
+  for (const tensor of tokenizedTensors(layout)) {
     const { start, count } = tensor.tokens;
     yield detokenize(tokens.subarray(start * size, (start + count) * size), tensor, layout);
   }
 }
 
-function randomTokens(layout: LoraLayout): Float32Array {
+function randomTokens(layout: TokenLayout): Float32Array {
   const [height, width] = tokenShape(layout);
   const random = seededRandom(1);
   return Float32Array.from({ length: tokenCount(layout) * height * width }, () => random.next() / 2 ** 31);

@@ -1,15 +1,12 @@
 /** What does a GPU make of a bundle: how fast, how near to the arithmetic, in how much memory, and how far from the CPU? */
 import { execFile, spawnSync } from 'node:child_process';
 import { promisify } from 'node:util';
-import { ownEnvironment } from '../src/config/load.ts';
-import { createEngine } from '../src/inference/create-engine.ts';
 import { parseDevice } from '../src/inference/device.ts';
-import { detokenize } from '../src/lora/detokenize.ts';
 import { loraTensors } from '../src/lora/tensors.ts';
 import type { Bundle } from '../src/models/bundle.ts';
-import { createLogger } from '../src/observability/logger.ts';
 import { benchErrors } from './errors.ts';
-import { ENCODE_TOKEN_BUDGET, openMeasuredBundle, openMeasuredModel } from './measured-model.ts';
+import { openMeasuredBundle, openMeasuredModel } from './measured-model.ts';
+import { openEngine } from './open-engine.ts';
 import type { BenchOptions } from './options.ts';
 import { makePrompts } from './prompts.ts';
 import { type Benchmark, gibibytes, median, relative, spread } from './report.ts';
@@ -34,7 +31,7 @@ export const cuda: Benchmark = {
   async run(options) {
     const device = options.device.startsWith('cuda') ? options.device : 'cuda';
     // First, so that a machine that cannot is told at once.
-    const engine = await openEngine(device, options);
+    const engine = await openEngine({ device, threads: options.threads, logLevel: 'silent' });
     await engine.close();
     const { index } = parseDevice(device);
     console.log(`GPU, driver, memory: ${await askDriver(index, 'name,driver_version,memory.total')}\n`);
@@ -46,7 +43,7 @@ export const cuda: Benchmark = {
       ? await openMeasuredModel(opened)
       : await openMeasuredBundle(opened);
     const { bundle, checkpoint } = model;
-    const floorTflop = (2 * bundle.manifest.decoder.multiplyAdds) / 1e12;
+    const floorTflop = (2 * bundle.manifest.generator.multiplyAdds) / 1e12;
     const rate = (seconds: readonly number[]) => (floorTflop / median(seconds)).toFixed(2);
 
     const own = { ...options, device, index, bundle };
@@ -113,41 +110,32 @@ async function measure(options: Measured): Promise<Figures> {
   const { layout, condition } = bundle.manifest;
   const prompts = makePrompts(condition.prompts);
   const places = loraTensors(layout);
-  const blocks = places.map(({ tokens }) => tokens);
   const before = await gpuBytesInUse(index);
-  const engine = await openEngine(options.device, options);
+  const { device, threads } = options;
+  const engine = await openEngine({ device, threads, logLevel: 'silent' });
   try {
     await engine.load(bundle);
     const embedding: number[] = [];
     const decoding: number[] = [];
     let tensors: Float32Array[] = [];
     for (let run = 0; run < options.runs; run++) {
-      const inference = await engine.infer({ bundle, prompts, blocks });
+      const inference = await engine.infer({ bundle, prompts, dtype: 'f32' });
       embedding.push(inference.timings.embeddingMs / 1000);
       decoding.push(inference.timings.decodingMs / 1000);
-      tensors = [];
-      for await (const tokens of inference.tokens) {
-        tensors.push(detokenize(tokens, places[tensors.length]!, layout));
-      }
+      const pieces: Uint8Array[] = [];
+      for await (const piece of inference.pieces) pieces.push(piece);
+      const bytes = Buffer.concat(pieces);
+      let from = 0;
+      tensors = places.map(({ shape: [rows, columns] }) => {
+        const tensor = new Float32Array(bytes.buffer, bytes.byteOffset + 4 * from, rows * columns);
+        from += tensor.length;
+        return tensor;
+      });
     }
     return { embedding, decoding, tensors, gpuBytes: (await gpuBytesInUse(index)) - before };
   } finally {
     await engine.close();
   }
-}
-
-function openEngine(device: string, { threads }: Pick<BenchOptions, 'threads'>) {
-  return createEngine({
-    device,
-    threads,
-    encodeTokenBudget: ENCODE_TOKEN_BUDGET,
-    batchWaitMs: 0,
-    // Every run encodes its prompts.
-    promptCacheBytes: 0,
-    cancelGraceMs: 0,
-    environment: ownEnvironment(),
-    logger: createLogger({ level: 'silent' }),
-  });
 }
 
 async function withTf32Off<T>(work: () => Promise<T>): Promise<T> {

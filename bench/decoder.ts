@@ -20,7 +20,8 @@ export const decoder: Benchmark = {
   onRequest: true,
   async run(options) {
     const { manifest, loradrop, pytorch, differences, multiplyFlops, order } = await compareSides(options);
-    const { multiplyAdds, plan } = manifest.decoder;
+    const { multiplyAdds } = manifest.generator;
+    const { plan } = manifest.dnd;
     const seconds = ({ generations }: SideFigures) => median(generations.map(({ decode }) => decode));
     const row = (side: SideFigures, own: { multiplyAdds: number; errors: readonly string[] }) => [
       side.name,

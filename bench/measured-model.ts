@@ -8,7 +8,7 @@ import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { Bundle } from '../src/models/bundle.ts';
 import { writeStateDict } from '../src/models/import/checkpoint/write-state-dict.ts';
-import { presetArchitecture } from '../src/models/import/dnd/presets.ts';
+import { presetArchitecture, presetBase } from '../src/models/import/dnd/presets.ts';
 import { syntheticStateDict } from '../src/models/import/dnd/synthetic-state-dict.ts';
 import { openBundle } from '../src/models/open.ts';
 import type { ConditionRequest } from './make-condition.ts';
@@ -17,7 +17,7 @@ import { makePrompts } from './prompts.ts';
 
 const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
 
-/** Tokens in one run of the encoder: the service's default. */
+/** Tokens in one run of the encoder: twice the service's default. */
 export const ENCODE_TOKEN_BUDGET = 8192;
 
 /** A bundle and the same things as files that PyTorch reads. */
@@ -82,7 +82,10 @@ export async function openMeasuredModel(options: BenchOptions): Promise<Measured
     };
     await writeFile(files.layout, JSON.stringify(layout));
     if (options.checkpoint === undefined) {
-      await writeStateDict(files.checkpoint, syntheticStateDict(presetArchitecture(preset), layout, seed));
+      await writeStateDict(
+        files.checkpoint,
+        syntheticStateDict(presetArchitecture(preset), presetBase(preset).layout, seed),
+      );
     }
     await makeCondition({ bundle, prompts, threads, tokenBudget: ENCODE_TOKEN_BUDGET, out: files.condition });
     return { ...measured, ...files, prompts };
@@ -92,8 +95,8 @@ export async function openMeasuredModel(options: BenchOptions): Promise<Measured
   }
 }
 
-/** `loradrop import` in a process of its own, whose memory is measured. */
-async function runImport(args: readonly string[]): Promise<{ seconds: number; peakBytes: number }> {
+/** Runs `loradrop import` in a process of its own, whose memory is measured. */
+export async function runImport(args: readonly string[]): Promise<{ seconds: number; peakBytes: number }> {
   const startedAt = performance.now();
   const child = spawn(
     process.execPath,

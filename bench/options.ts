@@ -17,6 +17,8 @@ export type BenchOptions = {
   /** GiB the importer may plan for; as much as there is when absent. */
   readonly memoryBudget?: string;
   readonly runs: number;
+  /** Jobs at each load of the fleet benchmarks. */
+  readonly jobs: number;
   /** Threads of both sides. */
   readonly threads: number;
   /** `cpu` or `cuda`, for both sides. */
@@ -30,6 +32,8 @@ export type BenchOptions = {
   readonly float64: boolean;
   /** Run one side after the other even where both fit into memory. */
   readonly apart: boolean;
+  /** How long `soak` runs. */
+  readonly minutes: number;
 };
 
 const USAGE = `npm run bench [-- NAME … OPTION …]
@@ -40,12 +44,14 @@ const USAGE = `npm run bench [-- NAME … OPTION …]
   --peer-encoder DIR the same encoder for PyTorch (default: the directory of --encoder)
   --memory-budget N  GiB of memory to plan the decoder for (default: as \`loradrop import\`)
   --runs N           timed runs of each side after one that is not (default 3)
+  --jobs N           jobs at each load of fleet-check and fleet-costs (default 150)
   --threads N        threads of both sides (default: all)
   --device DEVICE    cpu or cuda (default cpu)
   --python PATH      Python with PyTorch (default python3)
   --compile, --bf16  PyTorch with torch.compile, with bf16 autocast
   --float64          measure the errors of both sides against float64 (slow)
-  --apart            one side after the other, also where both fit into memory`;
+  --apart            one side after the other, also where both fit into memory
+  --minutes N        how long soak runs (default 30)`;
 
 /** The names of benchmarks and the options of a command line. Errors: `bench-usage`. */
 export function parseOptions(args: readonly string[]): { names: string[]; options: BenchOptions } {
@@ -70,6 +76,7 @@ export function parseOptions(args: readonly string[]): { names: string[]; option
       ...(peerEncoder === undefined ? {} : { peerEncoder }),
       ...(values['memory-budget'] === undefined ? {} : { memoryBudget: values['memory-budget'] }),
       runs: wholeNumber('--runs', values.runs, 1),
+      jobs: wholeNumber('--jobs', values.jobs, 1),
       threads:
         values.threads === undefined ? availableThreads() : wholeNumber('--threads', values.threads, 1),
       device: values.device,
@@ -78,6 +85,7 @@ export function parseOptions(args: readonly string[]): { names: string[]; option
       bf16: values.bf16,
       float64: values.float64,
       apart: values.apart,
+      minutes: wholeNumber('--minutes', values.minutes, 1),
     },
   };
 }
@@ -96,6 +104,7 @@ function parse(args: readonly string[]) {
         'peer-encoder': { type: 'string' },
         'memory-budget': { type: 'string' },
         runs: { type: 'string', default: '3' },
+        jobs: { type: 'string', default: '150' },
         threads: { type: 'string' },
         device: { type: 'string', default: 'cpu' },
         python: { type: 'string', default: 'python3' },
@@ -103,6 +112,7 @@ function parse(args: readonly string[]) {
         bf16: { type: 'boolean', default: false },
         float64: { type: 'boolean', default: false },
         apart: { type: 'boolean', default: false },
+        minutes: { type: 'string', default: '30' },
       },
     });
   } catch (cause) {

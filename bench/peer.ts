@@ -18,11 +18,15 @@ export type PeerAnswer = {
   readonly torch?: string;
 };
 
-/** A PyTorch process that runs `pytorch/reference.py`. */
+/** A PyTorch process that runs `pytorch/reference.py`, or another script that answers as it does. */
 export class Peer {
   /** Starts it and waits until its weights are loaded. Errors: `bench-peer`. */
-  static async start(python: string, args: readonly string[]): Promise<Peer> {
-    const peer = new Peer(python, args);
+  static async start(
+    python: string,
+    args: readonly string[],
+    { script = 'reference.py' }: { readonly script?: string } = {},
+  ): Promise<Peer> {
+    const peer = new Peer(python, args, script);
     peer.#version = (await peer.#answer()).torch ?? '';
     return peer;
   }
@@ -32,8 +36,8 @@ export class Peer {
   readonly #ended: Promise<unknown>;
   #version = '';
 
-  private constructor(python: string, args: readonly string[]) {
-    this.#child = spawn(python, [join(DIRECTORY, 'reference.py'), ...args], {
+  private constructor(python: string, args: readonly string[], script: string) {
+    this.#child = spawn(python, [join(DIRECTORY, script), ...args], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     this.#ended = once(this.#child, 'close');

@@ -1,25 +1,34 @@
 /** `npm run bench [-- NAME … OPTION …]`: runs the benchmarks (without names, the short ones) and prints Markdown. */
 import { LoradropError } from '../src/base/errors.ts';
+import { MissingProgram } from '../test/helpers/services.ts';
 import { acceptRate } from './accept-rate.ts';
 import { adapterWriting } from './adapter-writing.ts';
 import { cuda } from './cuda.ts';
 import { decoder } from './decoder.ts';
 import { benchErrors } from './errors.ts';
 import { eventLoopGap } from './event-loop-gap.ts';
+import { fleetCheck, fleetCosts, fleetPlan } from './fleet.ts';
+import { followers } from './followers.ts';
 import { generate } from './generate.ts';
 import { idleConnections } from './idle-connections.ts';
+import { load } from './load.ts';
 import { parseOptions } from './options.ts';
+import { overload } from './overload.ts';
 import { readingPrompts } from './reading-prompts.ts';
 import { type Benchmark, machineFacts, markdownTable } from './report.ts';
 import { s3Upload } from './s3-upload.ts';
 import { serviceOverhead } from './service-overhead.ts';
+import { soak } from './soak.ts';
 import { startup } from './startup.ts';
+import { storing } from './storing.ts';
+import { textToLora } from './text-to-lora.ts';
 import { traces } from './traces.ts';
 import { turns } from './turns.ts';
 import { webhooks } from './webhooks.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'service-overhead': serviceOverhead,
+  storing,
   'accept-rate': acceptRate,
   turns,
   traces,
@@ -28,11 +37,19 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'reading-prompts': readingPrompts,
   decoder,
   generate,
+  'text-to-lora': textToLora,
   startup,
   webhooks,
   's3-upload': s3Upload,
   cuda,
   'idle-connections': idleConnections,
+  load,
+  followers,
+  overload,
+  soak,
+  'fleet-check': fleetCheck,
+  'fleet-costs': fleetCosts,
+  'fleet-plan': fleetPlan,
 };
 
 // What benchmarks have made goes with the process, whatever ends it.
@@ -49,7 +66,13 @@ try {
   for (const name of names.length > 0 ? names : everyTime) {
     const { question, columns, run } = BENCHMARKS[name]!;
     console.log(`**${name}**: ${question}\n`);
-    console.log(`${markdownTable(columns, await run(options))}\n`);
+    try {
+      console.log(`${markdownTable(columns, await run(options))}\n`);
+    } catch (error) {
+      if (!(error instanceof MissingProgram)) throw error;
+      console.log(`Not measured: ${error.message}\n`);
+      process.exitCode = 1;
+    }
   }
 } catch (error) {
   if (!(error instanceof LoradropError)) throw error;

@@ -4,16 +4,14 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ADAPTER_WEIGHTS_FILE } from '../src/adapter/verify.ts';
-import { ownEnvironment } from '../src/config/load.ts';
+import type { Dtype } from '../src/base/dtype.ts';
 import { availableMemory } from '../src/inference/available-memory.ts';
 import { bundleMemory, PROCESS_BYTES } from '../src/inference/bundle-memory.ts';
-import { createEngine } from '../src/inference/create-engine.ts';
-import type { Engine } from '../src/inference/engine.ts';
 import { writeAdapter } from '../src/jobs/make-adapter.ts';
-import { loraTensors } from '../src/lora/tensors.ts';
-import type { BundleManifest } from '../src/models/manifest.ts';
-import { createLogger } from '../src/observability/logger.ts';
+import { type DndManifest, isDnd } from '../src/models/manifest.ts';
+import { benchErrors } from './errors.ts';
 import { ENCODE_TOKEN_BUDGET, type MeasuredModel, openMeasuredModel } from './measured-model.ts';
+import { openEngine } from './open-engine.ts';
 import type { BenchOptions } from './options.ts';
 import { checkPython, Peer } from './peer.ts';
 
@@ -38,7 +36,7 @@ export type SideFigures = {
 
 /** Of all tensors, the largest difference relative to the tensor's largest magnitude. */
 export type Differences = {
-  /** Loradrop's tensors from PyTorch's, made of the weight tokens in float64. */
+  /** Loradrop's tensors in float32 from PyTorch's, made of the weight tokens in float64. */
   readonly between: number;
   /** The bf16 files of both. */
   readonly files: number;
@@ -57,7 +55,7 @@ type Judgement = {
 
 /** A finished comparison. */
 export type SideBySide = Judgement & {
-  readonly manifest: BundleManifest;
+  readonly manifest: DndManifest;
   /** What making the bundle took; absent where it was given. */
   readonly importing?: MeasuredModel['importing'];
   readonly loradrop: SideFigures;
@@ -78,7 +76,8 @@ type Side = {
 /** Files the two sides leave in the model's directory. */
 const FILES = {
   loradropAdapter: 'loradrop.safetensors',
-  loradropTokens: 'loradrop-tokens.f32',
+  /** In float32, to be compared before any rounding. */
+  loradropExact: 'loradrop-f32.safetensors',
   pytorchAdapter: 'pytorch.safetensors',
   pytorchTokens: 'pytorch-tokens.f64',
   exactTokens: 'exact-tokens.f64',
@@ -95,8 +94,9 @@ export async function compareSides(options: BenchOptions): Promise<SideBySide> {
   await checkPython(options.python);
   await using model = await openMeasuredModel(options);
   const { manifest } = model.bundle;
+  if (!isDnd(manifest)) throw benchErrors.usage('The comparison is of Drag-and-Drop bundles.');
   const ours = PROCESS_BYTES + bundleMemory(manifest, { encodeTokenBudget: ENCODE_TOKEN_BUDGET });
-  const theirs = 4 * PEER_COPIES * manifest.decoder.parameters + PEER_BESIDE_BYTES;
+  const theirs = 4 * PEER_COPIES * manifest.generator.parameters + PEER_BESIDE_BYTES;
   const together = !options.apart && ours + theirs < availableMemory();
   const openers = [() => openLoradrop(model, options), () => openPyTorch(model, options)];
   const figures = together
@@ -145,37 +145,26 @@ async function openLoradrop(model: MeasuredModel, options: BenchOptions): Promis
   const { bundle, prompts, directory } = model;
   const { condition } = bundle.manifest;
   const measuresEncoder = options.peerEncoder !== undefined;
-  const engine = await createEngine({
+  const engine = await openEngine({
     device: options.device,
     threads: options.threads,
-    encodeTokenBudget: ENCODE_TOKEN_BUDGET,
-    batchWaitMs: 0,
     // With all prompts in the cache a generation begins with the condition.
     promptCacheBytes: measuresEncoder ? 0 : 4 * prompts.length * condition.tokens * condition.width,
-    cancelGraceMs: 0,
-    environment: ownEnvironment(),
-    logger: createLogger({ level: 'error' }),
   });
   await engine.load(bundle).catch(async (error: unknown) => {
     await engine.close();
     throw error;
   });
-  let tokens = new Float32Array(0);
-  const recording = recordTokens(engine, model, (values) => {
-    tokens = values;
-  });
+  const generate = (dtype: Dtype, file: string) =>
+    writeAdapter(engine, { bundle, prompts, dtype }, async (name, content) => {
+      const path = join(directory, name === ADAPTER_WEIGHTS_FILE ? file : name);
+      await pipeline(content, createWriteStream(path));
+    });
   return {
     name: 'Loradrop',
     async run() {
       const startedAt = performance.now();
-      const { inference } = await writeAdapter(
-        recording,
-        { bundle, prompts, dtype: 'bf16' },
-        async (name, content) => {
-          const path = join(directory, name === ADAPTER_WEIGHTS_FILE ? FILES.loradropAdapter : name);
-          await pipeline(content, createWriteStream(path));
-        },
-      );
+      const { inference } = await generate('bf16', FILES.loradropAdapter);
       const wholeMs = performance.now() - startedAt;
       const { decodingMs, embeddingMs } = inference.timings;
       return {
@@ -185,35 +174,11 @@ async function openLoradrop(model: MeasuredModel, options: BenchOptions): Promis
       };
     },
     async finish() {
-      await writeFile(join(directory, FILES.loradropTokens), tokens);
-      return engine.status().peakResidentBytes;
+      const { peakResidentBytes } = engine.status();
+      await generate('f32', FILES.loradropExact);
+      return peakResidentBytes;
     },
     close: () => engine.close(),
-  };
-}
-
-/** An engine whose weight tokens are also kept, `[T, H, W]`. */
-function recordTokens(
-  engine: Engine,
-  { bundle }: MeasuredModel,
-  onTokens: (tokens: Float32Array<ArrayBuffer>) => void,
-): Pick<Engine, 'infer'> {
-  const { layout, decoder } = bundle.manifest;
-  const [count, height, width] = decoder.features.at(-1)!;
-  return {
-    async infer(request, options) {
-      const inference = await engine.infer(request, options);
-      async function* recorded() {
-        const all = new Float32Array(count * height * width);
-        const places = loraTensors(layout).values();
-        for await (const block of inference.tokens) {
-          all.set(block, places.next().value!.tokens.start * height * width);
-          yield block;
-        }
-        onTokens(all);
-      }
-      return { ...inference, tokens: recorded() };
-    },
   };
 }
 
@@ -278,8 +243,8 @@ async function judge(model: MeasuredModel, options: BenchOptions): Promise<Judge
   ]);
   const compare = async (request: Readonly<Record<string, unknown>> & { readonly do: string }) =>
     (await peer.ask(request)).difference!;
-  const loradrop = { tokens: at('loradropTokens'), dtype: 'float32' };
-  const pytorch = { tokens: at('pytorchTokens'), dtype: 'float64' };
+  const loradrop = { file: at('loradropExact') };
+  const pytorch = { tokens: at('pytorchTokens') };
   try {
     const differences = {
       between: await compare({ do: 'compare', ...loradrop, to: at('pytorchTokens') }),

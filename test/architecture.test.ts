@@ -21,11 +21,20 @@ const ALLOWED: Record<string, readonly string[]> = {
   observability: ['base'],
   models: ['base', 'lora', 'adapter'],
   'models/import': ['base', 'lora', 'adapter', 'onnx', 'tokenizer', 'models'],
-  inference: ['base', 'observability', 'tokenizer', 'models'],
+  inference: ['base', 'observability', 'tokenizer', 'lora', 'onnx', 'models'],
   store: ['base'],
   evaluation: ['base'],
+  chat: [
+    'base',
+    'observability',
+    'evaluation/base-facts',
+    'evaluation/chat-prompt',
+    'evaluation/errors',
+    'evaluation/llama',
+  ],
   access: ['base'],
   webhooks: ['base', 'observability'],
+  serving: ['base', 'observability'],
   queue: ['base', 'observability'],
   jobs: [
     'base',
@@ -37,16 +46,25 @@ const ALLOWED: Record<string, readonly string[]> = {
     'inference',
     'store',
     'queue',
+    'serving',
     'webhooks',
+    'evaluation/statistics',
+    'evaluation/validation-protocol',
   ],
+  finetuning: ['base', 'evaluation/statistics', 'jobs/catalog', 'jobs/generate-queue', 'jobs/validations'],
   'hub-view': ['base', 'store', 'models/licence', 'jobs/adapter-info'],
+  console: ['base', 'client'],
   http: [
     'base',
+    'chat',
+    'console/files',
+    'finetuning',
     'hub-view',
     'observability',
     'prompts',
     'access',
     'arithmetic/errors',
+    'arithmetic/norms',
     'arithmetic/plan',
     'arithmetic/steps',
     'lora/layout',
@@ -54,19 +72,27 @@ const ALLOWED: Record<string, readonly string[]> = {
     'jobs/catalog',
     'jobs/copies',
     'jobs/deliveries',
+    'jobs/deployment',
+    'jobs/deployments',
     'jobs/generate-queue',
     'jobs/notify',
     'jobs/stored-peft',
+    'jobs/validations',
     'queue/queue',
+    'queue/cursor',
     'queue/errors',
     'queue/request-rates',
     'models',
     'store',
     'adapter',
+    'serving',
     'webhooks',
   ],
+  client: [],
   cli: [
     'base',
+    'client',
+    'chat',
     'config',
     'access',
     'compose',
@@ -85,7 +111,9 @@ const ALLOWED: Record<string, readonly string[]> = {
   ],
   compose: [
     'base',
+    'chat',
     'config',
+    'evaluation/validate',
     'access',
     'observability',
     'lora',
@@ -96,6 +124,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     'queue',
     'jobs',
     'http',
+    'serving',
     'webhooks',
   ],
   main: ['base', 'cli'],
@@ -104,6 +133,7 @@ const ALLOWED: Record<string, readonly string[]> = {
 /** Packages that only one room may know, so that each can be replaced in one place. */
 const OWNERS: Record<string, readonly string[]> = {
   bullmq: ['queue'],
+  'fs-native-extensions': ['queue'],
   'ml-matrix': ['arithmetic'],
   'rate-limiter-flexible': ['queue'],
   ioredis: ['queue'],
@@ -112,11 +142,16 @@ const OWNERS: Record<string, readonly string[]> = {
   'onnxruntime-node': ['inference'],
   '@huggingface/hub': ['models'],
   '@huggingface/jinja': ['evaluation'],
-  'node-llama-cpp': ['evaluation'],
+  'node-llama-cpp': ['evaluation', 'chat'],
   '@aws-sdk/client-s3': ['store'],
   '@aws-sdk/s3-request-presigner': ['store'],
   fastify: ['http', 'compose'],
+  '@fastify/busboy': ['http'],
+  '@fastify/fast-json-stringify-compiler': ['http'],
+  preact: ['console'],
+  htm: ['console'],
   protobufjs: ['onnx'],
+  yaml: ['models'],
   yauzl: ['models'],
   'csv-parse': ['prompts'],
   hyparquet: ['prompts'],
@@ -182,9 +217,11 @@ test('every import goes the way the room table allows', async (t) => {
 });
 
 test('a package is known only to the room that owns it', async (t) => {
-  const { dependencies } = JSON.parse(await readFile(join(root, '..', 'package.json'), 'utf8')) as {
+  const manifest = JSON.parse(await readFile(join(root, '..', 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>;
+    peerDependencies: Record<string, string>;
   };
+  const dependencies = { ...manifest.dependencies, ...manifest.peerDependencies };
   const used = new Set<string>();
   for (const { file, specifier } of await readImports()) {
     if (specifier.startsWith('.')) continue;
@@ -206,17 +243,26 @@ test('a package is known only to the room that owns it', async (t) => {
   t.strictSame(unused, [], 'no dependency without a use');
 });
 
+/** Files that may end their process. */
+const ENDING = [
+  'chat/child.ts',
+  'inference/child.ts',
+  'evaluation/validation-process.ts',
+  'cli/stop-signals.ts',
+];
+
 test('the process ends, and reads its environment, in one place each', async (t) => {
   const exits: string[] = [];
   const environment: string[] = [];
   for await (const file of glob('**/*.ts', { cwd: root })) {
     const text = await readFile(join(root, file), 'utf8');
     if (/process\.exit(Code)?\b/.test(text)) exits.push(file);
-    if (/process\.env\b/.test(text)) environment.push(file);
+    // Browsers have none: there it is in a text that people are shown.
+    if (/process\.env\b/.test(text) && file !== 'console/page/snippets.ts') environment.push(file);
   }
   t.strictSame(
-    // The child of the inference room, and process 1 of a container at a second signal, have no other way.
-    exits.filter((file) => !['inference/child.ts', 'cli/stop-signals.ts'].includes(file)),
+    // Processes that hold native code, and process 1 of a container at a second signal, have no other way.
+    exits.filter((file) => !ENDING.includes(file)),
     ['main.ts'],
   );
   // The other one does not read a setting: it sets what a library reads when it is loaded.

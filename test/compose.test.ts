@@ -38,8 +38,8 @@ test('a bundle that does not run leaves the others in service', async (t) => {
   await edit('bad', ({ condition }) => {
     Object.assign(condition, { encoderTokens: 32, fullyMaskedAttention: 'zero' });
   });
-  await edit('enormous', ({ decoder }) => {
-    decoder.memoryBytes = 2 ** 52;
+  await edit('enormous', ({ generator }) => {
+    generator.memoryBytes = 2 ** 52;
   });
 
   const config = loadConfig({ dataDir, port: 0, logLevel: 'silent' }, {});
@@ -107,7 +107,7 @@ test('a running service copies a job’s adapter to its destination', async (t) 
   const storage = await startVersitygw(t);
   if (!storage) return;
   Object.assign(process.env, objectStorageEnvironment(storage.port));
-  const dataDir = t.testdir({});
+  const dataDir = await withEmptyCluster(t.testdir({}));
   await buildUntrainedBundle({ out: join(dataDir, 'bundles', 'untrained'), seed: 0 });
   const settings = { dataDir, port: 0, logLevel: 'silent', s3ForcePathStyle: true };
   const config = loadConfig({ ...settings, destinations: `s3://${TEST_BUCKET}/copies` }, {});

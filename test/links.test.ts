@@ -45,3 +45,14 @@ test('every link between pages leads somewhere', async (t) => {
   }
   t.ok(links > 30);
 });
+
+test('every page is in the index of the documentation', async (t) => {
+  const index = await readFile(join(root, 'docs', 'README.md'), 'utf8');
+  for await (const page of glob('*.md', { cwd: join(root, 'docs') })) {
+    if (page !== 'README.md') t.ok(index.includes(`](${page})`), page);
+  }
+  t.ok(
+    (await readFile(join(root, 'README.md'), 'utf8')).split('\n').length <= 150,
+    'the front page is short',
+  );
+});

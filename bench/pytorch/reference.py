@@ -7,8 +7,9 @@ It reads requests as JSON lines from standard input and answers each with one JS
     {"do": "encode", "prompts": FILE, "out": FILE}   a JSON list of prompts -> hidden states as raw float32
     {"do": "multiply"}                   a large matrix product: its floating-point operations a second, the best of some
     {"do": "save", "out": FILE}          the last tokens as raw float64
-    {"do": "compare", "tokens": FILE, "dtype": "float32" | "float64", "to": FILE or null}
-                                         the adapter of raw tokens against that of other raw float64 ones, or the last
+    {"do": "compare", "file": FILE or "tokens": FILE, "to": FILE or null}
+                                         an adapter, or that of raw float64 tokens, against that of other raw tokens, or the
+                                         last
     {"do": "compare-adapters", "files": [FILE, FILE]}    two safetensors files, tensor by tensor
     {"do": "compare-raw", "files": [FILE, FILE]}         two files of raw float32, each as one tensor
 
@@ -263,11 +264,14 @@ class Peer:
         self.tokens.double().cpu().numpy().tofile(out)
         return {}
 
-    def compare(self, tokens, dtype, to):
+    def compare(self, to, file=None, tokens=None):
+        from safetensors.torch import load_file
+
         rows, columns = self.layout["rank"] + 2, self.layout["chunkWidth"] + 2
-        load = lambda path, kind: load_raw(path, getattr(torch, kind)).double().reshape(-1, rows, columns)
-        expected = load(to, "float64") if to else self.tokens.double().cpu()
-        return largest_difference(adapter(load(tokens, dtype), self.layout), adapter(expected, self.layout))
+        load = lambda path: load_raw(path, torch.float64).reshape(-1, rows, columns)
+        expected = load(to) if to else self.tokens.double().cpu()
+        found = load_file(file) if file else adapter(load(tokens), self.layout)
+        return largest_difference(found, adapter(expected, self.layout))
 
     def compare_adapters(self, files):
         from safetensors.torch import load_file

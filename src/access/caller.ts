@@ -1,8 +1,11 @@
 /** Who sends a request, and what that may do. */
 import { DEFAULT_TENANT } from '../base/ids.ts';
 
-/** What a key may be for: make adapters and cancel or delete them; see jobs, adapters and usage; everything of its tenant. */
-export const SCOPES = ['generate', 'read', 'admin'] as const;
+/**
+ * What a key may be for: make adapters and cancel or delete them; see jobs, adapters and usage; everything of its tenant;
+ * for a model server, read the Hub view of every tenant.
+ */
+export const SCOPES = ['generate', 'read', 'admin', 'serve'] as const;
 /** One of {@link SCOPES}. */
 export type Scope = (typeof SCOPES)[number];
 

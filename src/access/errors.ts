@@ -21,6 +21,11 @@ export const accessErrors = defineErrors({
     title: 'As many bytes are stored as your quota allows.',
     retryable: true,
   },
+  filesFull: {
+    code: 'quota-files-exceeded',
+    title: 'You have as many uploaded files as a tenant may have.',
+    retryable: true,
+  },
   namesFull: {
     code: 'quota-names-exceeded',
     title: 'You have as many names as a tenant may have.',

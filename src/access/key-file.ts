@@ -1,8 +1,10 @@
 /** The file of API keys: JSON with the digest of each key, its tenant, scopes, expiry and limits. */
+
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { SHA256_PATTERN } from '../base/digest.ts';
 import { TENANT_PATTERN } from '../base/ids.ts';
+import { parseJson } from '../base/parse-json.ts';
 import { readPrivateFile, replacePrivateFile } from '../base/private-file.ts';
 import { SCOPES } from './caller.ts';
 import { accessErrors } from './errors.ts';
@@ -51,18 +53,7 @@ const checkFile = Compile(
  * The keys in the file's text. Errors: `keys-file-invalid`, with where and why and never a digest.
  */
 export function parseKeyFile(text: string): KeyEntry[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw accessErrors.keysFile('It is not JSON.', { cause });
-  }
-  if (!checkFile.Check(value)) {
-    const [first] = checkFile.Errors(value);
-    throw accessErrors.keysFile(
-      `At "${first?.instancePath ?? ''}" it ${first?.message ?? 'has another form'}.`,
-    );
-  }
+  const value = parseJson(text, checkFile, (detail, cause) => accessErrors.keysFile(detail, { cause }));
   const { keys } = value;
   for (const [field, of] of [
     ['name', (key: KeyEntry) => key.name],

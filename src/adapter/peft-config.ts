@@ -34,7 +34,7 @@ export function peftConfig(base: { readonly id: string }, layout: LoraLayout): U
     target_modules: targetModules(layout),
     task_type: 'CAUSAL_LM',
     use_dora: false,
-    use_rslora: false,
+    use_rslora: layout.rsLora ?? false,
   };
   return new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`);
 }

@@ -134,9 +134,9 @@ export type TensorToWrite = { readonly name: string; readonly shape: readonly nu
 export const PYTORCH_METADATA: Readonly<Record<string, string>> = { format: 'pt' };
 
 /**
- * The bytes before the first tensor: length and header, padded with spaces to a multiple of eight. With tensors sorted by
- * name, as here demanded, they equal those of the reference library. `totalBytes` is the size of the whole file.
- * Errors: `safetensors-invalid` when the order is another or a name occurs twice.
+ * The bytes before the first tensor: length and header, padded with spaces to a multiple of eight. Tensors lie in the given
+ * order; of tensors sorted by name the bytes equal those of the reference library. `totalBytes` is the size of the whole file.
+ * Errors: `safetensors-invalid` when a name occurs twice.
  */
 export function safetensorsHeader(
   tensors: readonly TensorToWrite[],
@@ -146,12 +146,10 @@ export function safetensorsHeader(
   const entries: [string, unknown][] = [];
   if (Object.keys(metadata).length > 0) entries.push(['__metadata__', metadata]);
   let end = 0;
-  let previous = '';
+  const names = new Set<string>();
   for (const { name, shape } of tensors) {
-    if (name <= previous) {
-      throw adapterErrors.safetensors(`${quote(name)} does not come after ${quote(previous)} in name order.`);
-    }
-    previous = name;
+    if (names.has(name)) throw adapterErrors.safetensors(`${quote(name)} occurs twice.`);
+    names.add(name);
     const start = end;
     end += elementCount(shape) * DTYPE_BYTES[dtype];
     entries.push([name, { dtype: DTYPE_NAMES[dtype], shape, data_offsets: [start, end] }]);
@@ -166,6 +164,16 @@ export function safetensorsHeader(
 
 function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, side) => product * side, 1);
+}
+
+/** A whole file, piece by piece, from the bytes of all tensors in their order. Errors: whatever `bytes` throws. */
+export async function* writeTensorBytes(
+  tensors: readonly TensorToWrite[],
+  bytes: AsyncIterable<Uint8Array>,
+  dtype: Dtype,
+): AsyncGenerator<Uint8Array, void, void> {
+  yield safetensorsHeader(tensors, dtype).bytes;
+  yield* bytes;
 }
 
 /**

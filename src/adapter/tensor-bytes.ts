@@ -1,6 +1,6 @@
 /** Tensor numbers ↔ the little-endian bytes that a safetensors file keeps. */
 import { endianness } from 'node:os';
-import { type Dtype, fromBf16Bits, fromF16Bits, toBf16Bits, toF16Bits } from '../base/dtype.ts';
+import { allFinite, type Dtype, fromBf16Bits, fromF16Bits, toBf16Bits, toF16Bits } from '../base/dtype.ts';
 import { loraErrors } from '../lora/errors.ts';
 import { adapterErrors } from './errors.ts';
 
@@ -39,21 +39,6 @@ export function encodeTensor(name: string, values: Float32Array, dtype: Dtype): 
     );
   }
   return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength);
-}
-
-/** Lowest bit of the exponent of each format; the exponent reaches up to the sign bit. */
-const EXPONENT_ONE: Readonly<Record<Dtype, number>> = { bf16: 0x0080, f16: 0x0400, f32: 0x0080_0000 };
-
-/** Whether every number of a format, as its bits, is finite. */
-export function allFinite(bits: Uint16Array | Uint32Array, dtype: Dtype): boolean {
-  // NaN and infinity alone have an exponent of all ones: adding one to it carries into the place of the sign. Without a
-  // branch in the loop the check costs less than the rounding.
-  const one = EXPONENT_ONE[dtype];
-  const sign = bits.BYTES_PER_ELEMENT === 2 ? 0x8000 : 0x8000_0000 | 0;
-  const exponent = (sign - one) & ~sign;
-  let carried = 0;
-  for (let i = 0; i < bits.length; i++) carried |= (bits[i]! & exponent) + one;
-  return (carried & sign) === 0;
 }
 
 /** Bytes an element takes. */

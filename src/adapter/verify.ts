@@ -56,8 +56,10 @@ async function readConfig(path: string): Promise<Uint8Array> {
 
 function checkConfig(bytes: Uint8Array, layout: LoraLayout): void {
   const config = parsePeftConfig(bytes);
-  if (config.use_rslora) {
-    throw adapterErrors.mismatch(`${ADAPTER_CONFIG_FILE} says use_rslora, which bundles do not make.`);
+  if (Boolean(config.use_rslora) !== Boolean(layout.rsLora)) {
+    throw adapterErrors.mismatch(
+      `${ADAPTER_CONFIG_FILE} says use_rslora ${Boolean(config.use_rslora)}, and the bundle's adapters have it otherwise.`,
+    );
   }
   const { r, lora_alpha: alpha, target_modules: targets } = config;
   if (r !== layout.rank || alpha !== layout.alpha) {

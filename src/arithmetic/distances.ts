@@ -39,8 +39,8 @@ export async function spreadOfSamples(
   };
 }
 
-/** ⟨B₁A₁, B₂A₂⟩ = Σ (B₁ᵀB₂) ∘ (A₁A₂ᵀ), Frobenius. */
-function innerProduct(p: LoraPair, q: LoraPair): number {
+/** The Frobenius inner product of the changes of two pairs of one module: ⟨B₁A₁, B₂A₂⟩ = Σ (B₁ᵀB₂) ∘ (A₁A₂ᵀ). */
+export function innerProduct(p: LoraPair, q: LoraPair): number {
   const { in: width, out } = p;
   const fromB = new Float64Array(p.rank * q.rank);
   for (let row = 0; row < out; row++) {

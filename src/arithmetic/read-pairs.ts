@@ -1,7 +1,8 @@
 /** Adapters → their LoRA pairs, one module at a time, in the order in which their files have them. */
 import type { PeftFiles } from '../adapter/peft-files.ts';
 import { loraScale, type PeftConfig, parsePeftConfig } from '../adapter/read-peft-config.ts';
-import { readTensors, type TensorRead } from '../adapter/read-tensors.ts';
+import { openTensors, type TensorRead } from '../adapter/read-tensors.ts';
+import type { SafetensorsHeader, SafetensorsTensor } from '../adapter/safetensors-header.ts';
 import { DTYPE_NAMES, decodeTensor } from '../adapter/tensor-bytes.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { DTYPES, type Dtype } from '../base/dtype.ts';
@@ -17,6 +18,8 @@ export type PairRead = { readonly pair: LoraPair; readonly dtype: Dtype };
 
 /** What PEFT puts before a module's own path. */
 export const PEFT_PREFIX = 'base_model.model.';
+/** Bytes of a number while its matrix waits. */
+const FLOAT32_BYTES = 4;
 const SUFFIX = /\.lora_(A|B)\.weight$/;
 
 /** Reads a source's configuration. Errors: `adapter-mismatch`. */
@@ -25,61 +28,118 @@ export function openSource<S extends PeftFiles>(source: S): S & OpenSource {
 }
 
 /**
- * An adapter's pairs in the order of its file, with the scale in B. Errors: `transform-unfit` for a file that holds other
- * things than plain LoRA pairs, `adapter-not-finite`, `safetensors-invalid`, those of reading.
+ * Most bytes of matrices that are read and wait: for the other half of their pair, or for another adapter that has its
+ * tensors in another order. All of one side of a 7B base's widest module in float32 are 34 MB.
  */
-export async function* readPairs(
-  source: OpenSource,
-  signal?: AbortSignal,
-): AsyncGenerator<PairRead, void, void> {
-  let a: Matrix | undefined;
-  let previous = '';
-  for await (const read of readTensors(await source.openWeights(), source.weightBytes)) {
-    signal?.throwIfAborted();
-    const matrix = matrixOf(read);
-    if (matrix.side === 'A') {
-      if (a || matrix.path <= previous) throw outOfOrder();
-      a = matrix;
-      previous = matrix.path;
-      continue;
+const MAX_HELD_BYTES = 1 << 30;
+
+/** The pairs of one adapter that have not been taken yet. */
+type PairStream = AsyncDisposable & {
+  /** Paths of the pairs, in the order in which the file completes them. */
+  readonly remaining: ReadonlySet<string>;
+  /** Reads on until the pair of this path is there. What lies before it is held. */
+  take(path: string): Promise<PairRead>;
+};
+
+async function openPairs(source: OpenSource, signal: AbortSignal | undefined): Promise<PairStream> {
+  const stream = await openTensors(await source.openWeights(), source.weightBytes);
+  try {
+    const remaining = new Set(pairPaths(stream.header));
+    const tensors = stream.tensors();
+    const halves = new Map<string, Matrix>();
+    const pairs = new Map<string, PairRead>();
+    let heldBytes = 0;
+
+    async function readOn(): Promise<void> {
+      const { value } = await tensors.next();
+      signal?.throwIfAborted();
+      const matrix = matrixOf(value!);
+      const { path } = matrix;
+      const other = halves.get(path);
+      heldBytes += matrix.values.byteLength;
+      if (heldBytes > MAX_HELD_BYTES)
+        throw arithmeticErrors.unfit('The adapters have their tensors in too different orders.');
+      if (!other) {
+        halves.set(path, matrix);
+        return;
+      }
+      halves.delete(path);
+      const [a, b] = matrix.side === 'B' ? [other, matrix] : [matrix, other];
+      pairs.set(path, { pair: pairOf(a, b, source.peft), dtype: a.dtype });
     }
-    if (a?.path !== matrix.path) throw outOfOrder();
-    yield { pair: pairOf(a, matrix, source.peft), dtype: a.dtype };
-    a = undefined;
+
+    return {
+      remaining,
+      async take(path) {
+        remaining.delete(path);
+        while (!pairs.has(path)) await readOn();
+        const read = pairs.get(path)!;
+        pairs.delete(path);
+        heldBytes -= FLOAT32_BYTES * (read.pair.a.length + read.pair.b.length);
+        return read;
+      },
+      [Symbol.asyncDispose]: () => stream[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await stream[Symbol.asyncDispose]();
+    throw error;
   }
-  if (a) throw outOfOrder();
+}
+
+/** The modules of a file, in the order in which the second matrix of each comes. Errors: `transform-unfit`. */
+function pairPaths({ tensors }: SafetensorsHeader): string[] {
+  const open = new Set<string>();
+  const paths: string[] = [];
+  for (const tensor of tensors) {
+    const { path } = placeOf(tensor);
+    if (open.delete(path)) paths.push(path);
+    else open.add(path);
+  }
+  if (open.size > 0) {
+    throw arithmeticErrors.unfit(`${ADAPTER_WEIGHTS_FILE} does not hold pairs of lora_A and lora_B.`);
+  }
+  return paths;
 }
 
 /**
- * The pairs of several adapters module by module in the order of their names, `undefined` where one of them has none.
- * Errors: those of {@link readPairs}, and `transform-unfit` where they differ in shape.
+ * The pairs of several adapters module by module, in the order of their files, with the scale in B; `undefined` where an
+ * adapter has none. Adapters whose files have another order than the others' take memory. Errors: `transform-unfit` for a
+ * file that holds other things than plain LoRA pairs and where shapes differ, `adapter-not-finite`, `safetensors-invalid`,
+ * those of reading.
  */
 export async function* readTogether(
   sources: readonly OpenSource[],
   signal?: AbortSignal,
 ): AsyncGenerator<readonly (PairRead | undefined)[], void, void> {
-  const streams = sources.map((source) => readPairs(source, signal));
-  const step = async (stream: AsyncGenerator<PairRead, void, void>) =>
-    (await stream.next()).value ?? undefined;
+  const streams: PairStream[] = [];
   try {
-    let heads = await Promise.all(streams.map(step));
-    for (;;) {
-      const paths = heads.flatMap((head) => (head ? [head.pair.path] : []));
-      if (paths.length === 0) return;
-      const path = paths.sort()[0]!;
-      const here = heads.map((head) => (head?.pair.path === path ? head : undefined));
-      const { in: width, out } = here.find((head) => head !== undefined)!.pair;
-      if (here.some((head) => head && (head.pair.in !== width || head.pair.out !== out))) {
+    for (const source of sources) streams.push(await openPairs(source, signal));
+    for (let path = nextPath(streams); path !== undefined; path = nextPath(streams)) {
+      const here = await takeAll(streams, path);
+      const { in: width, out } = here.find((read) => read !== undefined)!.pair;
+      if (here.some((read) => read && (read.pair.in !== width || read.pair.out !== out))) {
         throw arithmeticErrors.unfit(`The adapters have different shapes at ${path}.`);
       }
       yield here;
-      heads = await Promise.all(
-        heads.map((head, index) => (here[index] ? step(streams[index]!) : Promise.resolve(head))),
-      );
     }
   } finally {
-    await Promise.all(streams.map((stream) => stream.return()));
+    await Promise.all(streams.map((stream) => stream[Symbol.asyncDispose]()));
   }
+}
+
+/** The module that comes next; where no adapter's order contradicts another's, one before which none has anything else. */
+function nextPath(streams: readonly PairStream[]): string | undefined {
+  const firstOf = ({ remaining }: PairStream): string | undefined => remaining.values().next().value;
+  const heads = streams.map(firstOf).filter((path) => path !== undefined);
+  const isFirst = (path: string, stream: PairStream) =>
+    !stream.remaining.has(path) || firstOf(stream) === path;
+  return heads.find((path) => streams.every((stream) => isFirst(path, stream))) ?? heads[0];
+}
+
+function takeAll(streams: readonly PairStream[], path: string): Promise<(PairRead | undefined)[]> {
+  return Promise.all(
+    streams.map(async (stream) => (stream.remaining.has(path) ? await stream.take(path) : undefined)),
+  );
 }
 
 type Matrix = {
@@ -90,18 +150,24 @@ type Matrix = {
   readonly values: Float32Array;
 };
 
-function matrixOf({ tensor, bytes }: TensorRead): Matrix {
-  const { name, shape } = tensor;
+/** Which module's matrix a tensor is. Errors: `transform-unfit` where it is none. */
+function placeOf({ name, shape, dtype }: SafetensorsTensor) {
   const side = SUFFIX.exec(name)?.[1] as 'A' | 'B' | undefined;
-  const dtype = DTYPES.find((candidate) => DTYPE_NAMES[candidate] === tensor.dtype);
-  if (!side || !name.startsWith(PEFT_PREFIX) || shape.length !== 2 || !dtype) {
-    throw arithmeticErrors.unfit(`${name} of ${tensor.dtype} is no LoRA matrix that can be used.`);
+  const known = DTYPES.find((candidate) => DTYPE_NAMES[candidate] === dtype);
+  if (!side || !name.startsWith(PEFT_PREFIX) || shape.length !== 2 || !known) {
+    throw arithmeticErrors.unfit(`${name} of ${dtype} is no LoRA matrix that can be used.`);
   }
-  const values = decodeTensor(name, bytes, tensor.dtype);
+  const sides: readonly [number, number] = [shape[0]!, shape[1]!];
+  return { path: name.replace(SUFFIX, ''), side, dtype: known, shape: sides };
+}
+
+function matrixOf({ tensor, bytes }: TensorRead): Matrix {
+  const { name, dtype } = tensor;
+  const values = decodeTensor(name, bytes, dtype);
   if (!values.every(Number.isFinite)) {
     throw loraErrors.notFinite(`${name} holds a number that is not finite.`);
   }
-  return { path: name.replace(SUFFIX, ''), side, dtype, shape: [shape[0]!, shape[1]!], values };
+  return { ...placeOf(tensor), values };
 }
 
 function pairOf(a: Matrix, b: Matrix, peft: PeftConfig): LoraPair {
@@ -118,10 +184,4 @@ function pairOf(a: Matrix, b: Matrix, peft: PeftConfig): LoraPair {
     a: Float64Array.from(a.values),
     b: Float64Array.from(b.values, (value) => value * scale),
   };
-}
-
-function outOfOrder() {
-  return arithmeticErrors.unfit(
-    `${ADAPTER_WEIGHTS_FILE} does not hold pairs of lora_A and lora_B in the order of their names.`,
-  );
 }

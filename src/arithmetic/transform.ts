@@ -1,4 +1,4 @@
-/** Adapter arithmetic: adapters of one base → one adapter, without training. Matrices pass by one module at a time. */
+/** Adapter arithmetic: adapters of one base → one adapter, without training. Matrices pass by one stack of layers at a time. */
 import type { PeftFiles } from '../adapter/peft-files.ts';
 import type { PeftConfig } from '../adapter/read-peft-config.ts';
 import { loraScale } from '../adapter/read-peft-config.ts';
@@ -84,17 +84,25 @@ export async function transformAdapters(
   const dtype = options.dtype ?? sourceDtype;
   const { alpha, scale } = alphaFor(rank, loraScale(first));
   const kept = modules.filter(({ path }) => plan.factors.has(path));
-  const tensors = kept.flatMap(({ path, in: width, out }) => [
-    { name: `${path}.lora_A.weight`, shape: [rank, width] },
-    { name: `${path}.lora_B.weight`, shape: [out, rank] },
+  const tensors = stacked(kept).flatMap((stack) => [
+    ...stack.map(({ path, in: width }) => ({ name: `${path}.lora_A.weight`, shape: [rank, width] })),
+    ...stack.map(({ path, out }) => ({ name: `${path}.lora_B.weight`, shape: [out, rank] })),
   ]);
   async function* matrices(): AsyncGenerator<Float32Array> {
+    let stack: string | undefined;
+    let waiting: Float32Array[] = [];
     for await (const { pair } of sumPairs(terms, signal)) {
       const made = applyPlan(pair, plan);
       if (!made) continue;
+      if (stackOf(pair) !== stack) {
+        yield* waiting;
+        waiting = [];
+      }
+      stack = stackOf(pair);
       yield Float32Array.from(made.a);
-      yield Float32Array.from(made.b, (value) => value / scale);
+      waiting.push(Float32Array.from(made.b, (value) => value / scale));
     }
+    yield* waiting;
   }
   return {
     report: {
@@ -112,6 +120,22 @@ export async function transformAdapters(
     weightBytes: safetensorsHeader(tensors, dtype).totalBytes,
     weights: () => writeSafetensors(tensors, matrices(), { dtype, ...(signal && { signal }) }),
   };
+}
+
+/** What the layers of one module have in common: its path without the layer's number. */
+function stackOf({ path }: { readonly path: string }): string {
+  return path.replace(/\.\d+\./, '.');
+}
+
+/** Modules that follow one another in different layers, together: a file has A of all of them before B. */
+function stacked(modules: readonly Module[]): Module[][] {
+  const stacks: Module[][] = [];
+  for (const module of modules) {
+    const last = stacks.at(-1);
+    if (last?.[0] && stackOf(last[0]) === stackOf(module)) last.push(module);
+    else stacks.push([module]);
+  }
+  return stacks;
 }
 
 /** The sources, the first of which tells how much of its two readings is done. */

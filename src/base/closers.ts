@@ -13,10 +13,17 @@ export type Closers = {
 
 /** Collects parts to close; `onFailure` is told of each one that fails, when it fails. */
 export function collectClosers(onFailure: (part: string, error: unknown) => void): Closers {
-  const stack = new AsyncDisposableStack();
+  const opened: { readonly part: string; readonly close: () => Promise<void> }[] = [];
   const failures: { readonly part: string; readonly error: unknown }[] = [];
   const closeAll = async () => {
-    await stack.disposeAsync();
+    for (const { part, close } of opened.toReversed()) {
+      try {
+        await close();
+      } catch (error) {
+        failures.push({ part, error });
+        onFailure(part, error);
+      }
+    }
     if (failures.length === 0) return;
     const reasons = failures.map(
       ({ part, error }) => `${part}: ${error instanceof Error ? error.message : error}`,
@@ -29,14 +36,8 @@ export function collectClosers(onFailure: (part: string, error: unknown) => void
   let closed: Promise<void> | undefined;
   return {
     add(part, close) {
-      stack.defer(async () => {
-        try {
-          await close();
-        } catch (error) {
-          failures.push({ part, error });
-          onFailure(part, error);
-        }
-      });
+      if (closed !== undefined) throw new Error(`${part} was opened after closing began.`);
+      opened.push({ part, close });
     },
     close: () => (closed ??= closeAll()),
   };

@@ -14,12 +14,12 @@ import { availableThreads } from '../inference/available-threads.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
-import { drawPrompts } from '../prompts/draw-prompts.ts';
+import { drawForModel } from '../prompts/draw-for-model.ts';
 import { cliErrors } from './errors.ts';
 import { writeEvaluatedAdapters } from './evaluated-adapters.ts';
 import { evaluationReport, printReport } from './evaluation-report.ts';
 import { interruptible } from './interrupt.ts';
-import { OFFLINE_SETTINGS } from './offline-engine.ts';
+import { OFFLINE_SETTINGS, READING_LIMITS } from './offline-engine.ts';
 import type { Output } from './output.ts';
 import {
   addPromptChoice,
@@ -73,10 +73,19 @@ export const registerEvaluate: Registration = (command, output) => {
     )
     .requiredOption('--base <file>', 'the base model as GGUF, with a chat template')
     .requiredOption('--data <file>', 'rows of {"prompt", "response", "choices"?, "system"?}, .jsonl or .json')
-    .option('--prompts <file>', 'prompts to generate from; default: those of rows that are not scored')
-    .option('--control <file>', 'prompts of another task: generates from these as well, for comparison')
+    .option(
+      '--prompts <file>',
+      'prompts to generate from; default: those of rows that are not scored. A bundle that takes a description needs a file with one',
+    )
+    .option(
+      '--control <file>',
+      'prompts, or the description, of another task: generates from these as well, for comparison',
+    )
     .addOption(
-      new Option('--draws <number>', 'adapters to generate; their scores are averaged')
+      new Option(
+        '--draws <number>',
+        'adapters to generate; their scores are averaged (one of a bundle that takes a description, which always makes the same)',
+      )
         .argParser(wholeNumber('--draws', 1, 100))
         .default(3),
     )
@@ -104,7 +113,7 @@ export const registerEvaluate: Registration = (command, output) => {
     .option('--with-system', "use the rows' system messages")
     .option('--json', 'as JSON')
     .addHelpText('after', ABOUT);
-  addSettingOptions(addPromptChoice(command), OFFLINE_SETTINGS).action((options: Options) =>
+  addSettingOptions(addPromptChoice(command), OFFLINE_SETTINGS, READING_LIMITS).action((options: Options) =>
     interruptible((signal) => evaluate(options, configFromOptions(options), output, signal)),
   );
 };
@@ -130,7 +139,11 @@ async function evaluate(
   const given = await promptsOf('Prompts', options.prompts);
   const control = await promptsOf('Control', options.control);
   const bundle = await openBundle(options.bundle, { signal });
-  const { condition } = bundle.manifest;
+  const { condition, family } = bundle.manifest;
+  if (family === 't2l' && !given) {
+    throw cliErrors.input('The bundle takes a description of the task: give a file with one as --prompts.');
+  }
+  const draws = family === 't2l' ? 1 : options.draws;
   const split = splitRows(rows, {
     limit: options.limit,
     wanted: given ? 0 : condition.prompts,
@@ -140,17 +153,14 @@ async function evaluate(
   warnings.push(...overlapWarnings(prompts, split.scored));
   const samples = options.keep ? options.samples : 1;
   const conditionsOf = (from: readonly string[]): string[][][] => {
-    const drawn = drawPrompts({
+    const drawn = drawForModel(bundle.manifest, {
       given: from,
-      wanted: condition.prompts,
-      count: options.draws * samples,
+      count: draws * samples,
       seed: options.seed,
     });
     warnings.push(...drawn.warnings.map((warning) => (from === control ? `Control: ${warning}` : warning)));
     const conditions = drawn.draws.map((places) => places.map((place) => drawn.prompts[place]!));
-    return Array.from({ length: options.draws }, (_, draw) =>
-      conditions.slice(draw * samples, (draw + 1) * samples),
-    );
+    return Array.from({ length: draws }, (_, draw) => conditions.slice(draw * samples, (draw + 1) * samples));
   };
   const conditions = [...conditionsOf(prompts), ...(control ? conditionsOf(control) : [])];
 
@@ -179,8 +189,8 @@ async function evaluate(
       rows: { given: rows.length, prompts: prompts.length },
       scores: {
         base: base!,
-        generated: others.slice(0, options.draws),
-        control: others.slice(options.draws),
+        generated: others.slice(0, draws),
+        control: others.slice(draws),
       },
       seed: options.seed,
       warnings,

@@ -4,7 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { convertToGguf } from '../adapter/convert-gguf.ts';
-import { type GgufDtype, writeGguf } from '../adapter/gguf.ts';
+import type { GgufDtype } from '../adapter/gguf.ts';
 import type { PeftFiles } from '../adapter/peft-files.ts';
 import { chooseKept } from '../arithmetic/keep.ts';
 import type { Keep } from '../arithmetic/steps.ts';
@@ -12,7 +12,7 @@ import { transformAdapters } from '../arithmetic/transform.ts';
 import type { GgufBase } from '../base/gguf-base.ts';
 import type { Config } from '../config/schema.ts';
 import type { Engine } from '../inference/engine.ts';
-import { adapterFraction, generateMatrices, writeAdapter } from '../jobs/make-adapter.ts';
+import { adapterFraction, writeAdapter } from '../jobs/make-adapter.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { openAdapterDirectory } from './adapter-directory.ts';
 import { createOfflineEngine } from './offline-engine.ts';
@@ -69,26 +69,40 @@ type Report = (stage: Parameters<typeof adapterFraction>[0], fraction: number) =
 async function writePlain(
   engine: Engine,
   prompts: readonly string[],
-  { bundle, facts, path, report, signal }: EvaluatedAdapters & { path: string; report: Report },
+  options: EvaluatedAdapters & { path: string; report: Report },
 ): Promise<void> {
-  const { tensors, matrices, inference } = await generateMatrices(
+  const work = join(options.directory, 'samples');
+  try {
+    await mkdir(work);
+    await writeGguf(await writeSample(engine, prompts, { ...options, directory: work }), options);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** An adapter in a directory, as a service would store it. */
+async function writeSample(
+  engine: Engine,
+  prompts: readonly string[],
+  { bundle, directory, report, signal }: EvaluatedAdapters & { report: Report },
+): Promise<PeftFiles> {
+  await writeAdapter(
     engine,
-    { bundle, prompts },
+    { bundle, prompts, dtype: DTYPE },
+    (name, content) => writeOutputFile(join(directory, name), content, signal),
     { signal, onProgress: ({ stage, fraction }) => report(stage, fraction) },
   );
-  try {
-    const { base, layout } = bundle.manifest;
-    const content = writeGguf(tensors, matrices, {
-      dtype: DTYPE,
-      architecture: base.architecture,
-      alpha: layout.alpha,
-      heads: facts,
-      signal,
-    });
-    await pipeline(content, createWriteStream(path, { flags: 'wx' }), { signal });
-  } finally {
-    inference.release();
-  }
+  return await openAdapterDirectory(directory);
+}
+
+/** An adapter's GGUF file for the base that is judged. */
+async function writeGguf(
+  files: PeftFiles,
+  { bundle, facts, path, signal }: EvaluatedAdapters & { path: string },
+): Promise<void> {
+  const target = { architecture: bundle.manifest.base.architecture, heads: facts };
+  const content = convertToGguf(await files.openWeights(), files, { target, dtype: DTYPE, signal });
+  await pipeline(content, createWriteStream(path, { flags: 'wx' }), { signal });
 }
 
 /** The samples as files, and what a service would keep of them. */
@@ -97,7 +111,7 @@ async function writeKept(
   samples: readonly (readonly string[])[],
   options: EvaluatedAdapters & { keep: Keep; path: string; progress: (sample: number) => Report },
 ): Promise<void> {
-  const { bundle, facts, directory, keep, path, progress, signal } = options;
+  const { directory, keep, progress, signal } = options;
   const work = join(directory, 'samples');
   try {
     const sources: PeftFiles[] = [];
@@ -105,20 +119,12 @@ async function writeKept(
       const own = join(work, String(index));
       await mkdir(own, { recursive: true });
       const report = progress(index);
-      await writeAdapter(
-        engine,
-        { bundle, prompts, dtype: 'f32' },
-        (name, content) => writeOutputFile(join(own, name), content, signal),
-        { signal, onProgress: ({ stage, fraction }) => report(stage, fraction) },
-      );
-      sources.push(await openAdapterDirectory(own));
+      sources.push(await writeSample(engine, prompts, { ...options, directory: own, report }));
     }
     const { terms, steps } = await chooseKept(sources, keep, { signal });
     const weighted = terms.map(({ sample, weight }) => ({ ...sources[sample]!, weight }));
     const made = await transformAdapters(weighted, steps, { signal });
-    const target = { architecture: bundle.manifest.base.architecture, heads: facts };
-    const content = convertToGguf(made.weights(), made, { target, dtype: DTYPE, signal });
-    await pipeline(content, createWriteStream(path, { flags: 'wx' }), { signal });
+    await writeGguf({ ...made, openWeights: async () => made.weights() }, options);
   } finally {
     await rm(work, { recursive: true, force: true });
   }

@@ -91,34 +91,48 @@ export function wrapText(text: string): string[] {
   });
 }
 
+/** The figures of a metric that a short account has: with, without, and what form alone or a training run would do. */
+const TOLD: Readonly<Record<EvaluationMetric, readonly EvaluationSubject[]>> = {
+  'answer-nll': ['base', 'generated', 'uniform-guess', 'control-same-form', 'own-adapter'],
+  accuracy: ['base', 'generated'],
+};
+
 /**
- * What an evaluation says of one data set, in lines: a table a metric with every subject in words, and how to read it.
- * Says so where nothing was measured, or not on this data set.
+ * What an evaluation says of one data set, in a few lines: per metric the figures to read beside each other, and how to read
+ * them. Says so where nothing was measured, or not on this data set.
  */
 export function datasetFigures(evaluation: Evaluation | undefined, dataset: string): string[] {
   if (!evaluation)
     return ['Nothing was measured of this model: what its adapters do to answers is not known.'];
-  const { rows } = evaluation;
-  const own = rows.filter((row) => row.dataset === dataset);
+  const own = evaluation.rows.filter((row) => row.dataset === dataset);
   if (own.length === 0) {
-    const others = [...new Set(rows.map((row) => row.dataset))].join(', ');
+    const others = [...new Set(evaluation.rows.map((row) => row.dataset))].join(', ');
     return [`Nothing was measured of this model on ${dataset}; there are figures for ${others}.`];
   }
   const tables = EVALUATION_METRICS.flatMap((metric) => {
-    const subjects = Object.keys(SUBJECT_NAMES) as EvaluationSubject[];
-    const told = subjects.flatMap((subject) =>
+    const told = TOLD[metric].flatMap((subject) =>
       own.filter((row) => row.metric === metric && row.subject === subject),
     );
     if (told.length === 0) return [];
     const cells = told.map((row) => [`  ${row.subject}`, formatFigure(row), SUBJECT_NAMES[row.subject]]);
-    return ['', `${metric} (${METRIC_NAMES[metric]})`, formatTable(cells)];
+    return [`${metric} (${METRIC_NAMES[metric]})`, ...formatTable(cells).split('\n')];
   });
   const share = gainShares(evaluation).get(dataset);
   const reading =
-    `${share ? `${sharesText(share)} ` : ''}Where the intervals in brackets overlap, a difference may be chance. Where ` +
-    '`uniform-guess` or `base-held-to-choices` does as well as `generated`, the adapters carry the form of the answers and ' +
-    'nothing else. Where a control does as well as `generated`, what the prompts say did not matter; with ' +
-    '`control-same-form`, their form alone did. `own-adapter` took a training run on the data set’s answers, which ' +
-    '`generated` never saw.';
-  return [`Measured on ${dataset} before the model was published:`, ...tables, '', ...wrapText(reading)];
+    `${share ? `${sharesText(share)} ` : ''}${accuracyText(own)}Where \`uniform-guess\` or a control does as well as ` +
+    '`generated`, adapters carry the form of the answers and nothing else.';
+  return [`Measured on ${dataset} before the model was published:`, ...tables, ...wrapText(reading)];
+}
+
+/** Whether more answers are right with adapters, as far as intervals tell. */
+function accuracyText(rows: readonly EvaluationRow[]): string {
+  const of = (subject: EvaluationSubject) =>
+    rows.find((row) => row.metric === 'accuracy' && row.subject === subject);
+  const [base, generated] = [of('base'), of('generated')];
+  if (base?.low === undefined || base.high === undefined) return '';
+  if (generated?.low === undefined || generated.high === undefined) return '';
+  if (generated.low > base.high) return 'More answers are right with the adapters. ';
+  return generated.high < base.low
+    ? 'Fewer answers are right with the adapters. '
+    : 'The adapters were not seen to make answers right more often. ';
 }

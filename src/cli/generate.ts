@@ -9,20 +9,29 @@ import { adapterFraction, adapterSize, writeAdapter } from '../jobs/make-adapter
 import { type Bundle, UNTRAINED } from '../models/bundle.ts';
 import { openBundle } from '../models/open.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
-import { drawPrompts } from '../prompts/draw-prompts.ts';
+import { checkPrompts } from '../prompts/check-prompts.ts';
+import { drawForModel } from '../prompts/draw-for-model.ts';
 import { PROMPT_FILES } from '../prompts/prompt-format.ts';
+import { cliErrors } from './errors.ts';
 import { interruptible } from './interrupt.ts';
-import { createOfflineEngine, OFFLINE_SETTINGS } from './offline-engine.ts';
+import { createOfflineEngine, OFFLINE_SETTINGS, READING_LIMITS } from './offline-engine.ts';
 import { formatCount, type Output } from './output.ts';
 import { openOutputDirectory, writeOutputFile } from './output-directory.ts';
-import { addPromptChoice, choiceOf, type PromptChoiceOptions, readPromptFile } from './read-prompts.ts';
+import {
+  addPromptChoice,
+  choiceOf,
+  type PromptChoiceOptions,
+  type PromptFile,
+  readPromptFile,
+} from './read-prompts.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
 import { wholeNumber } from './whole-number.ts';
 
 type Options = PromptChoiceOptions & {
   readonly bundle: string;
-  readonly prompts: string;
+  readonly prompts?: string;
+  readonly description?: string;
   readonly out: string;
   readonly dtype: Dtype;
   readonly seed: number;
@@ -38,7 +47,13 @@ export const registerGenerate: Registration = (command, output) => {
         'the one that comes with Loradrop',
       ),
     )
-    .requiredOption('--prompts <file>', `${PROMPT_FILES}; .txt is a prompt a line`)
+    .option('--prompts <file>', `${PROMPT_FILES}; .txt is a prompt a line`)
+    .addOption(
+      new Option(
+        '--description <text>',
+        'what the task is, for a bundle that takes a description, in place of a file with one',
+      ).conflicts('prompts'),
+    )
     .requiredOption(
       '--out <dir>',
       'adapter directory to make; with --count above 1 it gets a directory an adapter: 0, 1, …',
@@ -55,9 +70,12 @@ export const registerGenerate: Registration = (command, output) => {
         .default(1),
     )
     .option('--strict-prompts', 'refuse fewer prompts than the bundle takes, instead of repeating some');
-  addSettingOptions(addPromptChoice(command), OFFLINE_SETTINGS).action((options: Options) =>
-    interruptible((signal) => generate(options, configFromOptions(options), output, signal)),
-  );
+  addSettingOptions(addPromptChoice(command), OFFLINE_SETTINGS, READING_LIMITS).action((options: Options) => {
+    if (options.prompts === undefined && options.description === undefined) {
+      command.error('error: give the file of the --prompts, or a --description');
+    }
+    return interruptible((signal) => generate(options, configFromOptions(options), output, signal));
+  });
 };
 
 async function generate(
@@ -67,17 +85,20 @@ async function generate(
   signal: AbortSignal,
 ): Promise<void> {
   await using made = await openOutputDirectory(options.out);
-  const given = await readPromptFile(options.prompts, config, { choice: choiceOf(options), signal });
+  const given = await readTexts(options, config, signal);
   const bundle = await openBundle(options.bundle, { signal });
-  const { condition, trained, id } = bundle.manifest;
-  const draw = drawPrompts({
+  const { condition, family, trained, id } = bundle.manifest;
+  if (options.description !== undefined && family === 'dnd') {
+    throw cliErrors.input('The bundle takes prompts of a task, not a description: give a file of --prompts.');
+  }
+  const draw = drawForModel(bundle.manifest, {
     given: given.prompts,
-    wanted: condition.prompts,
     count: options.count,
     seed: options.seed,
     strict: options.strictPrompts ?? false,
   });
-  output.line(`${id}${trained ? '' : ` (${UNTRAINED})`}: ${given.about}; ${condition.prompts} a condition`);
+  const taken = family === 't2l' ? 'taken as a description' : `${condition.prompts} a condition`;
+  output.line(`${id}${trained ? '' : ` (${UNTRAINED})`}: ${given.about}; ${taken}`);
   for (const warning of [...given.warnings, ...draw.warnings]) output.line(`! ${warning}`);
 
   const bar = output.progress('generating');
@@ -107,6 +128,20 @@ async function generate(
     await engine.close();
   }
   summarise(bundle, options, output, performance.now() - startedAt);
+}
+
+/** The texts that were given. Errors: `input-unusable`, those of reading prompts. */
+async function readTexts(
+  options: Options,
+  config: Config,
+  signal: AbortSignal,
+): Promise<Pick<PromptFile, 'prompts' | 'about' | 'warnings'>> {
+  const { prompts, description } = options;
+  if (description !== undefined) {
+    checkPrompts([description], config, () => '/description');
+    return { prompts: [description], about: `a text of ${description.length} characters`, warnings: [] };
+  }
+  return readPromptFile(prompts!, config, { choice: choiceOf(options), signal });
 }
 
 function summarise(bundle: Bundle, { out, count, dtype }: Options, output: Output, ms: number): void {

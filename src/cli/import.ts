@@ -1,5 +1,4 @@
-/** `loradrop import`: a DnD checkpoint, or random weights of a published size, and an encoder → a bundle. */
-import { readFile, stat } from 'node:fs/promises';
+/** `loradrop import`: a checkpoint, or random weights of a published size, and an encoder → a bundle. */
 import { basename, resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { MAX_SEED } from '../base/random.ts';
@@ -10,42 +9,33 @@ import { tryEncoder } from '../inference/try-encoder.ts';
 import { KNOWN_BASES } from '../lora/bases.ts';
 import { UNTRAINED } from '../models/bundle.ts';
 import type { Evaluation } from '../models/evaluation.ts';
-import { MAX_BASE_FILE_BYTES, parseBaseFile } from '../models/import/base-file.ts';
 import { writeStateDict } from '../models/import/checkpoint/write-state-dict.ts';
-import { openSynthetic } from '../models/import/dnd/open-synthetic.ts';
 import { PRESETS } from '../models/import/dnd/presets.ts';
 import type { Tuning } from '../models/import/dnd/tune.ts';
 import { MAX_EVALUATION_FILE_BYTES, parseEvaluationFile } from '../models/import/evaluation-file.ts';
-import { type ImportOptions, importCheckpoint } from '../models/import/import-checkpoint.ts';
+import { importCheckpoint } from '../models/import/import-checkpoint.ts';
+import { T2L_PRESETS } from '../models/import/t2l/presets.ts';
 import { createByteProgress } from './byte-progress.ts';
 import { cliErrors } from './errors.ts';
+import { openSource, readText, type SourceOptions } from './import-source.ts';
 import { interruptible } from './interrupt.ts';
 import { watchOtherLoad } from './other-load.ts';
 import { formatCount } from './output.ts';
 import { tuningReport } from './plan-table.ts';
 import type { Registration } from './registration.ts';
 
-type Options = {
-  readonly checkpoint?: string;
+type Options = SourceOptions & {
   readonly stateDict?: string;
-  readonly synthetic?: string;
-  readonly seed: number;
-  readonly checkpointOut?: string;
-  readonly encoder?: string;
   readonly encoderFile?: string;
-  readonly base?: string;
-  readonly layout?: string;
+  readonly moduleOrder?: readonly string[];
   readonly out: string;
   readonly id?: string;
   readonly title?: string;
   readonly modelVersion?: string;
   readonly description?: string;
-  readonly licence: string;
-  readonly commercialUse: 'yes' | 'no' | 'unclear';
   readonly provenance?: readonly string[];
   readonly evaluation?: string;
   readonly card?: string;
-  readonly untrained?: true;
   readonly fullyMasked?: 'zero' | 'uniform';
   readonly precision: 'f32' | 'f16';
   readonly target: 'cpu' | 'cuda';
@@ -55,16 +45,14 @@ type Options = {
 
 /** Share of the available memory that a decoder may take where no budget is given: the rest is the encoder's and the system's. */
 const BUDGET_SHARE = 0.75;
-/** Answers of `--commercial-use`. */
-const COMMERCIAL_USE = { yes: true, no: false, unclear: 'unclear' } as const;
 /** Largest model card: a long one has 50 kB. */
 const MAX_CARD_BYTES = 1 << 18;
 
 export const registerImport: Registration = (command, output) => {
   command
     .option(
-      '--checkpoint <file>',
-      'state dict in a PyTorch .pth or in safetensors, or the .index.json of a sharded one',
+      '--checkpoint <path>',
+      'state dict in a PyTorch .pth or in safetensors, or the .index.json of a sharded one; or the directory of a Text-to-LoRA checkpoint',
     )
     .option(
       '--state-dict <key>',
@@ -75,7 +63,7 @@ export const registerImport: Registration = (command, output) => {
         '--synthetic <size>',
         'in place of a checkpoint: random weights of a published size, marked untrained; brings its own base, and an encoder where none is given',
       )
-        .choices(PRESETS.map(({ name }) => name))
+        .choices([...PRESETS, ...T2L_PRESETS].map(({ name }) => name))
         .conflicts(['checkpoint', 'base', 'layout']),
     )
     .option('--seed <number>', 'seed of --synthetic', parseSeed, 0)
@@ -95,6 +83,11 @@ export const registerImport: Registration = (command, output) => {
       ).conflicts('layout'),
     )
     .option('--layout <file>', 'JSON that describes any other Llama or Qwen type base')
+    .option(
+      '--module-order <names>',
+      'of a Text-to-LoRA checkpoint: modules in the order of its module embedding, as q_proj,v_proj, where that is not the order of its heads',
+      parseNames,
+    )
     .requiredOption('--out <dir>', 'bundle directory to make')
     .option('--id <id>', 'what clients name in `model` (default: the name of the output directory)')
     .option('--title <text>', 'a line for people')
@@ -130,7 +123,7 @@ export const registerImport: Registration = (command, output) => {
     .addOption(
       new Option(
         '--precision <format>',
-        'what the decoder’s kernels are stored as: f16 takes half of the disk, and on cuda computes in it',
+        'what the generator’s large weights are stored as: f16 takes half of the disk, and on cuda convolutions compute in it',
       )
         .choices(['f32', 'f16'])
         .default('f32'),
@@ -167,11 +160,12 @@ export const registerImport: Registration = (command, output) => {
         const show = createByteProgress(bar);
         const { checkpoint } = source;
         if (options.checkpointOut !== undefined && typeof checkpoint !== 'string') {
-          const totalBytes = checkpoint.entries.reduce(
+          const stateDict = 'config' in checkpoint ? checkpoint.stateDict : checkpoint;
+          const totalBytes = stateDict.entries.reduce(
             (sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b),
             0,
           );
-          await writeStateDict(options.checkpointOut, checkpoint, {
+          await writeStateDict(options.checkpointOut, stateDict, {
             signal,
             onProgress: (doneBytes) => show('checkpoint', doneBytes, totalBytes),
           });
@@ -192,6 +186,7 @@ export const registerImport: Registration = (command, output) => {
           verify: (made) => tryEncoder(made, { threads: availableThreads() }),
           onNote: (sentence) => notes.push(sentence),
           ...(fullyMasked === undefined ? {} : { fullyMaskedAttention: fullyMasked }),
+          ...(options.moduleOrder && { moduleOrder: options.moduleOrder }),
           precision: options.precision,
           ...(options.target === 'cpu' && {
             optimise: {
@@ -213,8 +208,12 @@ export const registerImport: Registration = (command, output) => {
         });
       }).finally(() => bar.stop());
       const { manifest, digest } = bundle;
+      const wants =
+        manifest.family === 't2l'
+          ? 'takes a description'
+          : `${manifest.condition.prompts} prompts a condition`;
       output.line(
-        `${manifest.id}: ${formatCount(manifest.decoder.parameters)} decoder parameters, ${manifest.condition.prompts} prompts a condition, base ${manifest.base.id}`,
+        `${manifest.id}: ${formatCount(manifest.generator.parameters)} generator parameters, ${wants}, base ${manifest.base.id}`,
       );
       for (const note of notes) output.line(note);
       output.line(`${out}, digest ${digest}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
@@ -226,36 +225,20 @@ export const registerImport: Registration = (command, output) => {
     });
 };
 
-/** Where the weights come from and what is known of them: a file, or a size. Errors: `input-unusable`. */
-async function openSource(options: Options): Promise<AsyncDisposable & Omit<ImportOptions, 'out' | 'id'>> {
-  const { synthetic, seed, checkpoint, encoder, base, layout } = options;
-  const preset = PRESETS.find(({ name }) => name === synthetic);
-  if (preset) {
-    return openSynthetic(preset, { seed, ...(encoder === undefined ? {} : { encoderDirectory: encoder }) });
-  }
-  if (checkpoint === undefined) throw cliErrors.input('Give either --checkpoint or --synthetic.');
-  if (options.checkpointOut !== undefined) throw cliErrors.input('--checkpoint-out goes with --synthetic.');
-  if (encoder === undefined) throw cliErrors.input('Give the directory of the --encoder.');
-  if ((base === undefined) === (layout === undefined)) {
-    throw cliErrors.input('Give either --base or --layout.');
-  }
-  return {
-    checkpoint,
-    encoderDirectory: encoder,
-    base: base ?? parseBaseFile(await readText(layout!, MAX_BASE_FILE_BYTES)),
-    trained: !options.untrained,
-    licence: { text: options.licence, commercialUse: COMMERCIAL_USE[options.commercialUse] },
-    provenance: [`Imported by Loradrop from ${basename(checkpoint)}.`],
-    async [Symbol.asyncDispose]() {},
-  };
-}
-
 function parseGibibytes(text: string): number {
   const bytes = Number(text) * 2 ** 30;
   if (!(bytes > 0 && Number.isSafeInteger(Math.round(bytes)))) {
     throw new InvalidArgumentError('It is a number of GiB above 0, for example 12.');
   }
   return Math.round(bytes);
+}
+
+function parseNames(text: string): readonly string[] {
+  const names = text.split(',').map((name) => name.trim());
+  if (names.includes('') || new Set(names).size < names.length) {
+    throw new InvalidArgumentError('It is a list of different names, for example q_proj,v_proj.');
+  }
+  return names;
 }
 
 function parseSeed(text: string): number {
@@ -273,17 +256,4 @@ async function readEvaluation({ evaluation }: Options): Promise<Evaluation | und
 
 async function readCard({ card }: Options): Promise<string | undefined> {
   return card === undefined ? undefined : readText(card, MAX_CARD_BYTES);
-}
-
-/** A text file that is not larger than a limit. Errors: `input-unusable`. */
-async function readText(path: string, maxBytes: number): Promise<string> {
-  const { size } = await stat(path).catch((cause) => {
-    throw cliErrors.input(`${path} cannot be read.`, { cause });
-  });
-  if (size > maxBytes) throw cliErrors.input(`${path} is larger than ${maxBytes} bytes.`);
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path));
-  } catch (cause) {
-    throw cliErrors.input(`${path} cannot be read as UTF-8.`, { cause });
-  }
 }

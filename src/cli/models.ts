@@ -1,6 +1,6 @@
-/** `loradrop models list | pull | verify | inspect`: bundles on disk. */
+/** `loradrop models list | pull | served | verify | inspect`: bundles on disk, and those of a running service. */
 import { Argument } from 'commander';
-import { bundlesDirectory } from '../compose.ts';
+import { bundlesDirectory } from '../compose/directories.ts';
 import { bundleMemory, PROCESS_BYTES } from '../inference/bundle-memory.ts';
 import { UNTRAINED } from '../models/bundle.ts';
 import { modelErrors } from '../models/errors.ts';
@@ -8,6 +8,7 @@ import { EVALUATION_METRICS, gainShares } from '../models/evaluation.ts';
 import { parseHubAddress } from '../models/hub/address.ts';
 import { pullRepository } from '../models/hub/pull-repository.ts';
 import { commercialUseWord } from '../models/licence.ts';
+import type { BundleManifest } from '../models/manifest.ts';
 import { openBundle } from '../models/open.ts';
 import { openModelRegistry } from '../models/registry.ts';
 import { SHIPPED_BUNDLE } from '../models/shipped.ts';
@@ -24,7 +25,20 @@ import { formatBytes, formatCount, formatTable } from './output.ts';
 import { planSummary, planTable } from './plan-table.ts';
 import { pullBundles } from './pull-bundles.ts';
 import type { Registration } from './registration.ts';
+import { addServiceOptions, type ServiceOptions, withService } from './service-client.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
+
+/** What the families of generators are called. */
+const FAMILY_NAMES: Readonly<Record<BundleManifest['family'], string>> = {
+  dnd: 'Drag-and-Drop',
+  t2l: 'Text-to-LoRA',
+};
+
+function conditionText({ pooling, prompts, tokens, width }: BundleManifest['condition']): string {
+  return pooling === 'none'
+    ? `${prompts} prompts × ${tokens} tokens × ${width}`
+    : `one text of at most ${tokens} tokens, ${width} numbers`;
+}
 
 /** What `models pull` may be told besides an address. */
 type PullOptions = {
@@ -82,7 +96,7 @@ export const registerModels: Registration = (models, output) => {
             ...(manifest.evaluation ? [evaluationSummary(manifest.evaluation)] : []),
           ].join(', '),
           manifest.base.id,
-          `${manifest.condition.prompts} prompts`,
+          manifest.family === 't2l' ? 'a description' : `${manifest.condition.prompts} prompts`,
           formatBytes(manifest.files.reduce((sum, { bytes }) => sum + bytes, 0)),
           formatBytes(PROCESS_BYTES + bundleMemory(manifest, config)),
         ]);
@@ -159,6 +173,29 @@ export const registerModels: Registration = (models, output) => {
       }
     });
 
+  addServiceOptions(
+    models
+      .command('served')
+      .description('List the models of a running service.')
+      .option('--json', 'as JSON, a model a line'),
+  ).action((options: ServiceOptions & { json?: true }) =>
+    withService(options, async (client, signal) => {
+      const served = await client.listModels({ signal });
+      if (options.json) for (const model of served) output.line(JSON.stringify(model));
+      else if (served.length === 0) output.line('no model');
+      else {
+        const rows = served.map((model) => [
+          model.id,
+          model.trained ? 'trained' : UNTRAINED,
+          model.base.id,
+          model.takes === 'description' ? 'a description' : `${model.condition.prompts} prompts`,
+          model.default ? 'default' : '',
+        ]);
+        output.line(formatTable([['id', 'weights', 'base', 'condition', ''], ...rows]));
+      }
+    }),
+  );
+
   models
     .command('verify')
     .description('Check every byte of a bundle.')
@@ -181,7 +218,7 @@ export const registerModels: Registration = (models, output) => {
         output.line(JSON.stringify(manifest, null, 2));
         return;
       }
-      const { base, condition, decoder, encoder, evaluation, layout } = manifest;
+      const { base, condition, dnd, encoder, evaluation, generator, layout } = manifest;
       output.line(
         formatTable([
           ['id', `${manifest.id} ${manifest.version}`],
@@ -192,17 +229,25 @@ export const registerModels: Registration = (models, output) => {
             'adapter',
             `rank ${layout.rank}, alpha ${layout.alpha}, ${layout.modules.map(({ path }) => path.split('.').pop()).join(' ')}`,
           ],
-          ['condition', `${condition.prompts} prompts × ${condition.tokens} tokens × ${condition.width}`],
+          ['family', FAMILY_NAMES[manifest.family]],
+          ['condition', conditionText(condition)],
           [
-            'decoder',
-            `${formatCount(decoder.parameters)} parameters, kernel ${decoder.kernel}, ${formatCount(decoder.multiplyAdds)} multiply-adds`,
+            'generator',
+            `${formatCount(generator.parameters)} parameters, ${formatCount(generator.multiplyAdds)} multiply-adds`,
           ],
-          ['plan', planSummary(decoder)],
           [
             'memory',
-            `about ${formatBytes(decoder.memoryBytes)} for the decoder and ${formatBytes(encoder.memoryBytes)} for the encoder, before its runs`,
+            `about ${formatBytes(generator.memoryBytes)} for the generator and ${formatBytes(encoder.memoryBytes)} for the encoder, before its runs`,
           ],
-          ['cascade', decoder.features.map((feature) => `(${feature.join(',')})`).join(' → ')],
+          ...(dnd
+            ? [
+                ['plan', planSummary(dnd, generator)],
+                [
+                  'cascade',
+                  `kernel ${dnd.kernel}, ${dnd.features.map((feature) => `(${feature.join(',')})`).join(' → ')}`,
+                ],
+              ]
+            : []),
           ['licence', manifest.licence.text],
           ['commercial use', commercialUseWord(manifest.licence)],
           ...(manifest.description ? [['description', manifest.description]] : []),
@@ -213,9 +258,9 @@ export const registerModels: Registration = (models, output) => {
           ]),
         ]),
       );
-      if (decoder.plan.some(({ form }) => form.form === 'spectral')) {
+      if (dnd?.plan.some(({ form }) => form.form === 'spectral')) {
         output.line();
-        output.line(planTable(decoder.plan));
+        output.line(planTable(dnd.plan));
       }
       if (evaluation) {
         output.line('\nevaluation');

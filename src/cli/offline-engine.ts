@@ -12,10 +12,10 @@ export const OFFLINE_SETTINGS = [
   'encodeTokenBudget',
   'promptCacheBytes',
   'memoryLimitBytes',
-  'maxPrompts',
-  'maxPromptChars',
-  'maxBodyBytes',
 ] as const;
+
+/** Limits of requests that hold for files of prompts too; help does not show them, since they are a service's. */
+export const READING_LIMITS = ['maxPrompts', 'maxPromptChars', 'maxBodyBytes'] as const;
 
 /** An engine that waits for no further jobs. Errors: those of the engine. */
 export function createOfflineEngine(config: Config): Promise<Engine> {

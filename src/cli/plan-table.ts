@@ -1,10 +1,13 @@
 /** How the ways to compute a decoder's convolutions are shown. */
 import type { Tuning } from '../models/import/dnd/tune.ts';
-import type { BundleManifest, ConvolutionForm, PlannedConvolution } from '../models/manifest.ts';
+import type { ConvolutionForm, DndFacts, Generator, PlannedConvolution } from '../models/manifest.ts';
 import { formatBytes, formatTable } from './output.ts';
 
 /** A decoder's plan in a line: how many convolutions are spectral, what that saves, and what decided. */
-export function planSummary({ plan, multiplyAdds, tuned }: BundleManifest['decoder']): string {
+export function planSummary(
+  { plan, tuned }: Pick<DndFacts, 'plan' | 'tuned'>,
+  { multiplyAdds }: Pick<Generator, 'multiplyAdds'>,
+): string {
   const spectral = plan.filter(({ form }) => form.form === 'spectral').length;
   if (spectral === 0) return 'every convolution direct';
   const planned = plan.reduce((sum, one) => sum + one.multiplyAdds, 0);

@@ -1,10 +1,11 @@
 /** The command line: argv → a command → an exit status. */
 import { Command, CommanderError } from 'commander';
-import packageJson from '../../package.json' with { type: 'json' };
 import { crashText } from '../base/crash-text.ts';
 import { LoradropError } from '../base/errors.ts';
+import { EXIT_STATUSES } from './exit-statuses.ts';
 import { createOutput, type Output } from './output.ts';
 import type { Registration } from './registration.ts';
+import { versionText } from './version.ts';
 
 /** A command in the list of all; what it needs is loaded when it is run, since most of it is heavy. */
 type Entry = { readonly description: string; readonly load: () => Promise<Registration> };
@@ -30,6 +31,30 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     description: 'Make adapters from a bundle and a file of prompts, without a server.',
     load: async () => (await import('./generate.ts')).registerGenerate,
   },
+  submit: {
+    description: 'Send prompts to a running service; wait for the adapter and fetch it with --out.',
+    load: async () => (await import('./submit.ts')).registerSubmit,
+  },
+  jobs: {
+    description: 'List the jobs of a running service, or show one.',
+    load: async () => (await import('./jobs.ts')).registerJobs,
+  },
+  watch: {
+    description: 'Follow a job of a running service until it ends.',
+    load: async () => (await import('./jobs.ts')).registerWatch,
+  },
+  get: {
+    description: 'Fetch adapters from a running service: verified, and from where an earlier try broke off.',
+    load: async () => (await import('./get.ts')).registerGet,
+  },
+  cancel: {
+    description: 'Cancel jobs of a running service.',
+    load: async () => (await import('./jobs.ts')).registerCancel,
+  },
+  adapters: {
+    description: 'List, show and delete adapters of a running service.',
+    load: async () => (await import('./adapters.ts')).registerAdapters,
+  },
   transform: {
     description: 'Scale, cut or add up adapters without training.',
     load: async () => (await import('./transform.ts')).registerTransform,
@@ -47,8 +72,12 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./import.ts')).registerImport,
   },
   models: {
-    description: 'Work with the bundles on this machine.',
+    description: 'Work with the bundles on this machine, and list those that a running service has.',
     load: async () => (await import('./models.ts')).registerModels,
+  },
+  bases: {
+    description: 'Get base models as GGUF, to try adapters on.',
+    load: async () => (await import('./bases.ts')).registerBases,
   },
   keys: {
     description: 'Make, list and revoke API keys.',
@@ -70,6 +99,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     description: 'Show the settings as they hold, secrets hidden.',
     load: async () => (await import('./config.ts')).registerConfig,
   },
+  completion: {
+    description: 'Print what makes a shell complete commands and options.',
+    load: async () => (await import('./completion.ts')).registerCompletion,
+  },
   docs: {
     description:
       'Write what is made from code and other files: openapi/openapi.json, .env.example, THIRD_PARTY_NOTICES.md, the settings table, Kubernetes’ copies of alerts and dashboard (for contributors).',
@@ -78,13 +111,18 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
 };
 
 /**
- * Runs one command line (`argv` as in `process.argv`) and answers the exit status: 0 done, 1 failed, 2 wrong usage.
+ * Runs one command line (`argv` as in `process.argv`) and answers the exit status: 0 done, 1 failed, 2 wrong usage; commands
+ * that ask a running service have more.
  * A failure of ours is one sentence on standard error; anything else shows its stack, since it is a defect.
  */
 export async function runCli(argv: readonly string[], output: Output = createOutput()): Promise<number> {
   const program = new Command('loradrop')
     .description('Prompts in, LoRA adapter out: serves Drag-and-Drop LLM generators.')
-    .version(packageJson.version)
+    .option('-V, --version', 'show the version, and what it was built from')
+    .on('option:version', () => {
+      output.line(versionText());
+      throw new CommanderError(0, 'commander.version', '');
+    })
     .exitOverride()
     .showHelpAfterError('(add --help for the options)')
     .configureHelp({ showGlobalOptions: true });
@@ -99,6 +137,9 @@ export async function runCli(argv: readonly string[], output: Output = createOut
     const [, , verb, name] = argv;
     const asked = program.commands.find((command) => verb === 'help' && command.name() === name);
     if (asked) await register(asked);
+    // It tells of all the others; it is given its own options when it is reached.
+    const others = program.commands.filter((command) => command.name() !== verb);
+    if (verb === 'completion') for (const command of others) await register(command);
     await program.parseAsync([...argv]);
     return 0;
   } catch (error) {
@@ -106,7 +147,7 @@ export async function runCli(argv: readonly string[], output: Output = createOut
     if (error instanceof LoradropError) {
       process.stderr.write(`loradrop: ${error.title} ${error.message} [${error.code}]\n`);
       for (const { pointer, message } of error.fields) process.stderr.write(`  ${pointer}: ${message}\n`);
-      return 1;
+      return EXIT_STATUSES[error.code] ?? 1;
     }
     process.stderr.write(`${crashText(error)}\n`);
     return 1;

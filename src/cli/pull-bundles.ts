@@ -1,5 +1,5 @@
 /** `loradrop models pull` of bundles into the cache: one address, or what the settings name (as an init container does). */
-import { bundleCacheDirectory, bundlesDirectory } from '../compose.ts';
+import { bundleCacheDirectory, bundlesDirectory } from '../compose/directories.ts';
 import type { Config } from '../config/schema.ts';
 import { UNTRAINED } from '../models/bundle.ts';
 import {

@@ -1,9 +1,9 @@
 /** `loradrop start | serve | worker`: the long-running roles. */
 import { once } from 'node:events';
-import type { Role } from '../compose.ts';
+import type { Role } from '../compose/role.ts';
 import type { Registration } from './registration.ts';
 import { addSettingOptions, configFromOptions } from './settings.ts';
-import { stopSignal } from './stop-signals.ts';
+import { endSoon, stopSignal } from './stop-signals.ts';
 
 const registerRole =
   (role: Role): Registration =>
@@ -20,7 +20,11 @@ const registerRole =
         },
       );
       if (!signal.aborted) await once(signal, 'abort');
-      await service?.close();
+      try {
+        await service?.close();
+      } finally {
+        endSoon();
+      }
     });
   };
 

@@ -10,11 +10,16 @@ import {
   type SettingName,
 } from '../config/schema.ts';
 
-/** Adds an option for each setting (or for each of the named ones) to the command. */
-export function addSettingOptions(command: Command, only?: readonly SettingName[]): Command {
+/** Adds an option for each setting (or for each of the named ones) to the command; those in `hidden` are not in its help. */
+export function addSettingOptions(
+  command: Command,
+  only?: readonly SettingName[],
+  hidden: readonly SettingName[] = [],
+): Command {
   for (const [group, settings] of Object.entries(SETTINGS)) {
     for (const [name, schema] of Object.entries(settings)) {
-      if (only && !only.includes(name as SettingName)) continue;
+      const isHidden = hidden.includes(name as SettingName);
+      if (only && !only.includes(name as SettingName) && !isHidden) continue;
       const { description = '', default: fallback } = schema as { description?: string; default?: unknown };
       const about =
         fallback === undefined
@@ -22,7 +27,9 @@ export function addSettingOptions(command: Command, only?: readonly SettingName[
           : `env: ${environmentName(name)}, default: ${fallback}`;
       // No commander default: the environment comes between a flag and the schema's default.
       command.addOption(
-        new Option(`${flagName(name)} <value>`, `${description} (${about})`).helpGroup(`${group}:`),
+        new Option(`${flagName(name)} <value>`, `${description} (${about})`)
+          .helpGroup(`${group}:`)
+          .hideHelp(isHidden),
       );
     }
   }

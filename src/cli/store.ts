@@ -47,7 +47,7 @@ async function copy(options: CopyOptions & Record<string, unknown>, output: Outp
   if (!(await isThere(source))) throw cliErrors.input('--from names a directory that is not there.');
   const config = configFromOptions(options);
   // Not before it is sure that something is to be copied: what a store is made of takes a while to load.
-  const { openConfiguredStore } = await import('../compose.ts');
+  const { openConfiguredStore } = await import('../compose/stores.ts');
   const { copyStore } = await import('../store/copy-store.ts');
   const from = await openConfiguredStore(config, source);
   const to =

@@ -66,8 +66,57 @@ export const SETTINGS = {
     storeUrl: Type.Optional(
       text({
         description:
-          'Where finished adapters go: a directory, a `file://` URL, or `s3://bucket/prefix` in a bucket that exists. Default: `store` in the data directory.',
+          'Where finished adapters go: a directory, a `file://` URL, or `s3://bucket/prefix` in a bucket that exists. Default: `store` in the data directory. Files of `/v1/files` lie below it in `files`.',
       }),
+    ),
+  },
+  'Trying adapters': {
+    basesDir: Type.Optional(
+      text({
+        description:
+          'Directory of base models as GGUF files, which `/v1/chat/completions` and the console ask with and without adapters. A file is the base that `NAME.gguf.json` beside it names (`{"base": "owner/name"}`), else the one with the file’s name. Default: `bases` in the data directory. Without a file nothing can be asked.',
+      }),
+    ),
+    chatConcurrency: whole(
+      { description: 'Questions that base models answer at a time; further ones get 429.' },
+      { default: 2, minimum: 1, maximum: 16 },
+    ),
+    chatTenantConcurrency: whole(
+      {
+        description:
+          'How many of these may be of one tenant; further ones get 429. 0: where there are API keys all but one, so that no tenant takes every place, and at least one; without keys there is one tenant, and it may take all.',
+      },
+      { default: 0, minimum: 0, maximum: 16 },
+    ),
+    chatThreads: whole(
+      {
+        description:
+          'Threads for one question. 0 takes half of what the process may use: llama.cpp’s threads wait for each other by spinning, and with one thread too many on a busy machine an answer takes thirty times as long.',
+      },
+      { default: 0, minimum: 0, maximum: 256 },
+    ),
+    chatContextTokens: whole(
+      { description: 'Most tokens of a conversation with its answer; a base with less takes less.' },
+      { default: 4096, minimum: 64, maximum: 131_072 },
+    ),
+    chatIdleSeconds: whole(
+      { description: 'How long the process with the base stays in memory after the last answer.' },
+      { default: 600, minimum: 1, maximum: day },
+    ),
+  },
+  'Fine-tuning as OpenAI’s API has it': {
+    fineTuningAliases: Type.Optional(
+      text({
+        description:
+          'What `/v1/fine_tuning/jobs` takes as `model` besides models and their bases, `NAME=MODEL` separated by commas: `gpt-4o-mini-2024-07-18=my-model`, so that scripts run as they are. The job’s events say what the name stands for. Unset: none.',
+      }),
+    ),
+    maxFileBytes: whole(
+      {
+        description:
+          'Largest file that `/v1/files` takes: room for a hundred thousand short rows, and small enough that a few are read at once.',
+      },
+      { default: 32 * MiB, minimum: 1024, maximum: 512 * MiB },
     ),
   },
   'Object storage': {
@@ -115,6 +164,21 @@ export const SETTINGS = {
           'Copies to destinations a worker makes at once. One that is streamed takes as much memory as a job that writes.',
       },
       { default: 2, minimum: 1, maximum: 256 },
+    ),
+  },
+  'Model servers': {
+    deployTargetsFile: Type.Optional(
+      text({
+        description:
+          'File of deploy targets, JSON: groups of model servers that requests may have adapters loaded on (docs/serving.md). API and workers read it when they start. Unset: none.',
+      }),
+    ),
+    deployConcurrency: whole(
+      {
+        description:
+          'Deployments a worker looks after at once. Each calls all replicas of its target at the same time.',
+      },
+      { default: 4, minimum: 1, maximum: 256 },
     ),
   },
   'Who may ask': {

@@ -1,11 +1,11 @@
-/** A base model in GGUF, run by llama.cpp: the only file that knows `node-llama-cpp`. */
-import { open } from 'node:fs/promises';
+/** A base model in GGUF that llama.cpp scores rows with. */
 import type { Llama, LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 import { LoradropError } from '../base/errors.ts';
-import { type BaseFacts, readBaseFacts } from './base-facts.ts';
+import type { BaseFacts } from './base-facts.ts';
 import { chatPrompt } from './chat-prompt.ts';
 import { evaluationErrors } from './errors.ts';
 import { answerLikelihoods, nllAmong, type TokenReader } from './likelihoods.ts';
+import { type LlamaLibrary, loadLlamaLibrary, readBaseFile, startLlama } from './llama.ts';
 import type { Row } from './rows.ts';
 import type { RowScore } from './statistics.ts';
 
@@ -25,6 +25,11 @@ export type BaseModel = {
    * Errors: `evaluation-data-invalid` where a row is longer than the base's context.
    */
   prepare(rows: readonly Row[], options?: { withSystem?: boolean }): TokenRow[];
+  /** Answers a message with the likeliest token each time. Errors: as {@link BaseModel.score}. */
+  answer(
+    message: string,
+    options: { adapter?: string; maxTokens: number; signal?: AbortSignal },
+  ): Promise<string>;
   /**
    * Scores rows in order, with a GGUF adapter where one is named. Errors: `base-adapter-refused`, `base-model-unusable`.
    */
@@ -55,14 +60,8 @@ const SPARE_TOKENS = 8;
  * `base-runtime-missing`; the system's own errors when the file cannot be opened.
  */
 export async function openBaseFile(path: string, { threads }: { threads: number }): Promise<BaseFile> {
-  await checkMagic(path);
-  const library = await loadLibrary();
-  const info = await library
-    .readGgufFileInfo(path, { sourceType: 'filesystem', logWarnings: false })
-    .catch((cause: unknown) => {
-      throw evaluationErrors.base('Its GGUF metadata cannot be read: the file may be damaged.', { cause });
-    });
-  const facts = readBaseFacts(info.metadata);
+  const facts = await readBaseFile(path);
+  const library = await loadLlamaLibrary();
   const llama = await startLlama(library, threads);
   let closing: Promise<void> | undefined;
   return {
@@ -75,48 +74,8 @@ export async function openBaseFile(path: string, { threads }: { threads: number 
   };
 }
 
-async function checkMagic(path: string): Promise<void> {
-  await using file = await open(path, 'r');
-  const { bytesRead, buffer } = await file.read(Buffer.alloc(8), 0, 8, 0);
-  if (bytesRead < 8 || buffer.toString('latin1', 0, 4) !== 'GGUF') {
-    throw evaluationErrors.base('It is not a GGUF file.');
-  }
-}
-
-type Library = typeof import('node-llama-cpp');
-
-/** Loaded when it is wanted: no other command pays for it, or needs it to be there. */
-async function loadLibrary(): Promise<Library> {
-  try {
-    return await import('node-llama-cpp');
-  } catch (cause) {
-    throw evaluationErrors.runtime('The package node-llama-cpp is not installed or does not load.', {
-      cause,
-    });
-  }
-}
-
-function startLlama(library: Library, threads: number): Promise<Llama> {
-  return library
-    .getLlama({
-      // There are no other binaries for Apple's processors.
-      gpu: process.platform === 'darwin' && process.arch === 'arm64' ? 'auto' : false,
-      build: 'never',
-      skipDownload: true,
-      progressLogs: false,
-      logLevel: library.LlamaLogLevel.disabled,
-      maxThreads: threads,
-    })
-    .catch((cause: unknown) => {
-      throw evaluationErrors.runtime(
-        `node-llama-cpp has no binary that runs here (${process.platform}, ${process.arch}).`,
-        { cause },
-      );
-    });
-}
-
 async function load(
-  library: Library,
+  library: LlamaLibrary,
   llama: Llama,
   path: string,
   facts: BaseFacts,
@@ -131,7 +90,7 @@ async function load(
   return baseModel(library, model, facts, threads);
 }
 
-function refused(library: Library, cause: unknown, otherwise: string) {
+function refused(library: LlamaLibrary, cause: unknown, otherwise: string) {
   if (cause instanceof LoradropError) return cause;
   return evaluationErrors.base(
     cause instanceof library.InsufficientMemoryError
@@ -141,7 +100,7 @@ function refused(library: Library, cause: unknown, otherwise: string) {
   );
 }
 
-function baseModel(library: Library, model: LlamaModel, facts: BaseFacts, threads: number): BaseModel {
+function baseModel(library: LlamaLibrary, model: LlamaModel, facts: BaseFacts, threads: number): BaseModel {
   const render = chatPrompt(facts);
   const end = endOfTurn(model, render([...PROBE], { answer: false }));
   const tokensOf = (row: Row, withSystem: boolean, index: number): TokenRow => {
@@ -162,18 +121,14 @@ function baseModel(library: Library, model: LlamaModel, facts: BaseFacts, thread
     return { prompt, answers, response: choices.indexOf(row.response) };
   };
 
-  const score: BaseModel['score'] = async (rows, { adapter, signal, onRow } = {}) => {
-    const longest = Math.max(
-      1,
-      ...rows.map(({ prompt, answers }) => prompt.length + Math.max(...answers.map(({ length }) => length))),
-    );
-    const context = await model
+  const contextOf = (tokens: number, { adapter, signal }: { adapter?: string; signal?: AbortSignal }) =>
+    model
       .createContext({
         sequences: 1,
         // On a CPU it is no faster, and keeps sums in half precision.
         flashAttention: false,
-        contextSize: longest + SPARE_TOKENS,
-        batchSize: Math.min(longest, MAX_BATCH_TOKENS),
+        contextSize: tokens + SPARE_TOKENS,
+        batchSize: Math.min(tokens, MAX_BATCH_TOKENS),
         threads,
         ...(adapter !== undefined && { lora: adapter }),
         ...(signal && { createSignal: signal }),
@@ -185,11 +140,18 @@ function baseModel(library: Library, model: LlamaModel, facts: BaseFacts, thread
         }
         throw evaluationErrors.adapter('llama.cpp does not load the adapter onto this base.', { cause });
       });
+
+  const score: BaseModel['score'] = async (rows, { onRow, ...options } = {}) => {
+    const longest = Math.max(
+      1,
+      ...rows.map(({ prompt, answers }) => prompt.length + Math.max(...answers.map(({ length }) => length))),
+    );
+    const context = await contextOf(longest, options);
     try {
       const reader = readerOf(context.getSequence());
       const scores: RowScore[] = [];
       for (const row of rows) {
-        signal?.throwIfAborted();
+        options.signal?.throwIfAborted();
         scores.push(scoreOf(row, await answerLikelihoods(reader, row.prompt, row.answers)));
         onRow?.(scores.length);
       }
@@ -199,8 +161,24 @@ function baseModel(library: Library, model: LlamaModel, facts: BaseFacts, thread
     }
   };
 
+  const answer: BaseModel['answer'] = async (message, { maxTokens, ...options }) => {
+    const prompt = model.tokenize(render([{ role: 'user', content: message }], { answer: true }), true);
+    const context = await contextOf(prompt.length + maxTokens, options);
+    try {
+      const tokens: Token[] = [];
+      for await (const token of context.getSequence().evaluate(prompt, { temperature: 0 })) {
+        options.signal?.throwIfAborted();
+        if (token === end || model.isEogToken(token) || tokens.push(token) === maxTokens) break;
+      }
+      return model.detokenize(tokens).trim();
+    } finally {
+      await context.dispose();
+    }
+  };
+
   return {
     facts,
+    answer,
     prepare: (rows, { withSystem = false } = {}) =>
       rows.map((row, index) => tokensOf(row, withSystem, index)),
     score,

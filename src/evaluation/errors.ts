@@ -14,4 +14,9 @@ export const evaluationErrors = defineErrors({
     title: 'Base models cannot be run on this machine.',
     retryable: false,
   },
+  ended: {
+    code: 'evaluation-ended',
+    title: 'The evaluation did not come to its end.',
+    retryable: false,
+  },
 });

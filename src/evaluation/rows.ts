@@ -30,7 +30,7 @@ export type Row = {
  * Errors: `evaluation-data-invalid` with the offending rows.
  */
 export function parseRows(text: string): Row[] {
-  const values = text.trimStart().startsWith('[') ? arrayOf(text) : linesOf(text);
+  const values = text.trimStart().startsWith('[') ? arrayOf(text) : [...linesOf(text)];
   if (values.length === 0) throw evaluationErrors.data('There are no rows.');
   if (values.length > MAX_ROWS) throw tooMany();
   const wrong: { pointer: string; message: string }[] = [];
@@ -47,7 +47,8 @@ export function parseRows(text: string): Row[] {
   return withCommonChoices(rows);
 }
 
-type Value = { readonly value: unknown; readonly place: string };
+/** A row as it was found; `value` is undefined for a line that is not JSON. */
+export type Value = { readonly value: unknown; readonly place: string };
 
 function arrayOf(text: string): Value[] {
   let values: unknown;
@@ -59,23 +60,28 @@ function arrayOf(text: string): Value[] {
   return (values as unknown[]).map((value, index) => ({ value, place: `Item ${index + 1}` }));
 }
 
-function linesOf(text: string): Value[] {
-  const values: Value[] = [];
+/** The lines of a text that are not blank, as JSON, one after the other. Errors: `evaluation-data-invalid` for too many. */
+export function* linesOf(text: string): Generator<Value> {
   // Walks instead of splitting, so that a text of line breaks alone does not become an array of millions.
+  let count = 0;
   for (let start = 0, line = 1; start < text.length; line++) {
     const found = text.indexOf('\n', start);
     const end = found === -1 ? text.length : found;
     const content = text.slice(start, end).trim();
     start = end + 1;
     if (content === '') continue;
-    if (values.length === MAX_ROWS) throw tooMany();
-    try {
-      values.push({ value: JSON.parse(content), place: `Line ${line}` });
-    } catch {
-      values.push({ value: undefined, place: `Line ${line}` });
-    }
+    if (++count > MAX_ROWS) throw tooMany();
+    yield { value: parsed(content), place: `Line ${line}` };
   }
-  return values;
+}
+
+/** Undefined for what is not JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function tooMany() {
@@ -103,7 +109,8 @@ function readRow(value: unknown): Row | string {
   return { ...row, choices };
 }
 
-function isText(value: unknown): value is string {
+/** True for a text that can be scored. */
+export function isText(value: unknown): value is string {
   return (
     typeof value === 'string' &&
     value.trim() !== '' &&
@@ -113,7 +120,8 @@ function isText(value: unknown): value is string {
   );
 }
 
-function withCommonChoices(rows: Row[]): Row[] {
+/** The rows, with the responses of all of them as choices where these are few and no row has choices. */
+export function withCommonChoices(rows: Row[]): Row[] {
   if (rows.some(({ choices }) => choices)) return rows;
   const choices = new Set<string>();
   for (const { response } of rows) {

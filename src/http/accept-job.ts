@@ -17,7 +17,7 @@ import { preferredWaitSeconds } from './prefer.ts';
 import { SERVED_FILES } from './present-adapter.ts';
 import type { ProblemCode } from './problem.ts';
 import { refuseName } from './refuse-name.ts';
-import { Job, refTo } from './schemas.ts';
+import { Job, JobEventView, refTo } from './schemas.ts';
 import { ARCHIVE_TYPE, sendAdapterArchive, sendAdapterFile } from './send-adapter.ts';
 import { EVENT_STREAM, sendEvents } from './send-events.ts';
 import type { HttpServices } from './services.ts';
@@ -39,7 +39,7 @@ export const JOB_RESPONSES = {
     description: 'The job has ended in time, had ended before, or its events or adapter follow.',
     content: {
       [JSON_TYPE]: { schema: refTo(Job) },
-      [EVENT_STREAM]: { schema: Type.String({ description: 'See `GET /jobs/{id}/events`.' }) },
+      [EVENT_STREAM]: { schema: refTo(JobEventView) },
       [ARCHIVE_TYPE]: { schema: Type.String({ format: 'binary' }) },
       [WEIGHTS_TYPE]: { schema: Type.String({ format: 'binary' }) },
     },
@@ -62,6 +62,7 @@ export const PREFER_HEADER = {
 
 /** What may be wrong with any request that makes adapters. */
 export const JOB_REQUEST_FAILURES: readonly ProblemCode[] = [
+  'options-conflict',
   'deadline-too-long',
   'retention-too-long',
   'metadata-too-large',
@@ -76,6 +77,8 @@ export const JOB_REQUEST_FAILURES: readonly ProblemCode[] = [
   'webhook-secret-missing',
   'destination-invalid',
   'destination-not-allowed',
+  'deploy-target-unknown',
+  'deploy-unfit',
   'job-conflict',
   'queue-full',
   'quota-waiting-exceeded',
@@ -128,13 +131,16 @@ export type AcceptJob = (
   reply: FastifyReply,
 ) => Promise<FastifyReply>;
 
-/** Makes an {@link AcceptJob}. `closing` ends streams and waits when the application closes. */
-export function createAcceptJob(
-  services: HttpServices,
-  { stored, closing }: { stored: StoredUsage; closing: AbortSignal },
-): AcceptJob {
-  const { metrics, limits } = services;
-  const show = createShowJob(services);
+/** Queues a job. Errors: {@link JOB_REQUEST_FAILURES}. */
+export type SubmitJob = (
+  payload: GeneratePayload,
+  job: Pick<Acceptance, 'id' | 'fresh'>,
+  request: FastifyRequest,
+) => Promise<GenerateRecord>;
+
+/** Makes a {@link SubmitJob}. */
+export function createSubmitJob(services: HttpServices, stored: StoredUsage): SubmitJob {
+  const { metrics } = services;
 
   /** Refuses a name before anything is queued. A job that there is already has been through this. */
   const refuseSetName = async (name: string, id: string, { tenant }: Caller) => {
@@ -145,6 +151,50 @@ export function createAcceptJob(
     }
     await refuseName(name, services.store.of(tenant), '/name');
   };
+
+  return async (payload, { id, fresh }, request) => {
+    const { caller } = request;
+    const queue = services.queue.of(caller.tenant);
+    await services.storeReady?.();
+    await stored.refuseWhenFull(caller);
+    if (payload.setName !== undefined) await refuseSetName(payload.setName, id, caller);
+    const submit = (span: Span | undefined) =>
+      queue.submit(id, payload, {
+        fresh,
+        quota: jobQuotaOf(caller),
+        ...notifyOf(payload),
+        origin: { requestId: request.id, ...(span && { trace: span.context }) },
+      });
+    const { record, created } = await inSpan(request.seen?.span, 'send generate', submit, {
+      kind: 'producer',
+      attributes: { 'messaging.operation.type': 'send', 'messaging.destination.name': 'generate' },
+    });
+    if (request.seen) request.seen.jobId = id;
+    if (created) {
+      if (wants('job.queued', payload.webhooks)) services.webhooks.notifier.hint(record);
+      metrics.accepted.inc({ model: record.payload.model });
+      request.log.info(
+        {
+          jobId: id,
+          tenant: caller.tenant,
+          model: record.payload.model,
+          count: record.payload.adapterIds.length,
+        },
+        'job accepted',
+      );
+    }
+    return record;
+  };
+}
+
+/** Makes an {@link AcceptJob}. `closing` ends streams and waits when the application closes. */
+export function createAcceptJob(
+  services: HttpServices,
+  { stored, closing }: { stored: StoredUsage; closing: AbortSignal },
+): AcceptJob {
+  const { limits } = services;
+  const show = createShowJob(services);
+  const submitJob = createSubmitJob(services, stored);
 
   const answerWithJob = async (record: GenerateRecord, request: FastifyRequest, reply: FastifyReply) => {
     const waitSeconds = preferredWaitSeconds(request.headers.prefer, limits.maxWaitSeconds);
@@ -182,36 +232,8 @@ export function createAcceptJob(
   };
 
   return async (payload, { id, fresh, form }, request, reply) => {
-    const { caller } = request;
-    const queue = services.queue.of(caller.tenant);
-    await services.storeReady?.();
-    await stored.refuseWhenFull(caller);
-    if (payload.setName !== undefined) await refuseSetName(payload.setName, id, caller);
-    const submit = (span: Span | undefined) =>
-      queue.submit(id, payload, {
-        fresh,
-        quota: jobQuotaOf(caller),
-        ...notifyOf(payload),
-        origin: { requestId: request.id, ...(span && { trace: span.context }) },
-      });
-    const { record, created } = await inSpan(request.seen?.span, 'send generate', submit, {
-      kind: 'producer',
-      attributes: { 'messaging.operation.type': 'send', 'messaging.destination.name': 'generate' },
-    });
-    if (request.seen) request.seen.jobId = id;
-    if (created) {
-      if (wants('job.queued', payload.webhooks)) services.webhooks.notifier.hint(record);
-      metrics.accepted.inc({ model: record.payload.model });
-      request.log.info(
-        {
-          jobId: id,
-          tenant: caller.tenant,
-          model: record.payload.model,
-          count: record.payload.adapterIds.length,
-        },
-        'job accepted',
-      );
-    }
+    const queue = services.queue.of(request.caller.tenant);
+    const record = await submitJob(payload, { id, fresh }, request);
     reply.header('location', jobUrl(id));
     if (form === EVENT_STREAM) return sendEvents({ ...services, show, queue }, reply, { id, closing });
     if (form === JSON_TYPE) return answerWithJob(record, request, reply);

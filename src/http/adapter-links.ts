@@ -6,6 +6,7 @@ import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
 import { LoradropError } from '../base/errors.ts';
 import type { TenantId } from '../base/ids.ts';
+import { inBatches } from '../base/in-batches.ts';
 import type { GenerateRecord } from '../jobs/generate-queue.ts';
 import { storeErrors } from '../store/errors.ts';
 import type { TenantStore } from '../store/store.ts';
@@ -91,11 +92,8 @@ export function createAdapterLinks(options: AdapterLinksOptions): AdapterLinks {
       const links = new Map<string, FileLinks>();
       if (!payload.presign || status !== 'succeeded') return links;
       const { adapterIds } = payload;
-      for (let from = 0; from < adapterIds.length; from += BATCH) {
-        const ids = adapterIds.slice(from, from + BATCH);
-        const made = await Promise.all(ids.map((id) => of({ tenant, id }).catch(unlessGone)));
-        for (const [index, each] of made.entries()) if (each) links.set(ids[index]!, each);
-      }
+      const made = await inBatches(adapterIds, BATCH, (id) => of({ tenant, id }).catch(unlessGone));
+      for (const [index, each] of made.entries()) if (each) links.set(adapterIds[index]!, each);
       return links;
     },
     check(target, signature) {

@@ -7,27 +7,37 @@ import { installAccess } from './plugins/access.ts';
 import { installBodies } from './plugins/bodies.ts';
 import { installClosing } from './plugins/closing.ts';
 import { installConnections, serverTimeouts } from './plugins/connections.ts';
-import { installHeaders, installRequestChecks, requestIdOf } from './plugins/headers.ts';
+import { installHeaders, installRequestChecks, MAX_URL_CHARS, requestIdOf } from './plugins/headers.ts';
 import { installHostCheck } from './plugins/host-check.ts';
 import { collectMethods } from './plugins/methods.ts';
 import { installNegotiation } from './plugins/negotiation.ts';
 import { installObservation } from './plugins/observe.ts';
 import { installDocs, installOpenapi } from './plugins/openapi-document.ts';
 import { answerClientError, answerFrameworkError, installProblems } from './plugins/problems.ts';
+import { buildSerializer } from './plugins/serialization.ts';
 import { installValidation } from './plugins/validation.ts';
 import { registerAdapters } from './routes/adapters.ts';
+import { registerChat } from './routes/chat.ts';
+import { registerConsole } from './routes/console.ts';
 import { registerDeliveries } from './routes/deliveries.ts';
+import { registerDeployments } from './routes/deployments.ts';
+import { registerFavicon } from './routes/favicon.ts';
 import { registerGenerate } from './routes/generate.ts';
 import { registerHub } from './routes/hub.ts';
 import { registerJobs } from './routes/jobs.ts';
 import { registerLinks } from './routes/links.ts';
 import { registerModels } from './routes/models.ts';
 import { registerNames } from './routes/names.ts';
+import { registerNorms } from './routes/norms.ts';
 import { registerOpenapi } from './routes/openapi.ts';
+import { registerPreview } from './routes/preview.ts';
 import { registerProbes } from './routes/probes.ts';
 import { registerProblems } from './routes/problems.ts';
 import { registerTransform } from './routes/transform.ts';
 import { registerUsage } from './routes/usage.ts';
+import { registerFiles } from './routes/v1-files.ts';
+import { registerFineTuning } from './routes/v1-fine-tuning.ts';
+import { registerChatModels } from './routes/v1-models.ts';
 import type { App, HttpServices, ProbeServices } from './services.ts';
 import { createStoredUsage } from './stored-usage.ts';
 
@@ -37,7 +47,7 @@ const PROBE_BODY_BYTES = 1024;
 /** The whole API. Closing the application ends event streams and waits; the services stay the caller's to close. */
 export async function buildApp(services: HttpServices): Promise<FastifyInstance> {
   const { app, closing } = createApp(services, services.limits.maxBodyBytes, services.random);
-  const stored = createStoredUsage(services.store, services.now);
+  const stored = createStoredUsage(services, services.now);
   installAccess(app, services);
   await installBodies(app, services.limits);
   await installOpenapi(app);
@@ -46,15 +56,24 @@ export async function buildApp(services: HttpServices): Promise<FastifyInstance>
   registerJobs(app, services, closing);
   registerDeliveries(app, services);
   registerAdapters(app, services);
+  registerDeployments(app, services);
   registerTransform(app, services, { stored, closing });
   registerLinks(app, services);
   registerNames(app, services);
   await registerHub(app, services);
   registerModels(app, services);
+  registerChat(app, services, closing);
+  registerChatModels(app, services);
+  await registerFiles(app, services, stored);
+  registerFineTuning(app, services, { stored, closing });
+  registerPreview(app, services);
+  registerNorms(app, services, closing);
+  registerConsole(app);
   registerUsage(app, services, stored);
   registerProbes(app, services);
   registerProblems(app);
   registerOpenapi(app);
+  registerFavicon(app);
   refuseOtherMethods();
   await installDocs(app);
   await app.ready();
@@ -86,6 +105,9 @@ function createApp(
     loggerInstance: logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     bodyLimit,
+    schemaController: { compilersFactory: { buildSerializer } },
+    // The schemas say how long ids may be, and a wrong one is told like any other; the address as a whole has its own limit.
+    routerOptions: { maxParamLength: MAX_URL_CHARS },
     ...serverTimeouts(frontDoor.connections),
     trustProxy: trustOf(frontDoor.trustedProxies),
     // Closing is ours to answer: with a problem, and only for what would start new work.

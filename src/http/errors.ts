@@ -12,6 +12,11 @@ export const httpErrors = defineErrors({
     title: 'The request has a field that is not known.',
     retryable: false,
   },
+  optionsConflict: {
+    code: 'options-conflict',
+    title: 'Options of the request do not go together.',
+    retryable: false,
+  },
   idInvalid: { code: 'id-invalid', title: 'The id does not have the form of an id.', retryable: false },
   jsonInvalid: { code: 'json-invalid', title: 'The body is not JSON.', retryable: false },
   formInvalid: { code: 'form-invalid', title: 'The multipart form cannot be read.', retryable: false },

@@ -9,10 +9,12 @@ import type { GeneratePayload } from '../jobs/catalog.ts';
 import type { LoraLayout } from '../lora/layout.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { targetOfBase } from '../models/gguf-target.ts';
+import type { BundleManifest } from '../models/manifest.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import { checkPrompts } from '../prompts/check-prompts.ts';
-import { drawPrompts } from '../prompts/draw-prompts.ts';
+import { drawForModel } from '../prompts/draw-for-model.ts';
 import type { PromptReading } from '../prompts/read-unpacked.ts';
+import { checkDeploy, plannedRank } from './deploy-request.ts';
 import { httpErrors } from './errors.ts';
 import { DEFAULT_PRIORITY, type JobContext, jobPayload } from './job-payload.ts';
 import { UNTRAINED_NOTICE } from './present-model.ts';
@@ -23,19 +25,21 @@ import type { HttpLimits } from './services.ts';
 export type GenerateContext = JobContext & {
   /** The request's prompts, as they were read. */
   readonly reading: PromptReading;
+  /** The one text came as a `description`. */
+  readonly described?: true;
   readonly models: ModelRegistry;
   readonly random?: (bytes: number) => Uint8Array;
 };
 
-/** What a request asks for besides its prompts. */
-export type GenerateOptionsWithMetadata = Omit<GenerateRequest, 'prompts'>;
+/** What a request asks for besides its texts. */
+export type GenerateOptionsWithMetadata = Omit<GenerateRequest, 'prompts' | 'description'>;
 
 const DEFAULT_DTYPE = 'bf16';
 
 /**
  * The payload for a request whose fields have the right types. Errors: `model-not-found`, `model-not-chosen`,
  * `count-too-large`, `deadline-too-long`, `retention-too-long`, `metadata-too-large`, `links-unavailable`,
- * `gguf-unsupported`, `gguf-heads-unknown`, `request-invalid`, and those of the prompts.
+ * `gguf-unsupported`, `gguf-heads-unknown`, `request-invalid`, `options-conflict`, and those of the prompts.
  */
 export function makeGeneratePayload(
   request: GenerateOptionsWithMetadata,
@@ -46,14 +50,20 @@ export function makeGeneratePayload(
   const { count = 1, dtype = DEFAULT_DTYPE, format, keep, transform } = request;
   checkCount(request, limits);
   const common = jobPayload(request, context);
-  checkPrompts(prompts, limits, (index) => `/prompts/${index}`);
+  const { described } = context;
+  checkPrompts(prompts, limits, (index) => (described ? '/description' : `/prompts/${index}`));
   const { manifest, digest } = chooseBundle(request.model, models);
+  if (described) checkDescribed(manifest.family);
   checkTransform(request, manifest.layout);
+  checkDeploy(request.deploy, context, {
+    base: manifest.base.id,
+    rank: plannedRank(manifest.layout.rank * (keep === 'mean' ? count : 1), transform),
+    gguf: format === 'gguf',
+  });
   if (format === 'gguf') checkGgufTarget(targetOfBase(manifest.base), manifest.layout.modules);
   const seed = request.seed ?? Buffer.from(random(4)).readUInt32LE();
-  const draw = drawPrompts({
+  const draw = drawForModel(manifest, {
     given: prompts,
-    wanted: manifest.condition.prompts,
     count,
     seed,
     strict: request.strictPrompts ?? false,
@@ -81,14 +91,22 @@ export function makeGeneratePayload(
   };
 }
 
-function checkCount({ count = 1, keep }: GenerateOptionsWithMetadata, { maxCount }: HttpLimits): void {
+/** Refuses a description for a model that takes prompts. Errors: `options-conflict`. */
+export function checkDescribed(family: BundleManifest['family']): void {
+  if (family === 't2l') return;
+  throw httpErrors.optionsConflict('The model takes prompts of a task, not a description of it.', {
+    fields: [{ pointer: '/description', message: 'goes with a model that takes a description' }],
+  });
+}
+
+export function checkCount({ count = 1, keep }: GenerateOptionsWithMetadata, { maxCount }: HttpLimits): void {
   if (count > maxCount) {
     throw httpErrors.countTooLarge(`At most ${maxCount} adapters are made from one request.`, {
       fields: [{ pointer: '/count', message: `must be at most ${maxCount}` }],
     });
   }
   if (keep && count < 2) {
-    throw httpErrors.requestInvalid('One sample is kept as it is: `keep` takes a `count` of 2 or more.', {
+    throw httpErrors.optionsConflict('One sample is kept as it is: `keep` takes a `count` of 2 or more.', {
       fields: [{ pointer: '/count', message: 'must be at least 2 with keep' }],
     });
   }
@@ -136,7 +154,8 @@ function fingerprintOf(request: GenerateOptionsWithMetadata, prompts: readonly s
   });
 }
 
-function chooseBundle(model: string | undefined, models: ModelRegistry): Bundle {
+/** The model that a request names, else the default one. Errors: `model-not-found`, `model-not-chosen`. */
+export function chooseBundle(model: string | undefined, models: ModelRegistry): Bundle {
   if (model !== undefined) return models.get(model);
   const bundle = models.default();
   if (!bundle) {

@@ -4,6 +4,7 @@ import type { FieldError } from '../base/errors.ts';
 import { isName } from '../base/ids.ts';
 import type { Destination, GeneratePayload, Webhook } from '../jobs/catalog.ts';
 import { tooMany } from '../prompts/check-prompts.ts';
+import type { Target } from '../serving/targets.ts';
 import type { AdapterLinks } from './adapter-links.ts';
 import { destinationOf, refuseDestinationType } from './destination-request.ts';
 import { httpErrors } from './errors.ts';
@@ -23,6 +24,7 @@ export type JobOptions = Pick<
   | 'metadata'
   | 'webhook'
   | 'destination'
+  | 'deploy'
 > &
   Partial<Pick<GenerateRequest, 'count' | 'keep'>>;
 
@@ -38,6 +40,9 @@ export type JobContext = {
   readonly webhooks?: readonly Webhook[];
   /** Where the adapters are copied. */
   readonly destination?: Destination;
+  readonly tenant: string;
+  /** Groups of model servers that adapters may be handed over to. */
+  readonly targets: readonly Target[];
   readonly now?: () => number;
 };
 
@@ -56,6 +61,8 @@ export async function jobContext(
     id,
     limits,
     links,
+    tenant,
+    targets: services.targets,
     requestId: request.id,
     webhooks: await webhooksOf(wanted, services.webhooks, tenant),
     ...(destination && { destination }),
@@ -65,11 +72,11 @@ export async function jobContext(
 
 /**
  * The common part. Errors: `deadline-too-long`, `retention-too-long`, `metadata-too-large`, `links-unavailable`,
- * `request-invalid`.
+ * `options-conflict`, `request-invalid`.
  */
 export function jobPayload(request: JobOptions, context: JobContext) {
   const { limits, requestId, links, webhooks = [], destination, now = Date.now } = context;
-  checkOptions(request, limits);
+  checkJobOptions(request, limits);
   const { name, metadata, deadlineSeconds, priority = DEFAULT_PRIORITY } = request;
   const acceptedAt = now();
   return {
@@ -84,6 +91,7 @@ export function jobPayload(request: JobOptions, context: JobContext) {
     ...(wantsLinks(request.presign, links) && { presign: true as const }),
     ...(webhooks.length > 0 && { webhooks: [...webhooks] }),
     ...(destination && { destination }),
+    ...(request.deploy && request.deploy.length > 0 && { deploy: request.deploy }),
   } satisfies Partial<GeneratePayload>;
 }
 
@@ -138,7 +146,11 @@ function metadataTooLarge() {
   );
 }
 
-function checkOptions(request: JobOptions, limits: HttpLimits): void {
+/**
+ * Checks what the schema does not: bounds that are settings, and options that do not go together. Errors: `deadline-too-long`,
+ * `retention-too-long`, `metadata-too-large`, `options-conflict`, `request-invalid`.
+ */
+export function checkJobOptions(request: JobOptions, limits: HttpLimits): void {
   const { count = 1, keep, deadlineSeconds = 0, retentionSeconds = 0, name = '', metadata = {} } = request;
   const field = (pointer: string, message: string) => ({ fields: [{ pointer, message }] });
   if (deadlineSeconds > limits.maxDeadlineSeconds) {
@@ -161,13 +173,22 @@ function checkOptions(request: JobOptions, limits: HttpLimits): void {
   ) {
     throw metadataTooLarge();
   }
-  const broken: FieldError[] = [];
+  const conflicts: FieldError[] = [];
   if (request.setName && !isName(name)) {
-    broken.push({ pointer: '/name', message: 'is no name that can be set, as in PUT /names/{name}' });
+    conflicts.push({ pointer: '/name', message: 'is no name that can be set, as in PUT /names/{name}' });
   }
   if (request.setName && count > 1 && !keep) {
-    broken.push({ pointer: '/setName', message: 'goes with one adapter alone' });
+    conflicts.push({ pointer: '/setName', message: 'goes with one adapter alone' });
   }
+  if (request.deploy?.some((each) => each.name !== undefined) && count > 1 && !keep) {
+    conflicts.push({ pointer: '/deploy', message: 'has a name, which goes with one adapter alone' });
+  }
+  if (conflicts.length > 0) {
+    throw httpErrors.optionsConflict('`setName`, or a `name` in `deploy`, does not go with these.', {
+      fields: conflicts,
+    });
+  }
+  const broken: FieldError[] = [];
   if (!name.isWellFormed()) broken.push({ pointer: '/name', message: 'has half a surrogate pair' });
   if (entries.some((entry) => !entry.join('').isWellFormed() || /\p{Cc}/u.test(entry[0]))) {
     broken.push({

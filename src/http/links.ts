@@ -20,6 +20,8 @@ export const signedFileUrl = ({ tenant, id, file, expiresAt }: LinkTarget, signa
   `/links/${tenant}/${id}/${file}?expires=${expiresAt}&signature=${signature}`;
 /** A name. */
 export const nameUrl = (name: string): string => `/names/${name}`;
+/** A deployment. */
+export const deploymentUrl = (id: string): string => `/deployments/${id}`;
 /** What Hub clients ask of a repository first. */
 export const repositoryUrl = (owner: string, name: string): string => `/api/models/${owner}/${name}`;
 /** A model. */

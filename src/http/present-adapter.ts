@@ -36,7 +36,7 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
   }
   const { jobId, index, model, bundleDigest, trained, dtype, device, seed, name } = info;
   const { architecture, heads, licence, warnings } = info;
-  const { tensors, parameters, baseModel, rank, alpha, promptDigests, transform } = info;
+  const { tensors, parameters, baseModel, rank, alpha, rsLora, promptDigests, transform } = info;
   const shared = sharedLocation(location);
   return {
     id,
@@ -56,6 +56,7 @@ export function presentAdapter(stored: StoredAdapter, location: string, links?: 
     ...(heads && { heads }),
     rank,
     alpha,
+    ...(rsLora !== undefined && { rsLora }),
     ...(licence && { licence }),
     ...(warnings && { warnings }),
     promptDigests,

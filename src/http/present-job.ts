@@ -2,6 +2,7 @@
 import { sha256 } from '../base/digest.ts';
 import { type Copy, copyToCome } from '../jobs/copies.ts';
 import { requestWebhook } from '../jobs/deliveries.ts';
+import type { JobDeployment } from '../jobs/deployments.ts';
 import type { GenerateRecord, JobTimings } from '../jobs/generate-queue.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import { copyLocation } from '../store/destination-rules.ts';
@@ -10,6 +11,7 @@ import { shownUrl } from '../webhooks/shown-url.ts';
 import type { LinksById } from './adapter-links.ts';
 import { adapterUrl, jobDeliveriesUrl, jobEventsUrl, jobUrl } from './links.ts';
 import { presentLinks, sharedLocation } from './present-adapter.ts';
+import { presentJobDeployment } from './present-deployment.ts';
 import { problemOf } from './problem.ts';
 import type { Job, JobProgressView } from './schemas.ts';
 
@@ -82,9 +84,14 @@ function presentDestination({ payload, status }: GenerateRecord, copy: Copy | un
  */
 export function presentJob(
   record: GenerateRecord,
-  options: JobSources & { copy?: Copy | undefined; digests?: boolean; links?: LinksById },
+  options: JobSources & {
+    copy?: Copy | undefined;
+    deployments?: readonly JobDeployment[] | undefined;
+    digests?: boolean;
+    links?: LinksById;
+  },
 ): Job {
-  const { models, store, copy, digests = true, links = NO_LINKS } = options;
+  const { models, store, copy, deployments, digests = true, links = NO_LINKS } = options;
   const { id, payload, progress, result, failure } = record;
   const webhook = payload.webhooks?.[requestWebhook(payload.webhooks)];
   const destination = presentDestination(record, copy ?? copyToCome(record));
@@ -121,6 +128,8 @@ export function presentJob(
     ...(payload.metadata && { metadata: payload.metadata }),
     ...(webhook && { webhook: { url: shownUrl(webhook.url), events: webhook.events } }),
     ...(destination && { destination }),
+    ...(payload.deploy &&
+      deployments && { deployments: deployments.map((each) => presentJobDeployment(each, record.status)) }),
     ...(payload.presign && { presign: true }),
     warnings: payload.warnings,
     acceptedAt: isoTime(payload.acceptedAt),

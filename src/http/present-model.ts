@@ -18,7 +18,7 @@ type ModelContext = {
 export function presentModel(bundle: Bundle, { models, unloadable }: ModelContext): Model {
   const { manifest, digest } = bundle;
   const reason = unloadable?.().find((each) => each.digest === digest)?.reason;
-  const { id, layout, condition, decoder } = manifest;
+  const { id, layout, condition, generator } = manifest;
   return {
     id,
     version: manifest.version,
@@ -32,19 +32,22 @@ export function presentModel(bundle: Bundle, { models, unloadable }: ModelContex
     bytes: manifest.files.reduce((sum, file) => sum + file.bytes, 0),
     licence: manifest.licence,
     provenance: manifest.provenance,
+    family: manifest.family,
+    takes: manifest.family === 't2l' ? 'description' : 'prompts',
     base: manifest.base,
     lora: {
       rank: layout.rank,
       alpha: layout.alpha,
+      ...(layout.rsLora && { rsLora: true }),
       layers: layout.layers,
       targetModules: layout.modules.map(({ path }) => path.split('.').at(-1)!),
     },
     condition: { prompts: condition.prompts, tokens: condition.tokens, width: condition.width },
     decoder: {
-      parameters: decoder.parameters,
-      precision: decoder.precision,
-      multiplyAdds: decoder.multiplyAdds,
-      memoryBytes: decoder.memoryBytes,
+      parameters: generator.parameters,
+      precision: generator.precision,
+      multiplyAdds: generator.multiplyAdds,
+      memoryBytes: generator.memoryBytes,
     },
     ...(manifest.evaluation && { evaluation: manifest.evaluation }),
     urls: { self: modelUrl(id) },

@@ -26,6 +26,11 @@ export const PROBLEMS = {
     meaning:
       'Fields or parameters are not known and were not dropped in silence; `errors` names each. Remove them.',
   },
+  'options-conflict': {
+    status: 400,
+    meaning:
+      'Each option is well-formed, but one excludes or needs another; `errors` names them. Leave one out, or add what it needs.',
+  },
   'id-invalid': {
     status: 400,
     meaning:
@@ -131,6 +136,11 @@ export const PROBLEMS = {
   'quota-stored-bytes-exceeded': {
     status: 429,
     meaning: 'Nothing was accepted. Delete adapters you no longer need, or ask for shorter retentions.',
+    retryAfterSeconds: 60,
+  },
+  'quota-files-exceeded': {
+    status: 429,
+    meaning: 'Nothing was kept. Delete files you no longer need, or upload with a shorter `expires_after`.',
     retryAfterSeconds: 60,
   },
   'quota-names-exceeded': {
@@ -246,6 +256,11 @@ export const PROBLEMS = {
     status: 422,
     meaning: 'The model cannot make a condition of these prompts. Take others.',
   },
+  'one-description': {
+    status: 422,
+    meaning:
+      'The model takes one description of a task and makes one adapter of it (`takes` of the model says so). Send one text as `description` or as the only one of `prompts`, without `count` and `strictPrompts`.',
+  },
   'too-few-prompts': {
     status: 422,
     meaning: 'Send as many as `condition.prompts` of the model says, or leave `strictPrompts` out.',
@@ -282,6 +297,12 @@ export const PROBLEMS = {
     status: 503,
     meaning:
       'The model needs more memory than the worker can have. The operator has to give it more, or to raise `MEMORY_LIMIT_BYTES`.',
+    retryAfterSeconds: 60,
+  },
+  'no-temporary-space': {
+    status: 503,
+    meaning:
+      'The operator has to give the worker a directory for temporary files (`TMPDIR`) with room for the adapters that are made at once.',
     retryAfterSeconds: 60,
   },
   'device-unavailable': { status: 503, meaning: 'The operator has to set `DEVICE` to one that works.' },
@@ -356,6 +377,34 @@ export const PROBLEMS = {
       'Nothing was overwritten. Another adapter of this id, or another file, lies there: remove it and submit the job under a new id.',
   },
   'destination-settings-invalid': { status: 500, meaning: 'The operator has to correct `DESTINATIONS`.' },
+  // Deployments
+  'deploy-targets-invalid': { status: 500, meaning: 'The operator has to correct `DEPLOY_TARGETS_FILE`.' },
+  'deploy-target-unknown': {
+    status: 400,
+    meaning: 'The detail names the targets that the operator lets your tenant use.',
+  },
+  'deploy-unfit': {
+    status: 400,
+    meaning: 'Choose another target, or make the adapter as the detail says.',
+  },
+  'quota-deployments-exceeded': {
+    status: 429,
+    meaning:
+      'Take some back with `DELETE /deployments/{id}`; they count until their servers have unloaded them and for two days more.',
+  },
+  'deployment-not-found': {
+    status: 404,
+    meaning: 'The id is wrong, or the deployment was removed days ago.',
+  },
+  'replica-unavailable': {
+    status: 503,
+    meaning: 'It is tried again for as long as the deployment is wanted. Look whether the model server runs.',
+  },
+  'replica-refused': {
+    status: 502,
+    meaning:
+      'It is tried again for as long as the deployment is wanted. The log of the service has what the server said.',
+  },
   // The Hub view
   'repository-not-found': {
     status: 404,
@@ -411,6 +460,88 @@ export const PROBLEMS = {
     status: 507,
     meaning: 'The operator has to make room, or shorter retentions have to. Accepted jobs wait for it.',
     retryAfterSeconds: 30,
+  },
+
+  // Asking base models
+  'evaluation-data-invalid': { status: 500, meaning: 'The rows have to be corrected.' },
+  'base-model-unusable': {
+    status: 503,
+    meaning: 'The operator has to replace the GGUF file of the base, or to give the machine more memory.',
+    retryAfterSeconds: 60,
+  },
+  'base-adapter-refused': {
+    status: 422,
+    meaning: 'llama.cpp does not load the adapter onto this GGUF file: its architecture or shape is another.',
+  },
+  'base-runtime-missing': {
+    status: 503,
+    meaning: 'The operator has to install llama.cpp beside Loradrop: `npm install node-llama-cpp`.',
+    retryAfterSeconds: 60,
+  },
+  'chat-unavailable': {
+    status: 404,
+    meaning:
+      'The operator has to put a GGUF file of the base into `BASES_DIR`, as `loradrop bases pull hf://owner/name/file.gguf` does.',
+  },
+  'chat-model-not-found': {
+    status: 404,
+    meaning:
+      'Name one of `GET /v1/models`, an adapter of yours by its id or name, or a base with `+` and that. An adapter needs a GGUF file of its base.',
+  },
+  'chat-adapter-unfit': { status: 400, meaning: 'Ask the base that the adapter was made for.' },
+  'chat-too-long': { status: 400, meaning: 'Send fewer or shorter messages.' },
+  'chat-messages-refused': {
+    status: 400,
+    meaning:
+      'Send roles as the base was trained on them: `message` names those that were sent. Many bases take no `system`, or want `user` and `assistant` in turn.',
+  },
+  'chat-schema-unsupported': {
+    status: 400,
+    meaning: 'Leave the part of the schema out that `message` names, or describe it in the prompt.',
+  },
+  'chat-busy': {
+    status: 429,
+    meaning:
+      'Ask again after `Retry-After`. The operator sets with `CHAT_CONCURRENCY` how many are answered at a time.',
+    retryAfterSeconds: 3,
+  },
+  'chat-tenant-busy': {
+    status: 429,
+    meaning:
+      'Wait for your other answers, then ask again. The operator sets with `CHAT_TENANT_CONCURRENCY` how many of a tenant are answered at a time.',
+    retryAfterSeconds: 3,
+  },
+  'chat-lost': {
+    status: 503,
+    meaning: 'Ask again: the next question starts another process.',
+    retryAfterSeconds: 1,
+  },
+  'chat-failed': { status: 500, meaning: 'The log has the reason.' },
+
+  'evaluation-ended': {
+    status: 500,
+    meaning: 'Scoring took too long, or its process ended. The log has the reason.',
+  },
+
+  // Fine-tuning as OpenAI's API has it
+  'file-not-found': {
+    status: 404,
+    meaning:
+      'The id is wrong, or the file was deleted or has expired: `GET /v1/files` lists those there are.',
+  },
+  'file-purpose-unsupported': { status: 400, meaning: 'Upload files with the purpose `fine-tune`.' },
+  'file-too-large': {
+    status: 413,
+    meaning: 'Upload a sample of the rows; a condition uses a few hundred prompts at most.',
+  },
+  'training-file-invalid': {
+    status: 400,
+    meaning: 'Correct the line that the message names, upload the file again and create another job.',
+  },
+  'fine-tuning-unsupported': {
+    status: 400,
+    meaning:
+      'Adapters are generated from prompts, without gradient steps. Leave the part out that the message names, or use a trainer for it.',
   },
 
   // The service itself

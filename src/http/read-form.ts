@@ -4,8 +4,9 @@ import { decodeUtf8 } from '../prompts/decode-text.ts';
 import { PROMPT_FILES, type PromptFormat, promptFormatOf } from '../prompts/prompt-format.ts';
 import { httpErrors } from './errors.ts';
 import { type FormPart, parseForm } from './parse-form.ts';
-import { checkCharset, PROMPT_TYPES } from './plugins/bodies.ts';
+import { checkCharset } from './plugins/bodies.ts';
 import { valuesFromText } from './plugins/validation.ts';
+import { PROMPT_TYPES } from './prompt-types.ts';
 
 /** Parts of a form: prompts come in a few files, options are a dozen fields. */
 const MAX_PARTS = 48;

@@ -16,8 +16,15 @@ import { MAX_FIELD_CHARS, MAX_TEMPLATE_CHARS } from '../prompts/template.ts';
 import { JOB_STAGES, JOB_STATUSES } from '../queue/queue.ts';
 import { MAX_PREFIX_CHARS } from '../store/destination-rules.ts';
 import { WEBHOOK_EVENTS } from '../webhooks/events.ts';
+import {
+  DEPLOY_FIELDS,
+  DEPLOYMENT_COMPONENTS,
+  JobDeploymentView,
+  MAX_DEPLOYS,
+} from './deployment-schemas.ts';
 import { PROBLEMS } from './problem.ts';
 import type { HttpLimits } from './services.ts';
+import { told } from './told-limits.ts';
 
 const closed = { additionalProperties: false } as const;
 
@@ -89,6 +96,7 @@ function jobOptions(limits: HttpLimits) {
     deadlineSeconds: Type.Optional(
       Type.Integer({
         minimum: 1,
+        ...told({ maximum: limits.maxDeadlineSeconds }),
         description: `The job fails with \`deadline-exceeded\` when it takes longer. At most ${limits.maxDeadlineSeconds}.`,
       }),
     ),
@@ -96,6 +104,7 @@ function jobOptions(limits: HttpLimits) {
       Type.Integer({
         minimum: 1,
         default: limits.defaultRetentionSeconds,
+        ...told({ maximum: limits.maxRetentionSeconds }),
         description: `How long the adapters and the job’s record are kept. At most ${limits.maxRetentionSeconds}.`,
       }),
     ),
@@ -122,6 +131,7 @@ export function generateOptions(limits: HttpLimits) {
       Type.Integer({
         minimum: 1,
         default: 1,
+        ...told({ maximum: limits.maxCount }),
         description: `Adapters to sample, each from the next draw of prompts. At most ${limits.maxCount}.`,
       }),
     ),
@@ -177,9 +187,17 @@ export type GenerateOptions = Static<ReturnType<typeof generateQuery>>;
 /** Options that are objects, so that a JSON body alone can have them. */
 const JOB_OBJECTS = {
   metadata: Type.Optional(
-    Type.Record(Type.String(), Type.String({ pattern: PLAIN_TEXT }), {
-      description: `Kept and shown with the job. At most ${METADATA_LIMITS.entries} entries, keys of ${METADATA_LIMITS.keyChars} and values of ${METADATA_LIMITS.valueChars} characters.`,
-    }),
+    Type.Record(
+      Type.String(),
+      Type.String({ pattern: PLAIN_TEXT, ...told({ maxLength: METADATA_LIMITS.valueChars }) }),
+      {
+        ...told({
+          maxProperties: METADATA_LIMITS.entries,
+          propertyNames: { maxLength: METADATA_LIMITS.keyChars, pattern: PLAIN_TEXT },
+        }),
+        description: `Kept and shown with the job. At most ${METADATA_LIMITS.entries} entries, keys of ${METADATA_LIMITS.keyChars} and values of ${METADATA_LIMITS.valueChars} characters.`,
+      },
+    ),
   ),
   webhook: Type.Optional(
     Type.Object(
@@ -190,8 +208,9 @@ const JOB_OBJECTS = {
         }),
         events: Type.Optional(
           Type.Array(EventName, {
+            ...told({ minItems: 1, uniqueItems: true }),
             description:
-              'Default: `job.succeeded`, `job.failed`, `job.canceled`. `job.delivered` comes when a copy of the adapter has reached the request’s destination, so not without one.',
+              'Default: `job.succeeded`, `job.failed`, `job.canceled`. `job.delivered` comes when a copy of the adapter has reached the request’s destination, so not without one. `fine_tuning.job.succeeded`, `.failed` and `.cancelled` come for jobs of `/v1/fine_tuning` alone, in OpenAI’s shape.',
           }),
         ),
       },
@@ -216,6 +235,13 @@ const JOB_OBJECTS = {
       },
     ),
   ),
+  deploy: Type.Optional(
+    Type.Array(Type.Object(DEPLOY_FIELDS, closed), {
+      maxItems: MAX_DEPLOYS,
+      description:
+        'Model servers on which the adapters are loaded once the job has succeeded, on every replica, and kept loaded until the adapter is deleted or expires. `deployments` of the job tells how that stands; a job stays succeeded whatever the servers do.',
+    }),
+  ),
 };
 
 /** What is done with adapters, step by step. */
@@ -231,15 +257,24 @@ function transformSteps(minItems: number) {
 export function generateRequest(limits: HttpLimits) {
   return Type.Object(
     {
-      prompts: Type.Array(Type.Unsafe<string | Record<string, unknown>>({ type: ['string', 'object'] }), {
-        description: `Texts, or rows of a data set as in JSON lines. At least 1 and at most ${limits.maxPrompts} texts of at most ${limits.maxPromptChars} characters, not blank. A model takes N of them (\`condition.prompts\`): exactly N are used in the order given, of more N are drawn with the seed, fewer are repeated at random with a warning, or refused with \`strictPrompts\`.`,
-      }),
+      prompts: Type.Optional(
+        Type.Array(Type.Unsafe<string | Record<string, unknown>>({ type: ['string', 'object'] }), {
+          ...told({ minItems: 1 }),
+          description: `Texts, or rows of a data set as in JSON lines. At least 1 and at most ${limits.maxPrompts} texts of at most ${limits.maxPromptChars} characters, not blank. A model takes N of them (\`condition.prompts\`): exactly N are used in the order given, of more N are drawn with the seed, fewer are repeated at random with a warning, or refused with \`strictPrompts\`. A model that \`takes\` a description takes exactly one.`,
+        }),
+      ),
+      description: Type.Optional(
+        Type.String({
+          description: `What a task is, in words, in place of \`prompts\`: for a model that \`takes\` a description. At most ${limits.maxPromptChars} characters, not blank.`,
+        }),
+      ),
       ...generateOptions(limits),
       transform: Type.Optional(transformSteps(1)),
       ...JOB_OBJECTS,
     },
     {
       ...closed,
+      ...told({ anyOf: [{ required: ['prompts'] }, { required: ['description'] }] }),
       examples: [
         {
           prompts: ['Which gas do plants take in from the air?', 'Why does ice float on water?'],
@@ -289,6 +324,7 @@ export function generateForm(limits: HttpLimits) {
   return Type.Object(
     {
       file: Type.Array(Type.String({ format: 'binary' }), {
+        ...told({ minItems: 1 }),
         description: `One or more files of prompts: ${PROMPT_FILES}, told by the name or else by the part’s media type. Read like the bodies of the same types, one after the other.`,
       }),
       ...generateOptions(limits),
@@ -447,6 +483,57 @@ export const JobDestination = Type.Object(
   { $id: 'JobDestination', description: 'Where a job’s adapters are copied, and how that stands.' },
 );
 
+/** What {@link PromptPreview} is the answer to: prompts that were read, and nothing made of them. */
+export const PromptPreview = Type.Object(
+  {
+    model: Type.String(),
+    count: Type.Integer({ description: 'Prompts that were read.' }),
+    distinct: Type.Integer({ description: 'Different texts among them.' }),
+    wanted: Type.Integer({ description: 'Prompts that an adapter of the model is made of.' }),
+    tokenLimit: Type.Integer({ description: 'Most tokens of a prompt that the encoder takes.' }),
+    source: refTo(PromptSource),
+    warnings: Type.Array(Type.String()),
+    prompts: Type.Array(
+      Type.Object({
+        text: Type.String({ description: 'The beginning of it.' }),
+        chars: Type.Integer(),
+        tokens: Type.Optional(Type.Integer({ description: 'Absent where this process has no tokenizer.' })),
+        kept: Type.Optional(Type.Integer({ description: 'Tokens that the encoder keeps.' })),
+      }),
+      { description: 'The first 200.' },
+    ),
+  },
+  { $id: 'PromptPreview', description: 'What of prompts would be used.' },
+);
+
+/** What `GET /adapters/{id}/norms` compares with. */
+export const NormsQuery = Type.Object(
+  {
+    other: Type.Optional(
+      Type.String({ pattern: ID_PATTERN, description: 'Id of an adapter of the same base.' }),
+    ),
+  },
+  closed,
+);
+/** How much an adapter changes each module. */
+export const Norms = Type.Object(
+  {
+    modules: Type.Record(Type.String(), Type.Number(), {
+      description: '‖ΔW‖ (Frobenius) of each module, by its path in the base.',
+    }),
+    total: Type.Number({ description: '√Σ‖ΔW‖².' }),
+    other: Type.Optional(
+      Type.Object({
+        adapter: Id,
+        total: Type.Number(),
+        distance: Type.Number({ description: '‖ΔW − ΔW of the other‖ over all modules.' }),
+        cosine: Type.Number({ description: 'Of the angle between the two changes.' }),
+      }),
+    ),
+  },
+  { $id: 'AdapterNorms', description: 'How much an adapter changes its base.' },
+);
+
 /** A job as clients see it. */
 export const Job = Type.Object(
   {
@@ -488,6 +575,11 @@ export const Job = Type.Object(
       ),
     ),
     destination: Type.Optional(refTo(JobDestination)),
+    deployments: Type.Optional(
+      Type.Array(refTo(JobDeploymentView), {
+        description: 'Where it was asked for with `deploy`: one for each adapter and target.',
+      }),
+    ),
     presign: Type.Optional(
       Type.Literal(true, { description: 'It shows `links` of its adapters once it has succeeded.' }),
     ),
@@ -525,10 +617,17 @@ export const Job = Type.Object(
 /** See {@link Job}. */
 export type Job = Static<typeof Job>;
 
+/** Largest number of a delivery: a job has a few hundred at most. */
+const MAX_DELIVERY = 999_999;
+
 /** The path parameters of a delivery. */
 export const DeliveryParams = Type.Object({
   id: Id,
-  n: Type.Integer({ minimum: 0, description: 'Number of the delivery among those of the job.' }),
+  n: Type.Integer({
+    minimum: 0,
+    maximum: MAX_DELIVERY,
+    description: 'Number of the delivery among those of the job.',
+  }),
 });
 
 /** A delivery of a job's webhook as clients see it. */
@@ -585,6 +684,19 @@ export const JobProgressView = Type.Object(
 );
 /** See {@link JobProgressView}. */
 export type JobProgressView = Static<typeof JobProgressView>;
+
+/** An event of a job's stream. */
+export const JobEventView = Type.Object(
+  {
+    id: Type.String({ description: 'For `Last-Event-ID`.' }),
+    event: Type.Enum(['progress', 'succeeded', 'failed', 'canceled']),
+    data: Type.String({
+      contentMediaType: 'application/json',
+      description: 'A `JobProgress` in an event named `progress`, else the `Job`.',
+    }),
+  },
+  { $id: 'JobEvent', description: 'An event of a job’s stream, which has one after the other.' },
+);
 
 /** Most jobs on a page. */
 const MAX_PAGE = 100;
@@ -710,16 +822,26 @@ export const Model = Type.Object(
     bytes: Type.Integer({ description: 'Of all its files.' }),
     licence: Licence,
     provenance: Type.Array(Type.String()),
+    family: Type.Enum(['dnd', 't2l'], {
+      description: 'Of the generator: `dnd`, Drag-and-Drop LLMs; `t2l`, Text-to-LoRA.',
+    }),
+    takes: Type.Enum(['prompts', 'description'], {
+      description:
+        '`prompts`: unlabeled prompts of a task. `description`: one text that says what the task is, and `count` 1.',
+    }),
     base: Type.Object({ id: Type.String(), architecture: Type.String() }),
     lora: Type.Object({
       rank: Type.Integer(),
       alpha: Type.Number(),
+      rsLora: Type.Optional(
+        Type.Boolean({ description: 'True where the adapter is scaled by alpha / √rank (`use_rslora`).' }),
+      ),
       layers: Type.Integer(),
       targetModules: Type.Array(Type.String()),
     }),
     condition: Type.Object({
-      prompts: Type.Integer({ description: 'N: prompts that make a condition.' }),
-      tokens: Type.Integer({ description: 'Tokens a prompt is padded or cut to.' }),
+      prompts: Type.Integer({ description: 'N: texts that make a condition.' }),
+      tokens: Type.Integer({ description: 'Most tokens of a text; prompts are padded or cut to it.' }),
       width: Type.Integer(),
     }),
     decoder: Type.Object({
@@ -801,7 +923,8 @@ export const Usage = Type.Object(
     waitingJobs: used('Jobs of the tenant that wait. Beyond the limit new ones get 429.'),
     runningJobs: used('Jobs of the tenant that run. Beyond the limit they wait.'),
     adapters: used('Adapters in the store.'),
-    storedBytes: used('Bytes of their files.'),
+    files: used('Files uploaded under `/v1/files`.'),
+    storedBytes: used('Bytes of the adapters’ files and of those that were uploaded.'),
   },
   { $id: 'Usage', description: 'What a tenant uses of what it may.' },
 );
@@ -822,8 +945,10 @@ export const COMPONENTS: readonly TSchema[] = [
   JobAdapterView,
   PromptSource,
   JobDestination,
+  ...DEPLOYMENT_COMPONENTS,
   Job,
   JobProgressView,
+  JobEventView,
   DeliveryView,
   DeliveryList,
   JobList,
@@ -834,4 +959,6 @@ export const COMPONENTS: readonly TSchema[] = [
   ReadinessView,
   UnreadinessDocument,
   Usage,
+  PromptPreview,
+  Norms,
 ];

@@ -27,6 +27,27 @@ export function sendEvents(
 ): FastifyReply {
   const signal = connectionSignal(reply, closing);
   const events = jobEvents(queue.watch(id, { signal }), { present: show, signal, lastEventId, heartbeatMs });
+  return sendStream(reply, events);
+}
+
+/**
+ * Longest time without a byte on its way to the client: it has stopped reading, or there was nothing to send, which the
+ * comments between a job's events (`heartbeatMs`) and the pace of answers rule out.
+ */
+const STALLED_MS = 60_000;
+
+/**
+ * Answers with the text of an event stream, each piece as it comes. A connection on which nothing has moved for `stalledMs`
+ * is closed, and the source ended: a client that does not read would hold both for good.
+ */
+export function sendStream(
+  reply: FastifyReply,
+  events: AsyncIterable<string>,
+  { stalledMs = STALLED_MS }: { stalledMs?: number } = {},
+): FastifyReply {
+  const { raw } = reply;
+  // Node asks the system whether bytes of a pending write have moved.
+  raw.setTimeout(stalledMs, () => raw.destroy());
   reply
     .type(`${EVENT_STREAM}; charset=utf-8`)
     // Proxies must neither collect nor compress what should arrive at once.

@@ -4,13 +4,14 @@ import {
   ADAPTER_GGUF_FILE,
   type Conversion,
   conversionKey,
+  type GgufFile,
   openGguf,
   STORED_GGUF_DTYPE,
 } from '../adapter/convert-gguf.ts';
 import type { GgufDtype } from '../adapter/gguf.ts';
 import { ADAPTER_CONFIG_FILE } from '../adapter/read-peft-config.ts';
 import { ADAPTER_WEIGHTS_FILE } from '../adapter/verify.ts';
-import { sha256Json } from '../base/digest.ts';
+import { type Sha256, sha256Json } from '../base/digest.ts';
 import type { AdapterInfo } from '../jobs/adapter-info.ts';
 import { openStoredPeft } from '../jobs/stored-peft.ts';
 import { targetOfAdapter } from '../models/gguf-target.ts';
@@ -34,20 +35,31 @@ export async function sendGguf(
   if (dtype === STORED_GGUF_DTYPE && adapter.files.some(({ name }) => name === ADAPTER_GGUF_FILE)) {
     return sendAdapterFile(store, adapter, ADAPTER_GGUF_FILE, context);
   }
-  const { createdAt } = adapter;
-  const [weights, config] = [fileOf(adapter, ADAPTER_WEIGHTS_FILE), fileOf(adapter, ADAPTER_CONFIG_FILE)];
-  const target = targetOfAdapter(adapter.info as AdapterInfo, models);
-  const conversion: Conversion = { dtype, target };
-  const file = await openGguf(await openStoredPeft(store, adapter), conversion);
+  const file = await openAdapterGguf({ store, models }, adapter, dtype);
   return sendFile(
     {
       bytes: file.bytes,
-      sha256: sha256Json({ weights: weights.sha256, config: config.sha256, ...conversionKey(conversion) }),
+      sha256: file.key,
       isMade: true,
-      createdAt,
+      createdAt: adapter.createdAt,
       mediaType: SERVED_FILES[ADAPTER_GGUF_FILE],
       read: (options) => file.read(options),
     },
     context,
   );
+}
+
+/** An adapter as GGUF that is made while it is read; `key` tells all that its bytes depend on. Errors: as {@link sendGguf}. */
+export async function openAdapterGguf(
+  { store, models }: { store: Pick<TenantStore, 'read'>; models: Pick<ModelRegistry, 'list'> },
+  adapter: StoredAdapter,
+  dtype: GgufDtype,
+): Promise<GgufFile & { readonly key: Sha256 }> {
+  const [weights, config] = [fileOf(adapter, ADAPTER_WEIGHTS_FILE), fileOf(adapter, ADAPTER_CONFIG_FILE)];
+  const conversion: Conversion = { dtype, target: targetOfAdapter(adapter.info as AdapterInfo, models) };
+  const file = await openGguf(await openStoredPeft(store, adapter), conversion);
+  return {
+    ...file,
+    key: sha256Json({ weights: weights.sha256, config: config.sha256, ...conversionKey(conversion) }),
+  };
 }

@@ -5,17 +5,23 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { Authenticate } from '../access/authenticate.ts';
 import type { Scope } from '../access/caller.ts';
+import type { TenantId } from '../base/ids.ts';
+import type { Chat } from '../chat/chat.ts';
 import type { Webhook } from '../jobs/catalog.ts';
 import type { Copies } from '../jobs/copies.ts';
 import type { Deliveries } from '../jobs/deliveries.ts';
+import type { Deployments } from '../jobs/deployments.ts';
 import type { TenantGenerateQueue } from '../jobs/generate-queue.ts';
 import type { Notifier } from '../jobs/notify.ts';
+import type { Validations } from '../jobs/validations.ts';
+import type { Bundle } from '../models/bundle.ts';
 import type { ModelRegistry } from '../models/registry.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Tracing } from '../observability/tracing.ts';
 import type { PromptLimits } from '../prompts/check-prompts.ts';
 import type { RequestRates } from '../queue/request-rates.ts';
+import type { Target } from '../serving/targets.ts';
 import type { Destinations } from '../store/destinations.ts';
 import type { TenantStore } from '../store/store.ts';
 import type { AddressGuard } from '../webhooks/address-guard.ts';
@@ -74,9 +80,21 @@ export type HttpServices = ProbeServices & {
   readonly queue: { of(tenant: string): TenantGenerateQueue };
   readonly models: ModelRegistry;
   readonly store: {
-    of(tenant: string): Pick<TenantStore, 'find' | 'read' | 'remove' | 'location' | 'usage' | 'names'>;
+    of(
+      tenant: string,
+    ): Pick<TenantStore, 'find' | 'newest' | 'read' | 'remove' | 'location' | 'usage' | 'names'>;
   };
   readonly metrics: Pick<Metrics, 'contentType' | 'render' | 'observeRequest' | 'accepted'>;
+  /** Files that clients upload, in a store of their own. */
+  readonly files: {
+    of(tenant: string): Pick<TenantStore, 'draft' | 'find' | 'read' | 'remove' | 'usage'>;
+    list(options: { tenant: string }): AsyncIterable<TenantId>;
+  };
+  /** Bytes of an uploaded file. */
+  readonly maxFileBytes: number;
+  readonly validations: Pick<Validations, 'find'>;
+  /** What fine-tuning requests may call models besides their own names. */
+  readonly modelAliases?: ReadonlyMap<string, string>;
   readonly links: AdapterLinks;
   readonly webhooks: {
     readonly guard: Pick<AddressGuard, 'check'>;
@@ -88,6 +106,19 @@ export type HttpServices = ProbeServices & {
   };
   readonly destinations: Pick<Destinations, 'check'>;
   readonly copies: Pick<Copies, 'find'>;
+  /** Groups of model servers that adapters may be handed over to. */
+  readonly targets: readonly Target[];
+  readonly deployments: Pick<Deployments, 'add' | 'find' | 'list' | 'ofJob' | 'takeBack' | 'takeBackAdapter'>;
+  /** Base models that can be asked; absent where none may be. */
+  readonly chat?: Pick<Chat, 'bases' | 'ask'>;
+  /**
+   * How many tokens texts have for a model's encoder, and how many of them it keeps; undefined where this process has no
+   * tokenizer of the model.
+   */
+  readonly countTokens?: (
+    bundle: Bundle,
+    texts: readonly string[],
+  ) => Promise<readonly { readonly tokens: number; readonly kept: number }[] | undefined>;
   readonly limits: HttpLimits;
   /** Rejects with `store-full` or `store-unavailable` while adapters cannot be stored: new jobs are refused then. */
   readonly storeReady?: () => Promise<void>;

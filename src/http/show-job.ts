@@ -16,9 +16,10 @@ export function createShowJob({
   models,
   store,
   copies,
+  deployments,
   links,
   logger,
-}: Pick<HttpServices, 'models' | 'store' | 'copies' | 'links' | 'logger'>): ShowJob {
+}: Pick<HttpServices, 'models' | 'store' | 'copies' | 'deployments' | 'links' | 'logger'>): ShowJob {
   const linksOf = (record: GenerateRecord) =>
     links.ofJob(record).catch((error) => {
       logger.warn(
@@ -28,7 +29,18 @@ export function createShowJob({
       return undefined;
     });
   return async (record, { listed = false } = {}) => {
-    const [copy, made] = await Promise.all([copies.find(record), listed ? undefined : linksOf(record)]);
-    return presentJob(record, { models, store, copy, digests: !listed, ...(made && { links: made }) });
+    const [copy, handed, made] = await Promise.all([
+      copies.find(record),
+      listed ? undefined : deployments.ofJob(record),
+      listed ? undefined : linksOf(record),
+    ]);
+    return presentJob(record, {
+      models,
+      store,
+      copy,
+      deployments: handed,
+      digests: !listed,
+      ...(made && { links: made }),
+    });
   };
 }

@@ -4,6 +4,7 @@ import { sha256Json } from '../base/digest.ts';
 import type { AdapterInfo } from '../jobs/adapter-info.ts';
 import type { GeneratePayload } from '../jobs/catalog.ts';
 import type { StoredAdapter } from '../store/store.ts';
+import { checkDeploy, plannedRank } from './deploy-request.ts';
 import { DEFAULT_PRIORITY, type JobContext, jobPayload } from './job-payload.ts';
 import { UNTRAINED_NOTICE } from './present-model.ts';
 import type { TransformRequest } from './schemas.ts';
@@ -27,6 +28,11 @@ export function makeTransformPayload(
   checkSum(infos.map(({ baseModel: base, rank }) => ({ base, rank })));
   const rank = infos.reduce((sum, info) => sum + info.rank, 0);
   checkSteps(transform, { rank, modules: Math.max(...infos.map(({ tensors }) => tensors / 2)) });
+  checkDeploy(request.deploy, context, {
+    base: first.baseModel,
+    rank: plannedRank(rank, transform),
+    gguf: request.format === 'gguf',
+  });
   const { priority = DEFAULT_PRIORITY, setName = false, format, ...rest } = request;
   return {
     ...common,

@@ -1,4 +1,5 @@
 import { isId, isName } from '../base/ids.ts';
+import { idOfRepository, readVersion } from '../base/repository-name.ts';
 import { commitOf } from '../store/commit.ts';
 import type { StoredAdapter, TenantStore } from '../store/store.ts';
 import { hubViewErrors } from './errors.ts';
@@ -58,24 +59,14 @@ export async function findRevision(store: Reader, options: FindRevisionOptions):
     return { repository, commit: wanted.commit, adapter };
   }
 
-  const id = idOfRepository(name);
+  const { repository: plain, digits } = readVersion(name);
+  const id = idOfRepository(plain);
   const adapter = isId(id) ? await live(id) : undefined;
   if (!adapter) throw missing();
   const commit = commitOf(adapter);
+  if (digits !== undefined && !commit.startsWith(digits)) throw missing();
   if (!BRANCHES.has(revision) && revision !== commit) {
     throw hubViewErrors.revisionNotFound('An adapter has one commit, and this is another.');
   }
   return { repository, commit, adapter };
-}
-
-/**
- * What an adapter's repository is called: its id, with `.` for the `--` before the number of an adapter of several, since
- * Hub clients take no `--`.
- */
-export function repositoryOfId(id: string): string {
-  return id.replace(/--([0-9]+)$/, '.$1');
-}
-
-function idOfRepository(name: string): string {
-  return name.replace(/\.([0-9]+)$/, '--$1');
 }

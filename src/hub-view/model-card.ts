@@ -1,9 +1,9 @@
 import { Value } from 'typebox/value';
 import { baseErrors } from '../base/errors.ts';
+import { repositoryOfId } from '../base/repository-name.ts';
 import { AdapterInfo } from '../jobs/adapter-info.ts';
 import { commercialUseWord } from '../models/licence.ts';
 import type { StoredAdapter } from '../store/store.ts';
-import { repositoryOfId } from './find-revision.ts';
 
 /**
  * The model card of an adapter, Markdown under the metadata that Hub clients read: what it is for, how it was made, what to
@@ -19,12 +19,13 @@ export function renderModelCard(adapter: StoredAdapter): string {
   const prompts = promptDigests.length;
   const distinct = new Set(promptDigests).size;
   const count = distinct === prompts ? `${prompts}` : `${prompts}, ${distinct} of them distinct`;
+  const scale = `alpha ${alpha}${info.rsLora ? ' (rsLoRA)' : ''}`;
   const facts = [
     ['Base model', code(baseModel)],
     ['Made by', `${code(model)}, bundle ${code(`sha256:${bundleDigest}`)}`],
     ['Prompts', count],
     ['Seed', `${seed}`],
-    ['LoRA', `rank ${rank}, alpha ${alpha}, ${info.tensors} tensors, ${info.parameters} numbers as ${dtype}`],
+    ['LoRA', `rank ${rank}, ${scale}, ${info.tensors} tensors, ${info.parameters} numbers as ${dtype}`],
     ['Adapter', `${code(id)} of job ${code(info.jobId)}`],
     ['Made at', `${new Date(createdAt).toISOString()} on ${code(device)}`],
   ];

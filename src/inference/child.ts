@@ -2,32 +2,39 @@
  * The inference process: owns the ONNX sessions of one device. It is a process and not a thread because a run blocks its
  * thread, cannot be interrupted, and takes everything with it when its thread is ended; a process can be killed at any time.
  *
- * Everything that takes long is cut into blocking pieces, and `turn` is awaited between them: that is when cancels are heard
- * and finished decodes are sent.
+ * Everything that takes long is cut into blocking pieces, and `turn` is awaited between them: that is when cancels are heard.
+ * The bytes of adapters go into a file that the engine has open as well.
  */
+import '../base/node-20.ts';
+import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextImmediate } from 'node:timers/promises';
+import { LoradropError } from '../base/errors.ts';
+import { SHARED_DESCRIPTOR } from '../base/forked-process.ts';
 import { type ByteLru, createByteLru } from '../base/lru.ts';
+import { loraErrors } from '../lora/errors.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { availableMemory } from './available-memory.ts';
 import { bundleMemory, PROCESS_BYTES } from './bundle-memory.ts';
 import { type ConditionMaker, createConditionMaker } from './conditions.ts';
-import { type Decoder, openDecoder } from './decoder.ts';
 import { proveDevice } from './device.ts';
 import { openEncoder } from './encoder.ts';
 import type { Device } from './engine.ts';
 import { inferenceErrors } from './errors.ts';
 import { failureOf } from './failure.ts';
+import { conditionShape, type Generator, openGenerator } from './generator.ts';
 import { env } from './onnx-runtime.ts';
+import { createPooledConditionMaker, openPooledEncoder } from './pooled-encoder.ts';
 import { processMemory } from './process-memory.ts';
 import type { BatchRequest, Failure, FromChild, ToChild, ToChildRecords } from './protocol.ts';
+import { createRounding, type Rounding } from './rounding.ts';
+import type { HostTensor } from './session.ts';
 import { type Handlers, handle } from './tagged.ts';
-import { createTokenOutbox } from './token-outbox.ts';
 import { openTokenizer } from './tokenizer.ts';
 
 type Loaded = {
   readonly makeConditions: ConditionMaker;
-  readonly decoder: Decoder;
+  readonly generator: Generator;
   /** Room for one condition, used again by every decode: at 75–654 MB, new memory would take as long as a copy to a GPU. */
   readonly condition: Float32Array;
   readonly memoryBytes: number;
@@ -38,6 +45,7 @@ type Opened = {
   readonly promptCache: ByteLru<Float32Array>;
   readonly promptCacheBytes: number;
   readonly memoryLimitBytes: number;
+  readonly round: Rounding;
 };
 
 // What it would print comes as an exception as well, which is told where it matters.
@@ -46,15 +54,12 @@ env.logLevel = 'fatal';
 let opened: Opened | undefined;
 const bundles = new Map<string, Loaded>();
 const cancels = new Map<number, AbortController>();
-const outbox = createTokenOutbox({ send: (id, values) => send({ type: 'tokens', id, values }) });
 
 const handlers: Handlers<ToChildRecords, void | Promise<void>> = {
   open,
   load: ({ bundle }) => load(bundle),
   batch: ({ digest, requests }) => runBatch(digest, requests),
   cancel: ({ id }) => cancels.get(id)?.abort(),
-  pull: ({ id, chunks }) => outbox.pull(id, chunks),
-  release: ({ id }) => outbox.release(id),
 };
 
 process.on('message', (message: ToChild) => void handle(handlers, message));
@@ -69,12 +74,11 @@ function send(message: FromChild): Promise<void> {
   });
 }
 
-/** Lets waiting messages be heard, and readers of finished decodes go first. */
+/** Lets waiting messages be heard. */
 async function turn(): Promise<void> {
   // Between two of them the event loop has looked at the channel, wherever in its round this is called.
   await nextImmediate();
   await nextImmediate();
-  await outbox.quiet();
 }
 
 async function open(options: ToChildRecords['open']): Promise<void> {
@@ -82,7 +86,8 @@ async function open(options: ToChildRecords['open']): Promise<void> {
     const { device, fallback } = await proveDevice(options.device, { threads: options.threads });
     const { encodeTokenBudget, promptCacheBytes, memoryLimitBytes } = options;
     const promptCache = createByteLru<Float32Array>(promptCacheBytes);
-    opened = { device, encodeTokenBudget, promptCache, promptCacheBytes, memoryLimitBytes };
+    const round = createRounding(options);
+    opened = { device, encodeTokenBudget, promptCache, promptCacheBytes, memoryLimitBytes, round };
     await send({ type: 'opened', device, ...(fallback && { fallback }) });
     await idle();
   } catch (error) {
@@ -92,7 +97,7 @@ async function open(options: ToChildRecords['open']): Promise<void> {
 }
 
 async function load(bundle: Bundle): Promise<void> {
-  const { device, encodeTokenBudget, promptCache } = opened!;
+  const { device, encodeTokenBudget, promptCache, round } = opened!;
   const { manifest, directory, digest } = bundle;
   const startedAt = performance.now();
   try {
@@ -101,14 +106,24 @@ async function load(bundle: Bundle): Promise<void> {
       join(directory, manifest.tokenizer.file),
       manifest.condition,
     );
-    const encoder = await openEncoder(bundle, device, { tokenBudget: encodeTokenBudget, largestId });
-    const makeConditions = createConditionMaker({ bundle, encoder, tokenize, cache: promptCache });
-    const decoder = await openDecoder(bundle, device);
-    const { prompts, tokens, width } = manifest.condition;
-    const condition = new Float32Array(prompts * tokens * width);
-    bundles.set(digest, { makeConditions, decoder, condition, memoryBytes });
+    const making = { bundle, tokenize, cache: promptCache };
+    const limits = { tokenBudget: encodeTokenBudget, largestId };
+    let makeConditions: ConditionMaker;
+    let fixedShape = false;
+    if (manifest.condition.pooling === 'none') {
+      const encoder = await openEncoder(bundle, device, limits);
+      ({ fixedShape } = encoder);
+      makeConditions = createConditionMaker({ ...making, encoder });
+    } else {
+      const encoder = await openPooledEncoder(bundle, device, limits);
+      makeConditions = createPooledConditionMaker({ ...making, encoder });
+    }
+    const generator = await openGenerator(bundle, device, round);
+    const condition = new Float32Array(conditionShape(bundle).reduce((a, b) => a * b));
+    bundles.set(digest, { makeConditions, generator, condition, memoryBytes });
     const loadMs = performance.now() - startedAt;
-    await send({ type: 'loaded', digest, loadMs, stages: decoder.stages, fixedShape: encoder.fixedShape });
+    const { stages } = generator;
+    await send({ type: 'loaded', digest, loadMs, stages, fixedShape });
   } catch (error) {
     await send({ type: 'unloadable', digest, failure: tell(error) });
   }
@@ -141,7 +156,7 @@ function inMebibytes(bytes: number): string {
 }
 
 async function runBatch(digest: string, requests: readonly BatchRequest[]): Promise<void> {
-  const { makeConditions, decoder, condition } = bundles.get(digest)!;
+  const { makeConditions, generator, condition } = bundles.get(digest)!;
   const everyone = new AbortController();
   for (const { id } of requests) {
     const cancel = new AbortController();
@@ -164,7 +179,8 @@ async function runBatch(digest: string, requests: readonly BatchRequest[]): Prom
     );
     const embeddingMs = (performance.now() - startedAt) / requests.length;
 
-    for (const { id, prompts, blocks } of requests) {
+    for (const request of requests) {
+      const { id, prompts } = request;
       const { signal } = cancels.get(id)!;
       await turn();
       try {
@@ -172,14 +188,13 @@ async function runBatch(digest: string, requests: readonly BatchRequest[]): Prom
         await send({ type: 'working', on: id });
         const decodeStartedAt = performance.now();
         const decodingAt = Date.now();
-        const tokens = await decoder.decode(embeddings.condition(prompts, condition), {
+        const value = await generator.run(embeddings.condition(prompts, condition), {
           signal,
           turn,
           onProgress: (fraction) => report(id, { stage: 'decoding', fraction }),
         });
         const decodingMs = performance.now() - decodeStartedAt;
         const { cached, encoded } = embeddings.sources(prompts);
-        outbox.add(id, { tokens, tokenFloats: decoder.tokenFloats, blocks });
         await send({
           type: 'decoded',
           id,
@@ -190,6 +205,7 @@ async function runBatch(digest: string, requests: readonly BatchRequest[]): Prom
           promptsCached: cached,
           promptsEncoded: encoded,
         });
+        await writeAdapter(generator, value, request);
       } catch (error) {
         await send(signal.aborted ? { type: 'stopped', id } : { type: 'failed', id, failure: tell(error) });
         if (!signal.aborted) leaveBrokenDevice();
@@ -206,6 +222,39 @@ async function runBatch(digest: string, requests: readonly BatchRequest[]): Prom
     if (failure) leaveBrokenDevice();
   }
   await idle();
+}
+
+/** Writes the adapter of a decoded request into the spool, and tells how far it is: its reader need not wait for the end. */
+async function writeAdapter(generator: Generator, value: HostTensor, request: BatchRequest): Promise<void> {
+  const { id, dtype, at } = request;
+  let written = 0;
+  try {
+    await generator.write(value, {
+      dtype,
+      turn,
+      write(bytes) {
+        writeSpool(bytes, at + written);
+        written += bytes.length;
+        // The channel keeps the order; a lost channel ends this process anyway.
+        send({ type: 'written', id, bytes: written }).catch(() => {});
+      },
+    });
+  } catch (error) {
+    await send({ type: 'unwritten', id, failure: tell(error) });
+    if (!(error instanceof LoradropError && error.code === loraErrors.notFinite.spec.code))
+      leaveBrokenDevice();
+  }
+}
+
+/** Errors: `no-temporary-space`. */
+function writeSpool(bytes: Uint8Array, at: number): void {
+  try {
+    for (let done = 0; done < bytes.length; ) {
+      done += writeSync(SHARED_DESCRIPTOR, bytes, done, bytes.length - done, at + done);
+    }
+  } catch (cause) {
+    throw inferenceErrors.noTemporarySpace('An adapter could not be handed over.', { cause });
+  }
 }
 
 function report(of: number | 'batch', progress: { stage: 'embedding' | 'decoding'; fraction: number }): void {

@@ -62,6 +62,19 @@ export function createConditionMaker(options: {
     });
   }
 
+  /** Slices that may be in one run: those with as many blocks of keys, where the encoder counts them. */
+  function inRuns(queue: readonly KeyedSlice[]): KeyedSlice[][] {
+    const { keyBlock } = bundle.manifest.encoder;
+    const groups = keyBlock
+      ? Map.groupBy(queue, ({ length }) => Math.ceil(length / keyBlock))
+      : [[0, queue] as const];
+    return [...groups].flatMap(([, slices]) =>
+      Array.from({ length: Math.ceil(slices.length / maxSlices) }, (_, run) =>
+        slices.slice(run * maxSlices, (run + 1) * maxSlices),
+      ),
+    );
+  }
+
   return async (prompts, { signal, turn, onProgress }) => {
     const slices = new Map<string, readonly KeyedSlice[]>();
     const embedded = new Map<string, Float32Array>();
@@ -77,12 +90,12 @@ export function createConditionMaker(options: {
         else missing.set(slice.key, slice);
       }
     }
-    const queue = [...missing.values()];
-    for (let done = 0; done < queue.length; done += maxSlices) {
+    let done = 0;
+    for (const batch of inRuns([...missing.values()])) {
       await turn();
       signal.throwIfAborted();
-      onProgress(done / queue.length);
-      const batch = queue.slice(done, done + maxSlices);
+      onProgress(done / missing.size);
+      done += batch.length;
       for (const [index, hidden] of (await encoder.encode(batch)).entries()) {
         embedded.set(batch[index]!.key, hidden);
         cache.set(batch[index]!.key, hidden, hidden.byteLength);

@@ -1,12 +1,11 @@
 /** The engine of one device: requests come in, the scheduler decides, a supervised child process runs. */
 
 import type { Bundle } from '../models/bundle.ts';
-import type { Logger } from '../observability/logger.ts';
-import type { Metrics } from '../observability/metrics.ts';
+import { adapterBytes } from './adapter-bytes.ts';
+import { AdapterStreams } from './adapter-streams.ts';
 import { availableThreads } from './available-threads.ts';
 import { findWanted } from './bundle-states.ts';
 import { checkRequest } from './check-request.ts';
-import { createDecodeStreams } from './decode-streams.ts';
 import { parseDevice, type WantedDevice } from './device.ts';
 import type {
   Device,
@@ -17,6 +16,7 @@ import type {
   InferenceRequest,
   InferOptions,
 } from './engine.ts';
+import type { EngineOptions } from './engine-options.ts';
 import { inferenceErrors } from './errors.ts';
 import { errorOf, failureOf } from './failure.ts';
 import { type BatchedRequest, createBatchObserver } from './observe-batches.ts';
@@ -24,35 +24,10 @@ import type { FromChildRecords } from './protocol.ts';
 import { risingProgress } from './rising-progress.ts';
 import { nextTickAtMs, requestsAt, schedule } from './scheduler.ts';
 import { INITIAL_STATE, type SchedulerActions, type SchedulerEvent } from './scheduler-state.ts';
+import { openSpool, type Spool } from './spool.ts';
 import { Supervisor } from './supervisor.ts';
 import { type Handlers, handle } from './tagged.ts';
 import { unlessAborted } from './unless-aborted.ts';
-
-/** Options of {@link createEngine}. */
-export type EngineOptions = {
-  /** `auto`, `cpu`, `cuda` or `cuda:N`. */
-  readonly device: string;
-  /** Threads for one operator; 0 or absent: as many as this process may keep busy. */
-  readonly threads?: number;
-  /** Tokens in one run of the encoder, and prompt tokens in a micro-batch of several requests. */
-  readonly encodeTokenBudget: number;
-  /** Longest a request waits for others of its bundle. */
-  readonly batchWaitMs: number;
-  /** Bytes of prompt embeddings the child keeps. */
-  readonly promptCacheBytes: number;
-  /** Bytes the process may take; 0 or absent: what the machine and its cgroup have left when a bundle is loaded. */
-  readonly memoryLimitBytes?: number;
-  /** How long canceled work may take to stop by itself before its process is killed. */
-  readonly cancelGraceMs: number;
-  /** Crashes in a row, none of them after the engine was ready, that end in the state `failed`. */
-  readonly maxRestarts?: number;
-  /** Wait before the second of such restarts; it doubles with each. The first comes at once. */
-  readonly restartDelayMs?: number;
-  /** Environment of the process: as a rule that of this one. */
-  readonly environment: NodeJS.ProcessEnv;
-  readonly logger: Logger;
-  readonly metrics?: Pick<Metrics, 'batchRequests'>;
-};
 
 /**
  * Starts the child process on the wanted device and returns its engine, with no bundle loaded.
@@ -73,7 +48,7 @@ type Call = BatchedRequest & {
 /** Knows callers, timers and the process; what is done when is the scheduler's decision alone. */
 class ChildEngine implements Engine {
   static async start(options: EngineOptions, wanted: WantedDevice): Promise<ChildEngine> {
-    const engine = new ChildEngine(options, wanted);
+    const engine = new ChildEngine(options, wanted, openSpool());
     try {
       await engine.#supervisor.started;
     } catch (error) {
@@ -100,9 +75,16 @@ class ChildEngine implements Engine {
       for (const id of requestsAt(this.#state, of)) this.#calls.get(id)?.onProgress(progress);
     },
     decoded: (decode) => this.#step({ ...decode, type: 'decoded' }),
-    stopped: ({ id }) => this.#step({ type: 'stopped', id }),
-    failed: ({ id, failure }) => this.#step({ type: 'failed', id, failure }),
-    tokens: ({ id, values }) => this.#streams.push(id, values),
+    stopped: ({ id }) => {
+      this.#streams.fail(id, undefined);
+      this.#step({ type: 'stopped', id });
+    },
+    failed: ({ id, failure }) => {
+      this.#streams.fail(id, errorOf(failure));
+      this.#step({ type: 'failed', id, failure });
+    },
+    written: ({ id, bytes }) => this.#streams.noteWritten(id, bytes),
+    unwritten: ({ id, failure }) => this.#streams.fail(id, errorOf(failure)),
     idle: (message) => {
       this.#batches.ended();
       this.#supervisor.noteIdle(message);
@@ -118,11 +100,15 @@ class ChildEngine implements Engine {
     run: ({ digest, ids }) => {
       const calls = ids.map((id) => ({ id, ...this.#calls.get(id)! }));
       this.#batches.started(calls);
-      const requests = calls.map(({ id, request: { prompts, blocks } }) => ({ id, prompts, blocks }));
+      const requests = calls.map(({ id, request: { bundle, prompts, dtype } }) => ({
+        id,
+        prompts,
+        dtype,
+        at: this.#streams.reserve(id, adapterBytes(bundle.manifest.layout, dtype)),
+      }));
       this.#supervisor.send({ type: 'batch', digest, requests });
     },
     stop: ({ id }) => this.#supervisor.send({ type: 'cancel', id }),
-    discard: ({ id }) => this.#supervisor.send({ type: 'release', id }),
     endProcess: () => this.#supervisor.endProcess(),
     ready: () => this.#supervisor.noteReady(),
     deliver: (decode) => this.#deliver(decode),
@@ -133,10 +119,8 @@ class ChildEngine implements Engine {
   readonly #options: EngineOptions;
   readonly #batches;
   readonly #supervisor: Supervisor;
-  readonly #streams = createDecodeStreams({
-    send: (message) => this.#supervisor.send(message),
-    onRead: (id) => this.#step({ type: 'read', id }),
-  });
+  readonly #spool: Spool;
+  readonly #streams: AdapterStreams;
   /** Requests whose callers wait, by id. */
   readonly #calls = new Map<number, Call>();
   /** Bundles whose loading callers wait for, by digest. */
@@ -146,14 +130,17 @@ class ChildEngine implements Engine {
   #lastId = 0;
   #ended: Promise<void> | undefined;
 
-  private constructor(options: EngineOptions, device: WantedDevice) {
+  private constructor(options: EngineOptions, device: WantedDevice, spool: Spool) {
     this.#options = options;
+    this.#spool = spool;
+    this.#streams = new AdapterStreams(spool);
     this.#batches = createBatchObserver(options.metrics);
     const { encodeTokenBudget, promptCacheBytes, memoryLimitBytes = 0 } = options;
     const threads = options.threads || availableThreads();
     this.#supervisor = new Supervisor({
       device,
       opening: { threads, encodeTokenBudget, promptCacheBytes, memoryLimitBytes },
+      spool: spool.descriptor,
       environment: options.environment,
       logger: options.logger,
       maxRestarts: options.maxRestarts,
@@ -233,6 +220,7 @@ class ChildEngine implements Engine {
     this.#streams.failAll(closed);
     this.#step({ type: 'end', failure: failureOf(closed) });
     await ended;
+    this.#spool.close();
   }
 
   #stateName(): EngineStatus['state'] {
@@ -264,18 +252,17 @@ class ChildEngine implements Engine {
   #deliver(decode: FromChildRecords['decoded']): void {
     const { id, embeddingMs, decodingMs, promptsCached, promptsEncoded } = decode;
     const call = this.#takeCall(id)!;
-    const { request, arrivedAtMs, resolve } = call;
+    const { arrivedAtMs, resolve } = call;
     this.#batches.decoded(call, decode);
-    const [, height, width] = request.bundle.manifest.decoder.features.at(-1)!;
-    const stream = this.#streams.open(id, { blocks: request.blocks, tokenFloats: height * width });
+    const stream = this.#streams.open(id);
     const totalMs = performance.now() - arrivedAtMs;
     resolve({
       timings: { batchingMs: Math.max(0, totalMs - embeddingMs - decodingMs), embeddingMs, decodingMs },
       promptsCached,
       promptsEncoded,
       device: this.device,
-      tokens: stream.tokens,
-      release: () => stream.release(),
+      pieces: stream.pieces,
+      release: stream.release,
     });
   }
 

@@ -94,11 +94,16 @@ export async function openEncoder(
   const padding: Slice = { ids: new Int32Array(sliceTokens).fill(padTokenId), length: 0 };
   // A token that is not padding; ids 0 and 1 are in every vocabulary.
   const otherId = padTokenId === 0 ? 1 : 0;
+  // Texts of one run share their number of blocks of keys, so the crowd is of texts that may be in the probe's run.
+  const { keyBlock } = encoder;
+  const neighbour: Slice = keyBlock
+    ? { ids: new Int32Array(sliceTokens).fill(otherId), length: Math.min(sliceTokens, keyBlock) }
+    : padding;
   const probe: Slice = { ids: Int32Array.of(otherId, ...padding.ids.subarray(1)), length: 1 };
   const [alone] = await warmUp(() => run([probe], 1));
   // On CUDA the full run, since it is the one shape that will be used.
   const rows = device.provider === 'cuda' ? maxSlices : Math.min(maxSlices, CPU_CROWD);
-  const crowd = await warmUp(() => run([...Array<Slice>(rows - 1).fill(padding), probe], rows));
+  const crowd = await warmUp(() => run([...Array<Slice>(rows - 1).fill(neighbour), probe], rows));
   if (!allFinite(alone!)) throw refuse('gives numbers that are not finite');
   const fixedShape = device.provider === 'cuda' || !sameBits(alone!, crowd.at(-1)!);
   const encode = async (slices: readonly Slice[]) => {
@@ -162,7 +167,7 @@ export async function openEncoder(
 }
 
 /** Whether every number is finite: NaN and infinity stay NaN when multiplied by 0, and a sum without branches costs nothing. */
-function allFinite(values: Float32Array): boolean {
+export function allFinite(values: Float32Array): boolean {
   let probe = 0;
   for (let i = 0; i < values.length; i++) probe += values[i]! * 0;
   return probe === 0;

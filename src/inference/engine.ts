@@ -1,4 +1,5 @@
 /** The port of the inference room: what the pipeline asks of whatever owns the ONNX sessions. */
+import type { Dtype } from '../base/dtype.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { Span } from '../observability/tracing.ts';
 
@@ -13,16 +14,13 @@ export type Device = {
   readonly threads: number;
 };
 
-/** A run of consecutive weight tokens (same shape as the layout's, so that this room need not import it). */
-export type TokenBlock = { readonly start: number; readonly count: number };
-
-/** One condition to decode. */
+/** One condition, and what is wanted of it. */
 export type InferenceRequest = {
   readonly bundle: Bundle;
   /** Exactly N prompts, in the order that enters the condition (the order matters numerically, spec §1.1). */
   readonly prompts: readonly string[];
-  /** Which weight tokens to hand back and in which order: the writer's order, so nothing is buffered on this side. */
-  readonly blocks: readonly TokenBlock[];
+  /** Number format of the adapter's file. */
+  readonly dtype: Dtype;
 };
 
 /** How far a request is. `fraction` rises from 0 to 1 inside a stage. */
@@ -37,7 +35,7 @@ export type InferenceTimings = {
   readonly decodingMs: number;
 };
 
-/** A finished decode whose weight tokens can be read once. */
+/** A decoded condition whose LoRA matrices can be read once. */
 export type Inference = {
   readonly timings: InferenceTimings;
   /** Distinct prompts that came from the prompt cache, and that had to be encoded. */
@@ -45,12 +43,13 @@ export type Inference = {
   readonly promptsEncoded: number;
   readonly device: Device;
   /**
-   * The asked blocks in the asked order, each `[count, H, W]` float32; can be read once. Reading to the end, or leaving the
-   * loop early, gives the decode's memory back; whoever may fail before the first step calls {@link release}.
-   * Ends with `engine-lost` when the child dies meanwhile.
+   * The bytes of the adapter's tensors, in the order of its file (`loraTensors`), in pieces of any size; can be read once.
+   * Reading to the end, or leaving the loop early, gives their room back; whoever may fail before the first step calls
+   * {@link release}. Ends with `adapter-not-finite` naming the tensor; with `engine-lost` when the child dies before it has
+   * made all of them.
    */
-  readonly tokens: AsyncIterable<Float32Array>;
-  /** Gives back what the engine keeps of the decode, read or not. Idempotent. */
+  readonly pieces: AsyncIterable<Uint8Array>;
+  /** Gives back what the engine keeps of the adapter, read or not. Idempotent. */
   release(): void;
 };
 

@@ -16,5 +16,10 @@ export const inferenceErrors = defineErrors({
     title: 'The wanted device cannot be used.',
     retryable: false,
   },
+  noTemporarySpace: {
+    code: 'no-temporary-space',
+    title: 'The directory for temporary files has no room for an adapter.',
+    retryable: true,
+  },
   badPrompts: { code: 'prompts-unusable', title: 'The prompts do not make a condition.', retryable: false },
 });

@@ -1,5 +1,6 @@
 /** Failures on their way from the child process to the engine. */
 import { LoradropError } from '../base/errors.ts';
+import { loraErrors } from '../lora/errors.ts';
 import { inferenceErrors } from './errors.ts';
 import type { Failure } from './protocol.ts';
 
@@ -14,6 +15,7 @@ export function failureOf(error: unknown): Failure {
 
 /** The error that a failure stands for. */
 export function errorOf({ code, detail }: Failure): LoradropError {
-  const factory = Object.values(inferenceErrors).find(({ spec }) => spec.code === code);
+  const factories = [...Object.values(inferenceErrors), ...Object.values(loraErrors)];
+  const factory = factories.find(({ spec }) => spec.code === code);
   return (factory ?? inferenceErrors.runFailed)(detail);
 }

@@ -1,12 +1,10 @@
 /** What the engine and its child process tell each other (structured clone, one ordered channel each way). */
 import type { Sha256 } from '../base/digest.ts';
+import type { Dtype } from '../base/dtype.ts';
 import type { Bundle } from '../models/bundle.ts';
 import type { Fallback, WantedDevice } from './device.ts';
-import type { Device, InferenceProgress, TokenBlock } from './engine.ts';
+import type { Device, InferenceProgress } from './engine.ts';
 import type { Tagged } from './tagged.ts';
-
-/** Most floats of one `tokens` message: 1 MiB, so that neither event loop is held up by copying one. */
-export const CHUNK_FLOATS = 262_144;
 
 /** A failure on its way through the channel; `code` is one of the room's error codes. */
 export type Failure = { readonly code: string; readonly detail: string };
@@ -15,7 +13,9 @@ export type Failure = { readonly code: string; readonly detail: string };
 export type BatchRequest = {
   readonly id: number;
   readonly prompts: readonly string[];
-  readonly blocks: readonly TokenBlock[];
+  readonly dtype: Dtype;
+  /** Where in the spool the bytes of its tensors go. */
+  readonly at: number;
 };
 
 /**
@@ -35,10 +35,6 @@ export type ToChildRecords = {
   readonly batch: { readonly digest: Sha256; readonly requests: readonly BatchRequest[] };
   /** Stop this request at the next opportunity; answered by `stopped` when it had not ended already. */
   readonly cancel: { readonly id: number };
-  /** The reader has room for that many more `tokens` messages of this request. */
-  readonly pull: { readonly id: number; readonly chunks: number };
-  /** Nobody reads this request's tokens any more. */
-  readonly release: { readonly id: number };
 };
 
 /** A message from the engine to the child. */
@@ -74,8 +70,10 @@ export type FromChildRecords = {
   };
   readonly stopped: { readonly id: number };
   readonly failed: { readonly id: number; readonly failure: Failure };
-  /** The next floats of a request's blocks, all blocks one after the other. */
-  readonly tokens: { readonly id: number; readonly values: Float32Array };
+  /** So many bytes of a request that has been decoded are in the spool. */
+  readonly written: { readonly id: number; readonly bytes: number };
+  /** The rest of a request that has been decoded will not come. */
+  readonly unwritten: { readonly id: number; readonly failure: Failure };
   readonly idle: {
     readonly residentBytes: number;
     readonly peakResidentBytes: number;

@@ -35,8 +35,6 @@ export type SchedulerState = {
   readonly queue: readonly QueuedRequest[];
   readonly bundles: BundleStates;
   readonly doing: ChildActivity;
-  /** Ids of finished requests whose tokens are in the child until they have been read. */
-  readonly reading: ReadonlySet<number>;
 };
 
 /** The scheduler of an engine whose first child is about to start. */
@@ -44,7 +42,6 @@ export const INITIAL_STATE: SchedulerState = {
   queue: [],
   bundles: NO_BUNDLES,
   doing: { kind: 'away' },
-  reading: new Set(),
 };
 
 /** What happens to an engine, by type. */
@@ -55,8 +52,6 @@ export type SchedulerEvents = {
   readonly cancel: { readonly id: number };
   /** The time that {@link nextTickAtMs} asked for has come. */
   readonly tick: object;
-  /** The tokens of a finished request have been read, or nobody will read them. */
-  readonly read: { readonly id: number };
   /** The child takes the next load or batch. */
   readonly idle: object;
   readonly loaded: { readonly digest: string };
@@ -82,13 +77,11 @@ export type SchedulerActions = {
   readonly run: { readonly digest: string; readonly ids: readonly number[] };
   /** Tell the child to stop this request. */
   readonly stop: { readonly id: number };
-  /** Tell the child that nobody reads the tokens of this request. */
-  readonly discard: { readonly id: number };
   /** Kill the child: it is stuck in work that nobody wants. */
   readonly endProcess: object;
   /** The child is free and every bundle that can be loaded is: crashes up to now no longer count. */
   readonly ready: object;
-  /** Give the request's tokens to its caller. */
+  /** Give the request's matrices to its caller. */
   readonly deliver: FromChildRecords['decoded'];
   readonly reject: { readonly id: number; readonly failure: Failure };
   /** Tell those who wait for this bundle that it is loaded, or why it is not. */

@@ -70,11 +70,6 @@ const HANDLERS: Handlers<SchedulerEvents, Step, [SchedulerState, Context]> = {
     const requests = state.doing.requests.map((each) => markOverdue(each, context.nowMs));
     return endWastedWork({ ...state, doing: { ...state.doing, requests } });
   },
-  read: ({ id }, state) => {
-    const reading = new Set(state.reading);
-    reading.delete(id);
-    return endWastedWork({ ...state, reading });
-  },
   idle: (_, state, context) => dispatch({ ...state, doing: { kind: 'idle' } }, context),
   loaded: ({ digest }, state) => ({
     state: { ...state, bundles: markLoaded(state.bundles, digest) },
@@ -86,10 +81,9 @@ const HANDLERS: Handlers<SchedulerEvents, Step, [SchedulerState, Context]> = {
   decoded: (decode, state) => {
     const { id } = decode;
     const { request, rest } = takeOut(id, state);
-    if (!request || request.cancel) return { state: rest, actions: [{ type: 'discard', id }] };
+    if (!request || request.cancel) return only(rest);
     const bundles = markRun(rest.bundles, request.bundle.digest);
-    const reading = new Set(rest.reading).add(id);
-    return { state: { ...rest, bundles, reading }, actions: [{ ...decode, type: 'deliver' }] };
+    return { state: { ...rest, bundles }, actions: [{ ...decode, type: 'deliver' }] };
   },
   stopped: ({ id }, state) => only(takeOut(id, state).rest),
   failed: ({ id, failure }, state) => {
@@ -158,13 +152,10 @@ function markOverdue(request: RunningRequest, nowMs: number): RunningRequest {
   return cancel ? { ...request, cancel: { ...cancel, overdue: cancel.overdueAtMs <= nowMs } } : request;
 }
 
-/**
- * Kills the child if it is stuck in work that nobody has wanted for a while. Finished decodes that are still being read
- * would be lost with it, and they were more work than the rest of one run: then it goes on until they have been read.
- */
+/** Kills the child if it is stuck in work that nobody has wanted for a while. */
 function endWastedWork(state: SchedulerState): Step {
-  const { doing, reading } = state;
-  if (doing.kind !== 'batch' || reading.size > 0) return only(state);
+  const { doing } = state;
+  if (doing.kind !== 'batch') return only(state);
   const { requests, on } = doing;
   const concerned = on === 'batch' ? requests : [requests.find(({ id }) => id === on)];
   // A batch whose requests have all ended is about to leave the child free.
@@ -208,7 +199,7 @@ function loseProcess({ failure, onPurpose }: SchedulerEvents['lost'], state: Sch
         ? loseLoad(doing.digest, failure, state)
         : only(state);
   const bundles = wantLoadedAgain(left.bundles);
-  return { state: { ...left, bundles, doing: { kind: 'away' }, reading: new Set() }, actions };
+  return { state: { ...left, bundles, doing: { kind: 'away' } }, actions };
 }
 
 /** Puts the requests of a lost batch back in front, except those that have now lost their process too often. */
@@ -248,7 +239,6 @@ function endEverything(failure: Failure, state: SchedulerState): Step {
       queue: [],
       bundles: { ...state.bundles, wanted: [] },
       doing: { kind: 'away' },
-      reading: new Set(),
     },
     actions: [
       ...[...running, ...state.queue].map(({ id }) => ({ type: 'reject', id, failure }) as const),

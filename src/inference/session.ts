@@ -24,7 +24,8 @@ export async function openSession(
   }: { keepsWorkspace?: boolean; fallback?: boolean; rewritesGraph?: boolean } = {},
 ): Promise<InferenceSession> {
   try {
-    return await InferenceSession.create(join(bundle.directory, file), {
+    const model = bundle.supplied?.get(file) ?? join(bundle.directory, file);
+    return await InferenceSession.create(model as string, {
       executionProviders: executionProviders(device),
       intraOpNumThreads: device.threads,
       enableCpuMemArena: keepsWorkspace,
@@ -48,21 +49,38 @@ export async function openSession(
   }
 }
 
+/** Numbers in the host's memory. */
+export type HostTensor = { readonly data: Float32Array; readonly dims: readonly number[] };
+
 /** Runs a graph and takes one float32 output. Errors: `inference-failed` with the file and ONNX Runtime's reason. */
 export async function runSession(
   session: InferenceSession,
   feeds: Record<string, Tensor>,
-  options: { file: string; output: string },
-): Promise<{ data: Float32Array; dims: readonly number[] }> {
-  const { file, output } = options;
-  let result: Tensor | undefined;
-  try {
-    result = (await session.run(feeds, [output]))[output];
-  } catch (cause) {
-    throw inferenceErrors.runFailed(`${file} failed: ${runtimeReason(cause)}.`, { cause });
-  }
+  { file, output }: { file: string; output: string },
+): Promise<HostTensor> {
+  const result = (await run(file, () => session.run(feeds, [output])))[output];
   if (!(result?.data instanceof Float32Array)) {
     throw inferenceErrors.unloadable(`${file} gives no float32 output ${output}.`);
   }
   return { data: result.data, dims: result.dims };
+}
+
+/**
+ * Runs a graph that writes its outputs into memory of the caller's: what the runtime allocates for JavaScript stays until the
+ * next garbage collection, and new memory takes as long as the arithmetic. Errors: those of {@link runSession}.
+ */
+export async function runSessionInto(
+  session: InferenceSession,
+  feeds: Record<string, Tensor>,
+  { file, outputs }: { file: string; outputs: Record<string, Tensor> },
+): Promise<void> {
+  await run(file, () => session.run(feeds, outputs));
+}
+
+async function run<T>(file: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw inferenceErrors.runFailed(`${file} failed: ${runtimeReason(cause)}.`, { cause });
+  }
 }

@@ -17,6 +17,8 @@ export type SupervisorOptions = {
   readonly device: WantedDevice;
   /** What every process is told first, besides the device. */
   readonly opening: Omit<ToChildRecords['open'], 'device'>;
+  /** Descriptor of the file that every process writes adapters to. */
+  readonly spool: number;
   /** Environment of the process. */
   readonly environment: NodeJS.ProcessEnv;
   readonly logger: Logger;
@@ -150,8 +152,9 @@ export class Supervisor {
   }
 
   #launch(device: WantedDevice): ProcessLife {
-    const { logger, environment, opening, onMessage } = this.#options;
+    const { logger, environment, opening, spool, onMessage } = this.#options;
     const process = new InferenceProcess({
+      share: spool,
       logger,
       environment,
       onMessage: (message) => {

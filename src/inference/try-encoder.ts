@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Bundle } from '../models/bundle.ts';
 import { openEncoder } from './encoder.ts';
+import { openPooledEncoder } from './pooled-encoder.ts';
 import { openTokenizer } from './tokenizer.ts';
 
 /** Tokens of the largest run: one prompt of most encoders, so that trying takes a second. */
@@ -14,6 +15,7 @@ export async function tryEncoder(bundle: Bundle, options: { threads: number }): 
   const { condition, tokenizer } = bundle.manifest;
   const { largestId } = await openTokenizer(join(bundle.directory, tokenizer.file), condition);
   const device = { provider: 'cpu', name: 'cpu', threads: options.threads } as const;
-  const encoder = await openEncoder(bundle, device, { tokenBudget: TOKEN_BUDGET, largestId });
+  const open = condition.pooling === 'none' ? openEncoder : openPooledEncoder;
+  const encoder = await open(bundle, device, { tokenBudget: TOKEN_BUDGET, largestId });
   await encoder.close();
 }

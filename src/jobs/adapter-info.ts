@@ -33,6 +33,9 @@ export const AdapterInfo = Type.Object({
   ),
   rank: Type.Integer(),
   alpha: Type.Number(),
+  rsLora: Type.Optional(
+    Type.Boolean({ description: 'True where it is scaled by alpha / √rank (`use_rslora`).' }),
+  ),
   licence: Type.Optional(Licence),
   warnings: Type.Optional(Type.Array(Type.String(), { description: 'Those of its job.' })),
   promptDigests: Type.Array(Sha256, { description: 'SHA-256 of each chosen prompt, in condition order.' }),

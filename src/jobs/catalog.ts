@@ -35,6 +35,51 @@ const Destination = Type.Object(
 /** See {@link Destination}. */
 export type Destination = Static<typeof Destination>;
 
+/** A group of model servers that a job's adapters are handed over to. */
+const Deploy = Type.Object(
+  {
+    target: Type.String(),
+    /** What successive adapters are called there; without it the adapter's id. */
+    name: Type.Optional(Type.String({ pattern: NAME_PATTERN })),
+  },
+  { additionalProperties: false },
+);
+/** See {@link Deploy}. */
+export type Deploy = Static<typeof Deploy>;
+
+/** What a generation was asked for as a fine-tuning job, beside what any generation has. */
+const FineTuning = Type.Object(
+  {
+    /** As the request named it. */
+    model: Type.String(),
+    baseModel: Type.String(),
+    trainingFile: Type.String({ pattern: ID_PATTERN }),
+    validationFile: Type.Optional(Type.String({ pattern: ID_PATTERN })),
+    suffix: Type.Optional(Type.String()),
+    /** Told back, and without effect. */
+    hyperparameters: Type.Record(Type.String(), Type.Union([Type.Number(), Type.String()])),
+    /** What the training file holds beside its prompts; see `TrainingCounts`. Absent where it could not be read. */
+    counts: Type.Optional(
+      Type.Object({
+        promptsFrom: Type.Enum(['user', 'system']),
+        rows: Type.Integer(),
+        answers: Type.Integer(),
+        unweighted: Type.Integer(),
+        systems: Type.Integer(),
+        tools: Type.Integer(),
+        withoutPrompt: Type.Integer(),
+      }),
+    ),
+    /** Which file cannot be used, and why: the job fails with it. */
+    refusal: Type.Optional(
+      Type.Object({ file: Type.Enum(['training_file', 'validation_file']), detail: Type.String() }),
+    ),
+  },
+  { additionalProperties: false },
+);
+/** See {@link FineTuning}. */
+export type FineTuning = Static<typeof FineTuning>;
+
 /** What adapters are kept as: `gguf` is a file of its own beside the safetensors. */
 export const ADAPTER_FORMATS = ['safetensors', 'gguf'] as const;
 
@@ -93,6 +138,10 @@ export const GeneratePayload = Type.Object(
     webhooks: Type.Optional(Type.Array(Webhook)),
     /** Where the adapters are copied once the job has succeeded. */
     destination: Type.Optional(Destination),
+    /** Model servers that the adapters are handed over to once the job has succeeded. */
+    deploy: Type.Optional(Type.Array(Deploy)),
+    /** The job was asked for as OpenAI's API has it. */
+    fineTuning: Type.Optional(FineTuning),
   },
   { additionalProperties: false },
 );
@@ -136,6 +185,45 @@ export const CopyPayload = Type.Object(
 );
 export type CopyPayload = Static<typeof CopyPayload>;
 
+/** One adapter at one deploy target: its job loads it on every replica, and later unloads it. */
+export const DeployPayload = Type.Object(
+  {
+    adapterId: Type.String({ pattern: ID_PATTERN }),
+    /** See `commitOf`. */
+    commit: Type.String({ pattern: '^[0-9a-f]{40}$' }),
+    target: Type.String(),
+    name: Type.Optional(Type.String({ pattern: NAME_PATTERN })),
+    servedName: Type.String(),
+    base: Type.String(),
+    rank: Type.Integer({ minimum: 1 }),
+    gguf: Type.Boolean(),
+    /** When the adapter expires; times in milliseconds since the epoch. */
+    expiresAt: Type.Integer(),
+    acceptedAt: Type.Integer(),
+  },
+  { additionalProperties: false },
+);
+export type DeployPayload = Static<typeof DeployPayload>;
+
+/** The validation of a fine-tuning job's adapter: its base is scored on labelled rows, alone and with the adapter. */
+export const ValidatePayload = Type.Object(
+  {
+    /** The generation job; its tenant is the validation's. */
+    jobId: Type.String({ pattern: ID_PATTERN }),
+    jobAcceptedAt: Type.Integer(),
+    adapterId: Type.String({ pattern: ID_PATTERN }),
+    /** Id of the file of labelled rows. */
+    file: Type.String({ pattern: ID_PATTERN }),
+    base: Type.String(),
+    seed: Type.Integer({ minimum: 0, maximum: MAX_SEED }),
+  },
+  { additionalProperties: false },
+);
+export type ValidatePayload = Static<typeof ValidatePayload>;
+
+/** Compares what model servers have with what they should have. */
+export const ReconcilePayload = Type.Object({}, { additionalProperties: false });
+
 /** Looks after jobs that something follows on, a message or a copy, where a process ended before it did. */
 export const NotifyPayload = Type.Object({}, { additionalProperties: false });
 
@@ -161,6 +249,11 @@ export const JOB_CATALOG = {
   webhook: { payload: WebhookPayload, timing: { attempts: 20, backoffMs: 1000 } },
   // The same holds for a destination's failures.
   copy: { payload: CopyPayload, timing: { attempts: 20, backoffMs: 1000 } },
+  // And for a model server's.
+  deploy: { payload: DeployPayload, timing: { attempts: 20, backoffMs: 1000 } },
+  // What a validation comes to is a result; these attempts are for failures of our own.
+  validate: { payload: ValidatePayload, timing: { attempts: 4, backoffMs: 1000 } },
+  reconcile: { payload: ReconcilePayload, timing: { attempts: 1, backoffMs: 1000, everyMs: 15_000 } },
   notify: { payload: NotifyPayload, timing: { attempts: 1, backoffMs: 1000, everyMs: 5000 } },
   expire: { payload: ExpirePayload, timing: { attempts: 1, backoffMs: 1000, everyMs: 60_000 } },
 } as const satisfies Record<string, { payload: unknown; timing: JobTiming }>;

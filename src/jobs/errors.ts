@@ -17,6 +17,11 @@ export const jobErrors = defineErrors({
     title: 'The job does not have the form this version understands.',
     retryable: false,
   },
+  trainingFile: {
+    code: 'training-file-invalid',
+    title: 'A file of the fine-tuning job cannot be used.',
+    retryable: false,
+  },
   noHandler: {
     code: 'job-handler-missing',
     title: 'A job of the catalogue has no handler.',

@@ -58,6 +58,7 @@ async function makeInSpan(
       dtype: payload.dtype,
       rank: layout.rank,
       alpha: layout.alpha,
+      ...(layout.rsLora && { rsLora: true }),
       device: engine.device.name,
       seed: payload.seed,
       licence,

@@ -13,6 +13,7 @@ import type { JobAdapter, JobTimings } from './generate-queue.ts';
 import { type AdapterStage, adapterFraction } from './make-adapter.ts';
 import { jobFields } from './observe-runs.ts';
 import type { PatientDrafts } from './patient-drafts.ts';
+import { storeOfRun } from './store-of-run.ts';
 import type { JobContext } from './workers.ts';
 
 /** What the pipeline works with. */
@@ -71,7 +72,9 @@ export function createRun(services: GenerateServices, context: JobContext<'gener
     services,
     context,
     log: services.logger.child(jobFields(context)),
-    store: services.store.of(context.tenant),
+    store: services.shared
+      ? storeOfRun(services.store.of(context.tenant), context.isOver)
+      : services.store.of(context.tenant),
     tally: {
       timings: {
         queuedMs: now() - payload.acceptedAt,

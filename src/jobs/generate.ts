@@ -4,6 +4,7 @@ import { jobErrors } from './errors.ts';
 import { findOrCreateAdapter } from './generate-adapter.ts';
 import type { GenerateResult, JobAdapter } from './generate-queue.ts';
 import { createRun, type GenerateRun, type GenerateServices, summary } from './generate-run.ts';
+import { refuseTrainingFile } from './refuse-training-file.ts';
 import { PutOff } from './run-job.ts';
 import { setRequestedName } from './set-name.ts';
 import { removeSamples, transformSamples, transformSources } from './transform-job.ts';
@@ -19,6 +20,7 @@ export function createGenerateHandler(services: GenerateServices): JobHandler<'g
   const { engine, now = Date.now } = services;
   return async (context) => {
     const { payload } = context;
+    refuseTrainingFile(payload);
     const run = createRun(services, context);
     const adapters = payload.sources ? [await transformSources(run, payload.sources)] : await generate(run);
     await setRequestedName(payload, run.store);

@@ -3,12 +3,10 @@
 import { conversionKey, STORED_GGUF_DTYPE } from '../adapter/convert-gguf.ts';
 import type { GgufTarget } from '../adapter/gguf-architecture.ts';
 import { peftConfig } from '../adapter/peft-config.ts';
-import { safetensorsHeader, writeSafetensors } from '../adapter/safetensors.ts';
+import { safetensorsHeader, writeTensorBytes } from '../adapter/safetensors.ts';
 import { type Sha256, sha256, sha256Json } from '../base/digest.ts';
 import type { Dtype } from '../base/dtype.ts';
 import type { Device, Engine, Inference, InferenceProgress } from '../inference/engine.ts';
-import { detokenize } from '../lora/detokenize.ts';
-import type { LoraTensor } from '../lora/layout.ts';
 import { loraTensors } from '../lora/tensors.ts';
 import type { Bundle } from '../models/bundle.ts';
 import { inSpan, type Span } from '../observability/tracing.ts';
@@ -18,7 +16,7 @@ import { type FileWriter, writeAdapterFiles } from './write-adapter-files.ts';
  * Raised whenever the same prompts, bundle, dtype and provider would give other bytes than before, so that adapters made
  * by an older version are not taken for repeats.
  */
-const PIPELINE_VERSION = 1;
+const PIPELINE_VERSION = 2;
 
 /** What is being done for an adapter. */
 export type AdapterStage = 'loading' | 'embedding' | 'decoding' | 'writing';
@@ -91,7 +89,7 @@ export function contentKey(
   });
 }
 
-/** What {@link generateMatrices} reports. */
+/** What {@link writeAdapter} reports. */
 type AdapterProgress = InferenceProgress | { stage: 'writing'; fraction: number };
 
 /** How an adapter is made. */
@@ -102,43 +100,9 @@ type MakingOptions = {
   readonly span?: Span;
 };
 
-/** An adapter whose tensors can be read once, in the order of the PEFT file. */
-export type InferredAdapter = {
-  readonly tensors: readonly LoraTensor[];
-  /** Each tensor's numbers, row-major. */
-  readonly matrices: AsyncIterable<Float32Array>;
-  readonly inference: Inference;
-};
-
 /**
- * Runs the engine and turns weight tokens into tensors one by one, so that memory stays bounded by the largest matrix. Who
- * may fail before the first one calls `inference.release()`. Errors: those of the engine.
- */
-export async function generateMatrices(
-  engine: Pick<Engine, 'infer'>,
-  { bundle, prompts }: Pick<AdapterRequest, 'bundle' | 'prompts'>,
-  options: MakingOptions = {},
-): Promise<InferredAdapter> {
-  const { layout } = bundle.manifest;
-  const tensors = loraTensors(layout);
-  const inference = await engine.infer(
-    { bundle, prompts, blocks: tensors.map(({ tokens }) => tokens) },
-    options,
-  );
-  async function* matrices(): AsyncGenerator<Float32Array> {
-    let next = 0;
-    for await (const tokens of inference.tokens) {
-      yield detokenize(tokens, tensors[next]!, layout);
-      next += 1;
-      options.onProgress?.({ stage: 'writing', fraction: next / tensors.length });
-    }
-  }
-  return { tensors, matrices: matrices(), inference };
-}
-
-/**
- * Runs the engine and writes the adapter tensor by tensor, in the order of the file, so that memory stays bounded by the
- * largest matrix. Errors: those of the engine, `adapter-not-finite`, those of a conversion to GGUF, those of the writer.
+ * Runs the engine and writes the adapter as its bytes come, in the order of the file, so that memory stays bounded. Errors:
+ * those of the engine, of a conversion to GGUF and of the writer.
  */
 export async function writeAdapter<File>(
   engine: Pick<Engine, 'infer'>,
@@ -146,19 +110,21 @@ export async function writeAdapter<File>(
   write: FileWriter<File>,
   options: MakingOptions = {},
 ): Promise<MadeAdapter<File>> {
-  const { bundle, dtype, gguf } = request;
+  const { bundle, prompts, dtype, gguf } = request;
   const { layout, base } = bundle.manifest;
   const { signal, span } = options;
   const aborting = signal ? { signal } : {};
-  const { tensors, matrices, inference } = await generateMatrices(engine, request, options);
+  const tensors = loraTensors(layout);
+  const { totalBytes } = safetensorsHeader(tensors, dtype);
+  const inference = await engine.infer({ bundle, prompts, dtype }, options);
   const startedAt = performance.now();
   try {
     return await inSpan(span, 'write adapter', async () => {
       const files = await writeAdapterFiles(
         write,
         {
-          weights: writeSafetensors(tensors, matrices, { dtype, ...aborting }),
-          weightBytes: safetensorsHeader(tensors, dtype).totalBytes,
+          weights: told(writeTensorBytes(tensors, inference.pieces, dtype), totalBytes, options),
+          weightBytes: totalBytes,
           config: peftConfig(base, layout),
           ...(gguf && { gguf }),
         },
@@ -169,5 +135,20 @@ export async function writeAdapter<File>(
   } finally {
     // A writer that fails before its first byte has not begun to read.
     inference.release();
+  }
+}
+
+/** The same bytes; tells how many have gone. */
+async function* told(
+  pieces: AsyncIterable<Uint8Array>,
+  totalBytes: number,
+  { signal, onProgress }: MakingOptions,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const piece of pieces) {
+    signal?.throwIfAborted();
+    yield piece;
+    bytes += piece.length;
+    onProgress?.({ stage: 'writing', fraction: bytes / totalBytes });
   }
 }

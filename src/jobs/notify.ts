@@ -1,5 +1,5 @@
 /**
- * Turns what happens to jobs into deliveries of webhooks and copies to destinations. That something is to follow on a job
+ * Turns what happens to jobs into deliveries of webhooks, copies to destinations, deployments and validations. That something is to follow on a job
  * is kept with its acceptance (`JobQueue.notices`) until all of it was delivered or given up. A step looks at what is stored and does the next
  * thing that is missing, so it may be cut off anywhere and done twice: whoever changes a job asks for one at once, and the
  * clock asks for those that were missed.
@@ -8,12 +8,16 @@ import type { TenantId } from '../base/ids.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { IndexEntry } from '../queue/job-index.ts';
 import { isFinal } from '../queue/queue.ts';
+import { isFineTuningEvent } from '../webhooks/events.ts';
+import { writeFineTuningMessage } from '../webhooks/fine-tuning-message.ts';
 import { writeMessage } from '../webhooks/message.ts';
 import type { GeneratePayload } from './catalog.ts';
 import { type Copies, type Copy, jobOfCopy } from './copies.ts';
 import { type Deliveries, type Delivery, jobOfDelivery } from './deliveries.ts';
+import type { Deployments } from './deployments.ts';
 import type { GenerateQueue, GenerateRecord } from './generate-queue.ts';
-import { nextEvent } from './next-event.ts';
+import { type Beside, type JobEvent, nextEvent } from './next-event.ts';
+import { jobOfValidation, type Validations } from './validations.ts';
 import type { JobChange, JobHandler } from './workers.ts';
 
 /** What notifying works with. */
@@ -21,6 +25,8 @@ export type NotifyServices = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly deliveries: Pick<Deliveries, 'list' | 'add'>;
   readonly copies: Pick<Copies, 'follow'>;
+  readonly deployments: Pick<Deployments, 'follow'>;
+  readonly validations: Pick<Validations, 'follow'>;
   /** The job as `GET /jobs/{id}` shows it. */
   readonly present: (record: GenerateRecord, copy?: Copy) => object | Promise<object>;
   readonly logger: Logger;
@@ -54,9 +60,14 @@ const BATCH = 200;
 const STEPS_AT_ONCE = 8;
 const MAX_BATCHES = 50;
 
-/** True when something is to follow on a job: a message or a copy. */
-export function hasFollowUp({ webhooks, destination }: GeneratePayload): boolean {
-  return webhooks !== undefined || destination !== undefined;
+/** True when something is to follow on a job: a message, a copy, a deployment or a validation. */
+export function hasFollowUp({ webhooks, destination, deploy, fineTuning }: GeneratePayload): boolean {
+  const validated = fineTuning?.validationFile !== undefined;
+  return webhooks !== undefined || destination !== undefined || deploy !== undefined || validated;
+}
+
+function isPending({ copy, validation }: Beside): boolean {
+  return copy?.state === 'pending' || validation?.state === 'pending';
 }
 
 /** When the clock first looks at a job, unless a hint has come before. */
@@ -66,29 +77,36 @@ export function firstLook(acceptedAt: number): number {
 
 /** Makes a {@link Notifier}. */
 export function createNotifier(services: NotifyServices): Notifier {
-  const { queue, deliveries, copies, present, logger, now = Date.now } = services;
+  const { queue, deliveries, copies, deployments, validations, present, logger } = services;
+  const { now = Date.now } = services;
   /** Steps under way by job; true when another one was asked for meanwhile. */
   const steps = new Map<string, { again: boolean; readonly done: Promise<void> }>();
   const progressAt = new Map<string, number>();
 
   /** Adds the next delivery to one webhook where the one before has ended. True when nothing is to come. */
-  async function tell(record: GenerateRecord, webhook: number, copy: Copy | undefined): Promise<boolean> {
+  async function tell(record: GenerateRecord, webhook: number, beside: Beside): Promise<boolean> {
     const { events } = record.payload.webhooks![webhook]!;
     const told = await deliveries.list(record, webhook);
     const last: Delivery | undefined = told.at(-1);
     if (last?.state === 'disabled') return true;
     if (last?.state === 'pending') return false;
-    const next = nextEvent(record, events, { last: last?.payload, now: now(), copy });
-    if (!next) return isFinal(record) && copy?.state !== 'pending';
+    const next = nextEvent(record, events, { last: last?.payload, now: now(), ...beside });
+    if (!next) return isFinal(record) && !isPending(beside);
     await deliveries.add(record, {
       webhook,
       number: told.length,
       event: next.event,
       fraction: next.record.progress.fraction,
-      body: writeMessage({ type: next.event, at: next.at, data: await present(next.record, next.copy) }),
+      body: await messageOf(next),
       createdAt: now(),
     });
     return false;
+  }
+
+  async function messageOf({ event, at, record, copy }: JobEvent): Promise<string> {
+    return isFineTuningEvent(event)
+      ? writeFineTuningMessage(event, { ...record, at })
+      : writeMessage({ type: event, at, data: await present(record, copy) });
   }
 
   async function step(job: TenantId, entry?: IndexEntry): Promise<void> {
@@ -103,9 +121,11 @@ export function createNotifier(services: NotifyServices): Notifier {
     if (!record) return;
     const { acceptedAt, webhooks = [] } = record.payload;
     const copy = await copies.follow(record);
-    const over = await Promise.all(webhooks.map((_, webhook) => tell(record, webhook, copy)));
+    const deployed = await deployments.follow(record);
+    const beside = { copy, validation: await validations.follow(record) };
+    const over = await Promise.all(webhooks.map((_, webhook) => tell(record, webhook, beside)));
     const noted: IndexEntry = { ...job, acceptedAt };
-    if (over.every(Boolean) && copy?.state !== 'pending') return notices.drop(noted);
+    if (deployed && over.every(Boolean) && !isPending(beside)) return notices.drop(noted);
     const share = (now() - acceptedAt) * LOOK_SHARE;
     await notices.postpone(noted, now() + Math.min(Math.max(share, SOONEST_LOOK_MS), LATEST_LOOK_MS));
   }
@@ -167,7 +187,10 @@ export function createNotifier(services: NotifyServices): Notifier {
     hint,
     onChange({ name, kind, tenant, id }) {
       if (name === 'webhook') hint({ tenant, id: jobOfDelivery(id) });
+      else if (name === 'validate') hint({ tenant, id: jobOfValidation(id) });
       else if (name === 'copy') hint({ tenant, id: jobOfCopy(id) });
+      // Nothing follows on a deployment.
+      else if (name === 'deploy') return;
       else if (kind !== 'progress' || isDue({ tenant, id })) hint({ tenant, id });
     },
     async sweep({ signal }) {

@@ -1,6 +1,6 @@
 /** The parts of webhooks put together: what the API asks of them, and the handlers of their jobs. */
 import { join } from 'node:path';
-import packageJson from '../../package.json' with { type: 'json' };
+import { VERSION } from '../base/version.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
 import type { Tracing } from '../observability/tracing.ts';
@@ -17,8 +17,10 @@ import type { Webhook } from './catalog.ts';
 import type { Copies, Copy } from './copies.ts';
 import { createDeliverHandler } from './deliver.ts';
 import type { Deliveries } from './deliveries.ts';
+import type { Deployments } from './deployments.ts';
 import type { GenerateQueue, GenerateRecord } from './generate-queue.ts';
 import { createNotifier, type Notifier } from './notify.ts';
+import type { Validations } from './validations.ts';
 import type { JobHandler } from './workers.ts';
 
 /** Options of {@link openWebhooks}; the texts are those of the settings. */
@@ -26,6 +28,8 @@ export type WebhooksOptions = {
   readonly queue: Pick<GenerateQueue, 'of' | 'notices'>;
   readonly deliveries: Deliveries;
   readonly copies: Pick<Copies, 'follow'>;
+  readonly deployments: Pick<Deployments, 'follow'>;
+  readonly validations: Pick<Validations, 'follow'>;
   readonly present: (record: GenerateRecord, copy?: Copy) => object | Promise<object>;
   readonly metrics: Pick<Metrics, 'deliveries' | 'deliverySeconds' | 'deliveryDelaySeconds'>;
   readonly tracing?: Tracing | undefined;
@@ -58,7 +62,8 @@ export function webhookSecretsFile(file: string | undefined, dataDirectory: stri
 
 /** Puts webhooks together. Errors: `webhook-settings-invalid`, `webhook-secrets-file-invalid`, `webhook-secret-missing`. */
 export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> {
-  const { queue, deliveries, copies, present, metrics, logger, concurrency } = options;
+  const { queue, deliveries, copies, deployments, validations, present } = options;
+  const { metrics, logger, concurrency } = options;
   const guard = createAddressGuard({
     allow: parseAllowList(options.allow),
     ports: parsePorts(options.ports),
@@ -79,7 +84,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
     );
   }
   const client = createWebhookClient({ guard });
-  const notifier = createNotifier({ queue, deliveries, copies, present, logger });
+  const notifier = createNotifier({ queue, deliveries, copies, deployments, validations, present, logger });
   return {
     guard,
     secrets,
@@ -96,7 +101,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
         tracing: options.tracing,
         logger,
         giveUpMs: GIVE_UP_MS,
-        userAgent: `Loradrop/${packageJson.version}`,
+        userAgent: `Loradrop/${VERSION}`,
       }),
     },
     async close() {

@@ -38,6 +38,8 @@ export type RunContext<P> = TenantId & {
   readonly span?: Span;
   /** Aborts when the job is canceled, its deadline passes, the worker stops or the job was given to another worker. */
   readonly signal: AbortSignal;
+  /** True when the job has ended or is gone, of which a run that was asleep meanwhile does not know yet. Asks the queue. */
+  isOver(): Promise<boolean>;
   /** Shows how far the run is. Cheap to call often: the latest report within a short while is the one that is kept. */
   report(progress: Omit<JobProgress, 'sequence'>): void;
 };
@@ -103,6 +105,10 @@ export async function runJob<P, R>(options: RunJobOptions<P, R>): Promise<R> {
       payload,
       attempt: job.attemptsStarted,
       signal,
+      async isOver() {
+        const record = await queue.getJob(queueId);
+        return record === undefined || record.finishedOn !== undefined;
+      },
       ...(note !== undefined && { note: JSON.parse(note) as unknown }),
       ...(origin && { origin }),
       ...(span && { span }),

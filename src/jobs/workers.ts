@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type LoradropError, toLoradropError } from '../base/errors.ts';
+import { toLoradropError } from '../base/errors.ts';
 import type { TenantId } from '../base/ids.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Metrics } from '../observability/metrics.ts';
@@ -10,18 +10,23 @@ import { canceledFailure, encodeFailure } from '../queue/job-record.ts';
 import { finalFailure, letGo, putOff } from '../queue/run-outcomes.ts';
 import { fromQueueId, storeJob } from '../queue/stored-job.ts';
 import { createTurns, type Turns } from '../queue/turns.ts';
-import { storeErrors } from '../store/errors.ts';
 import { JOB_CATALOG, type JobName, type JobPayload, type JobTiming } from './catalog.ts';
 import type { CopyResult } from './copies.ts';
 import type { DeliveryResult } from './deliveries.ts';
+import type { DeployResult } from './deployment.ts';
 import { jobErrors } from './errors.ts';
 import type { GenerateResult } from './generate-queue.ts';
 import { createRunObserver, type RunObservation } from './observe-runs.ts';
 import { readPayload } from './read-payload.ts';
 import { LOCK_LOST, PutOff, type RunContext, runJob, WORKER_STOPPING } from './run-job.ts';
+import { createStorePause } from './store-pause.ts';
+import type { ValidationResult } from './validations.ts';
 
 /** What the clean-up job did. */
-export type ExpireResult = { readonly adapters: number; readonly records: number };
+export type ExpireResult = { readonly adapters: number; readonly files: number; readonly records: number };
+
+/** How many deployments were run again since model servers were not as they should be. */
+export type ReconcileResult = { readonly kicked: number };
 
 /** How many jobs the clock looked at for those who are to be told. */
 export type NotifyResult = { readonly looked: number };
@@ -31,6 +36,9 @@ export type JobOutput<N extends JobName> = {
   generate: GenerateResult;
   webhook: DeliveryResult;
   copy: CopyResult;
+  deploy: DeployResult;
+  validate: ValidationResult;
+  reconcile: ReconcileResult;
   notify: NotifyResult;
   expire: ExpireResult;
 }[N];
@@ -75,8 +83,9 @@ export type WorkersOptions = {
   readonly maxStalled?: number;
   /** Rejects while adapters cannot be stored. */
   readonly storeReady?: () => Promise<void>;
-  /** How long a job is put off that the store had no room for. */
+  /** See `StorePauseOptions`. */
   readonly storePauseMs?: number;
+  readonly storePatienceMs?: number;
   readonly now?: () => number;
 };
 
@@ -102,8 +111,6 @@ const LET_GO_MS = 10_000;
 const MAX_STALLED = 10;
 /** How long a job waits whose tenant runs as many as it may, unless one of them ends before. */
 const HELD_MS = 15_000;
-/** Someone has to make room or to mend the store; a look each few seconds costs little beside the decode. */
-const STORE_PAUSE_MS = 5_000;
 /** Failed runs of clean-up that are kept to look at. */
 const MAX_FAILED_BY_CLOCK = 10;
 
@@ -119,7 +126,8 @@ type Line = { readonly queue: BullQueue; readonly turns: Turns | undefined };
 export async function createWorkers(options: WorkersOptions): Promise<Workers> {
   const { backend, handlers, concurrency, logger, metrics, tracing, now = Date.now } = options;
   const { lockMs = LOCK_MS, pollCancelMs = POLL_CANCEL_MS, letGoMs = LET_GO_MS } = options;
-  const { storeReady, storePauseMs = STORE_PAUSE_MS } = options;
+  const { storeReady, storePauseMs: pauseMs, storePatienceMs: patienceMs } = options;
+  const pauseFor = createStorePause({ storeReady, pauseMs, patienceMs, now });
   const { stalledMs = Math.ceil(lockMs * STALLED_SHARE_OF_LOCK), maxStalled = MAX_STALLED } = options;
   const names = Object.keys(JOB_CATALOG) as JobName[];
   const missing = names.filter((name) => typeof handlers[name] !== 'function');
@@ -162,31 +170,6 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
     } finally {
       runs.delete(runId);
     }
-  }
-
-  /**
-   * How long a job waits that failed because of the store, without losing an attempt: an operator mends a full disk in
-   * minutes, and accepted jobs outlive that. Undefined for other failures, for those of one adapter in a store that works,
-   * and when the job has waited for as long as its adapters were to be kept.
-   */
-  async function pauseFor(
-    name: JobName,
-    job: StoredBullJob,
-    { code }: LoradropError,
-  ): Promise<number | undefined> {
-    const full = code === storeErrors.full.spec.code;
-    if (name !== 'generate' || (!full && code !== storeErrors.unavailable.spec.code)) return undefined;
-    const payload = readPayload('generate', job.data.payload);
-    const { acceptedAt, retentionSeconds, deadlineAt = Number.POSITIVE_INFINITY } = payload;
-    if (now() > acceptedAt + retentionSeconds * 1000) return undefined;
-    // Room comes and goes with the drafts of other jobs, so a store that seems to have some again proves nothing.
-    const works = await storeReady?.().then(
-      () => true,
-      () => false,
-    );
-    if (!full && works !== false) return undefined;
-    // At its deadline it is looked at once more, and fails by it.
-    return Math.max(0, Math.min(storePauseMs, deadlineAt - now()));
   }
 
   /** What BullMQ is told of a run: its output, or an error that says whether to try again. */
@@ -278,6 +261,7 @@ export async function createWorkers(options: WorkersOptions): Promise<Workers> {
       tell('ended', job);
     });
     await worker.waitUntilReady();
+    worker.run().catch((error: Error) => void worker.emit('error', error));
     if (everyMs !== undefined) {
       await queue.upsertJobScheduler(
         'clock',

@@ -20,8 +20,9 @@ export type AdapterFiles = {
 };
 
 /**
- * Writes the files, the configuration last. `adapter.gguf` is made of the bytes of the safetensors while these are written,
- * so that it is what converting the written file gives. Errors: those of the weights, of the conversion and of the writer.
+ * Writes the files, the configuration last and not beside them: a draft that outlives a full store then has one thing to begin
+ * anew with. `adapter.gguf` is made of the bytes of the safetensors while these are written, so that it is what converting the
+ * written file gives. Errors: those of the weights, of the conversion and of the writer.
  */
 export async function writeAdapterFiles<File>(
   write: FileWriter<File>,

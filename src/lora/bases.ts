@@ -2,7 +2,7 @@
 import { Compile } from 'typebox/compile';
 import type { FieldError } from '../base/errors.ts';
 import { loraErrors } from './errors.ts';
-import { type AttentionHeads, LoraLayout, type LoraModule } from './layout.ts';
+import { type AttentionHeads, LoraLayout, type LoraModule, type TokenLayout } from './layout.ts';
 
 /** The linear modules of a Llama type layer, in the order of weight tokens (spec §3.2). */
 export const TARGET_MODULES = [
@@ -67,7 +67,10 @@ export function layerPathOf(architecture: string): string {
  * The layout with the layers where the architecture has them today. A layout made before `transformers` 4.52 moved them has
  * the old place, under which PEFT finds the modules of no layer and says nothing.
  */
-export function withCurrentLayerPath(architecture: string, layout: LoraLayout): LoraLayout {
+export function withCurrentLayerPath<Layout extends LoraLayout>(
+  architecture: string,
+  layout: Layout,
+): Layout {
   const moved = layout.layerPath === LAYER_PATH && layerPathOf(architecture) !== LAYER_PATH;
   return moved ? { ...layout, layerPath: layerPathOf(architecture) } : layout;
 }
@@ -81,7 +84,7 @@ export type KnownBase = {
   /** Family that decides names in other formats: `llama`, `qwen2`, `qwen2_5_vl`. */
   readonly architecture: string;
   readonly heads: AttentionHeads;
-  readonly layout: LoraLayout;
+  readonly layout: TokenLayout;
 };
 
 /** Most weight tokens of a layout: over a hundred times the largest published one (7,308, spec §3.1). */
@@ -90,8 +93,8 @@ export const MAX_TOKENS = 1 << 20;
 const validator = Compile(LoraLayout);
 
 /**
- * Refuses everything that is not a layout whose chunks tile its matrices: unknown or missing fields, odd sides, a width
- * that the chunk width does not divide, a module named twice, more than {@link MAX_TOKENS} tokens.
+ * Refuses everything that is not a layout: unknown or missing fields, a module named twice; and where it has a chunk width,
+ * whatever chunks do not tile: odd sides, a width that the chunk width does not divide, more than {@link MAX_TOKENS} tokens.
  * Errors: `layout-invalid` with the offending fields.
  */
 export function checkLayout(layout: unknown): asserts layout is LoraLayout {
@@ -100,11 +103,14 @@ export function checkLayout(layout: unknown): asserts layout is LoraLayout {
       validator.Errors(layout).map(({ instancePath, message }) => ({ pointer: instancePath, message })),
     );
   }
-  const { chunkWidth, layers, modules } = layout;
+  const { chunkWidth, layers, modules, rank } = layout;
   const fields: FieldError[] = [];
+  if (chunkWidth !== undefined && rank % 2 !== 0) {
+    fields.push({ pointer: '/rank', message: `${rank} is odd, which weight tokens cannot be` });
+  }
   modules.forEach((module, index) => {
     for (const side of ['in', 'out'] as const) {
-      if (module[side] % chunkWidth !== 0) {
+      if (chunkWidth !== undefined && module[side] % chunkWidth !== 0) {
         fields.push({
           pointer: `/modules/${index}/${side}`,
           message: `${module[side]} is not a multiple of the chunk width ${chunkWidth}`,
@@ -115,9 +121,12 @@ export function checkLayout(layout: unknown): asserts layout is LoraLayout {
       fields.push({ pointer: `/modules/${index}/path`, message: `names ${module.path} a second time` });
     }
   });
-  const tokens = (layers * modules.reduce((sum, module) => sum + module.in + module.out, 0)) / chunkWidth;
-  if (tokens > MAX_TOKENS) {
-    fields.push({ pointer: '', message: `has ${tokens} weight tokens, more than ${MAX_TOKENS}` });
+  if (chunkWidth !== undefined) {
+    const columns = modules.reduce((sum, module) => sum + module.in + module.out, 0);
+    const tokens = (layers * columns) / chunkWidth;
+    if (tokens > MAX_TOKENS) {
+      fields.push({ pointer: '', message: `has ${tokens} weight tokens, more than ${MAX_TOKENS}` });
+    }
   }
   if (fields.length > 0) throw invalid(fields);
 }
@@ -131,7 +140,18 @@ function invalid(fields: readonly FieldError[]) {
  * The layout of any base whose layers are those of Llama: LoRA on the targeted ones of its seven linear modules, in the order
  * of {@link TARGET_MODULES} however they are named. Errors: `layout-invalid`.
  */
-export function layoutForBase(shape: BaseShape): LoraLayout {
+export function layoutForBase(shape: BaseShape): TokenLayout {
+  const { hidden, kv, ffn } = shape;
+  const chunkWidth =
+    shape.chunkWidth ?? [shape.query ?? hidden, kv, ffn].reduce(greatestCommonDivisor, hidden);
+  const { rank, alpha, ...rest } = plainLayoutForBase(shape);
+  const layout: TokenLayout = { rank, alpha, chunkWidth, ...rest };
+  checkLayout(layout);
+  return layout;
+}
+
+/** {@link layoutForBase} for adapters that are not made of weight tokens, so that widths need nothing in common. */
+export function plainLayoutForBase(shape: BaseShape): LoraLayout {
   const { layers, hidden, kv, ffn, rank, alpha } = shape;
   const query = shape.query ?? hidden;
   const targets = shape.targets ?? TARGET_MODULES;
@@ -147,7 +167,6 @@ export function layoutForBase(shape: BaseShape): LoraLayout {
   const layout: LoraLayout = {
     rank,
     alpha,
-    chunkWidth: shape.chunkWidth ?? [query, kv, ffn].reduce(greatestCommonDivisor, hidden),
     layers,
     layerPath: shape.layerPath ?? LAYER_PATH,
     modules: TARGET_MODULES.filter((name) => targets.includes(name)).map((name) => modules[name]),
@@ -182,7 +201,10 @@ function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
-/** The bases with published decoders (spec §3.1), and the one of the bundle that comes with Loradrop. */
+/**
+ * The bases with published generators (Drag-and-Drop: spec §3.1; then Text-to-LoRA), and the one of the bundle that comes with
+ * Loradrop.
+ */
 export const KNOWN_BASES: readonly KnownBase[] = [
   {
     id: 'Qwen/Qwen2.5-0.5B-Instruct',
@@ -226,6 +248,35 @@ export const KNOWN_BASES: readonly KnownBase[] = [
     architecture: 'llama',
     heads: { heads: 9, kvHeads: 3 },
     layout: layoutForBase({ layers: 30, hidden: 576, kv: 192, ffn: 1536, rank: 8, alpha: 16 }),
+  },
+  {
+    id: 'mistralai/Mistral-7B-Instruct-v0.2',
+    alias: 'mistral-7b',
+    architecture: 'mistral',
+    heads: { heads: 32, kvHeads: 8 },
+    layout: layoutForBase({ layers: 32, hidden: 4096, kv: 1024, ffn: 14_336, rank: 8, alpha: 16 }),
+  },
+  {
+    id: 'meta-llama/Llama-3.1-8B-Instruct',
+    alias: 'llama-3.1-8b',
+    architecture: 'llama',
+    heads: { heads: 32, kvHeads: 8 },
+    layout: layoutForBase({ layers: 32, hidden: 4096, kv: 1024, ffn: 14_336, rank: 8, alpha: 16 }),
+  },
+  {
+    id: 'google/gemma-2-2b-it',
+    alias: 'gemma-2-2b',
+    architecture: 'gemma2',
+    heads: { heads: 8, kvHeads: 4 },
+    layout: layoutForBase({
+      layers: 26,
+      hidden: 2304,
+      query: 2048,
+      kv: 1024,
+      ffn: 9216,
+      rank: 8,
+      alpha: 16,
+    }),
   },
 ];
 

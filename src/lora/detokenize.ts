@@ -1,7 +1,10 @@
-/** Weight tokens → one LoRA matrix (spec §3.4). */
+/**
+ * Weight tokens → one LoRA matrix (spec §3.4), in plain loops. Generators do this in their graphs
+ * (`models/import/dnd/matrices-graph.ts`); this is the reference that tests hold them against.
+ */
 import { fromBf16Bits, roundBf16, toBf16Bits } from '../base/dtype.ts';
 import { loraErrors } from './errors.ts';
-import type { LoraLayout, LoraTensor } from './layout.ts';
+import type { TokenizedTensor, TokenLayout } from './layout.ts';
 import { tokenShape } from './tensors.ts';
 
 /**
@@ -16,14 +19,13 @@ export type Precision = (typeof PRECISIONS)[number];
 
 /**
  * The row-major numbers of `tensor` from its own tokens, `[tensor.tokens.count, rank + 2, chunkWidth + 2]` row-major;
- * B comes out transposed back to `[out, rank]`. Numbers that are not finite pass through: the writer of adapter files
- * refuses them (`adapter/tensor-bytes.ts`), after rounding, where an overflow of the narrower format shows as well.
+ * B comes out transposed back to `[out, rank]`. Numbers that are not finite pass through.
  * Errors: `layout-invalid` when `tokens` has another length.
  */
 export function detokenize(
   tokens: Float32Array,
-  tensor: LoraTensor,
-  layout: LoraLayout,
+  tensor: TokenizedTensor,
+  layout: TokenLayout,
   options: { precision?: Precision } = {},
 ): Float32Array {
   const { chunkWidth, rank } = layout;

@@ -2,7 +2,7 @@
 import { roundBf16 } from '../base/dtype.ts';
 import type { Precision } from './detokenize.ts';
 import { loraErrors } from './errors.ts';
-import type { LoraLayout, LoraTensor } from './layout.ts';
+import type { TokenizedTensor, TokenLayout } from './layout.ts';
 import { tokenShape } from './tensors.ts';
 
 /**
@@ -12,8 +12,8 @@ import { tokenShape } from './tensors.ts';
  */
 export function tokenize(
   matrix: Float32Array,
-  tensor: LoraTensor,
-  layout: LoraLayout,
+  tensor: TokenizedTensor,
+  layout: TokenLayout,
   options: { precision?: Precision } = {},
 ): Float32Array {
   const { chunkWidth, rank } = layout;

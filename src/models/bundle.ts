@@ -12,4 +12,6 @@ export type Bundle = {
   readonly manifest: BundleManifest;
   /** SHA-256 of the bytes of `bundle.json`, which itself holds the digest of every other file. */
   readonly digest: Sha256;
+  /** Graphs by the file names that the manifest has for them, where they are not files: those a bundle of version 1 lacks. */
+  readonly supplied?: ReadonlyMap<string, Uint8Array>;
 };

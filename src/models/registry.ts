@@ -4,8 +4,9 @@ import type { Sha256 } from '../base/digest.ts';
 import { toLoradropError } from '../base/errors.ts';
 import type { Bundle } from './bundle.ts';
 import { modelErrors } from './errors.ts';
+import { MANIFEST_FILE } from './manifest.ts';
 import { openBundle, readBundleManifest } from './open.ts';
-import { MANIFEST_FILE } from './parse-manifest.ts';
+import type { VerifiedFiles } from './verified-files.ts';
 
 /** A directory that looks like a bundle but cannot be used, and why; `name` is the directory's own name. */
 export type ModelProblem = { readonly name: string; readonly reason: string };
@@ -41,6 +42,8 @@ export async function openModelRegistry(options: {
   manifestsOnly?: boolean;
   signal?: AbortSignal;
   onBytes?: (bytes: number) => void;
+  /** Files that need not be hashed; what is hashed now joins them. */
+  verified?: VerifiedFiles;
 }): Promise<ModelRegistry> {
   const bundles = new Map<string, Bundle>();
   const problems: ModelProblem[] = [];
@@ -69,6 +72,7 @@ export async function openModelRegistry(options: {
       problems.push({ name: `${SUPERSEDED_DIRECTORY}/${name}`, reason: toLoradropError(error).message });
     }
   }
+  await options.verified?.save();
   const { defaultId } = options;
   if (defaultId !== undefined && !bundles.has(defaultId)) {
     problems.push({

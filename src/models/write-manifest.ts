@@ -1,8 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256File } from '../base/digest.ts';
-import type { BundleFile, BundleManifest } from './manifest.ts';
-import { MANIFEST_FILE } from './parse-manifest.ts';
+import { type BundleFile, type BundleManifest, MANIFEST_FILE } from './manifest.ts';
 
 /**
  * Writes `bundle.json` into a bundle directory, with size and digest of the named files as they lie there. The bytes

@@ -1,10 +1,11 @@
 /**
  * Every metric the service exports, with help and unit; those that are read from parts at each scrape are in
- * scraped-gauges.ts. Names follow the Prometheus conventions. docs/operations.md says which question each answers.
+ * scraped-gauges.ts, those of validations in validation-metrics.ts. Names follow the Prometheus conventions. docs/operations.md says which question each answers.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type MetricSources, registerScrapedGauges } from './scraped-gauges.ts';
 import { createTenantLabels } from './tenant-labels.ts';
+import { validationMetrics } from './validation-metrics.ts';
 
 /** Options of {@link createMetrics}. */
 export type MetricsOptions = {
@@ -50,6 +51,8 @@ export function createMetrics(sources: MetricSources = {}, options: MetricsOptio
     ...jobMetrics(registers, labelOf),
     ...adapterMetrics(registers, labelOf),
     ...deliveryMetrics(registers),
+    ...chatMetrics(registers),
+    ...validationMetrics(registers),
     /** Content type of {@link render}. */
     contentType: registry.contentType,
     /** The exposition text. */
@@ -282,11 +285,73 @@ function deliveryMetrics(registers: Registers) {
       buckets: DELAY_BUCKETS_S,
       registers,
     }),
+    deployments: new Counter({
+      name: 'loradrop_deployment_changes_total',
+      help: 'Changes of an adapter at a replica of a deploy target that were seen here, by what it is now.',
+      labelNames: ['target', 'outcome'],
+      registers,
+    }),
+    deploymentReplicas: new Gauge({
+      name: 'loradrop_deployment_replicas',
+      help: 'Replicas of a deploy target that are up or down, and adapters that replicas lack, when they were last looked at.',
+      labelNames: ['target', 'state'],
+      registers,
+    }),
     copies: new Counter({
       name: 'loradrop_destination_copies_total',
       help: 'Attempts at copies to destinations that were made here, by outcome; code is empty on success.',
       labelNames: ['outcome', 'code'],
       registers,
     }),
+  };
+}
+
+/** How a question to a base model ended, as {@link createMetrics} is told. */
+type ChatEnd =
+  | { readonly outcome: 'answered'; readonly facts: { promptTokens: number; completionTokens: number } }
+  | { readonly outcome: 'left' }
+  | { readonly outcome: 'refused' | 'failed'; readonly code: string };
+
+/** What is asked of base models. */
+function chatMetrics(registers: Registers) {
+  const questions = new Counter({
+    name: 'loradrop_chat_questions_total',
+    help: 'Questions to base models that ended here: answered, left by their client, refused for want of a place, or failed; code is the problem’s, else empty.',
+    labelNames: ['outcome', 'code'],
+    registers,
+  });
+  questions.inc({ outcome: 'answered', code: '' }, 0);
+  for (const code of ['chat-busy', 'chat-tenant-busy']) questions.inc({ outcome: 'refused', code }, 0);
+  const running = new Gauge({
+    name: 'loradrop_chat_running',
+    help: 'Questions that base models are answering now.',
+    registers,
+  });
+  const firstPiece = new Histogram({
+    name: 'loradrop_chat_first_token_seconds',
+    help: 'Time from a question’s acceptance to the first text of its answer; loading the base, where it was not loaded, included.',
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+    registers,
+  });
+  const tokens = new Counter({
+    name: 'loradrop_chat_tokens_total',
+    help: 'Tokens of questions that were answered to the end, and of their answers.',
+    labelNames: ['of'],
+    registers,
+  });
+  for (const part of ['question', 'answer']) tokens.inc({ of: part }, 0);
+  return {
+    /** Notes that a question has taken a place. */
+    chatStarted: () => running.inc(),
+    /** Notes that an answer begins, `ms` after its question was accepted. */
+    chatFirstPiece: (ms: number) => firstPiece.observe(ms / 1000),
+    /** Notes how a question ended; a refused one never started. */
+    chatEnded(end: ChatEnd) {
+      questions.inc({ outcome: end.outcome, code: 'code' in end ? end.code : '' });
+      if (end.outcome !== 'refused') running.dec();
+      if (end.outcome !== 'answered') return;
+      tokens.inc({ of: 'question' }, end.facts.promptTokens);
+      tokens.inc({ of: 'answer' }, end.facts.completionTokens);
+    },
   };
 }

@@ -22,6 +22,8 @@ export type MetricSources = {
   readonly queue?: () => Promise<QueueView>;
   readonly deliveryQueue?: () => Promise<QueueView>;
   readonly copyQueue?: () => Promise<QueueView>;
+  readonly deployQueue?: () => Promise<QueueView>;
+  readonly validationQueue?: () => Promise<QueueView>;
   readonly keys?: () => KeysView;
   /** Rejects while adapters cannot be stored. */
   readonly store?: () => Promise<void>;
@@ -35,7 +37,8 @@ const ENGINE_STATES = ['starting', 'ready', 'restarting', 'failed', 'closed'];
 
 /** Registers the metrics of the parts that the process has. */
 export function registerScrapedGauges(sources: MetricSources, registers: Registers): void {
-  const { engine, queue, deliveryQueue, copyQueue, keys, store, held } = sources;
+  const { engine, queue, deliveryQueue, copyQueue, deployQueue, validationQueue, keys, store, held } =
+    sources;
   if (engine) registerEngine(engine, registers);
   if (queue) registerQueue(queue, registers);
   if (deliveryQueue) {
@@ -43,6 +46,12 @@ export function registerScrapedGauges(sources: MetricSources, registers: Registe
   }
   if (copyQueue) {
     registerStates('loradrop_destination_queue', 'Copies to destinations', copyQueue, registers);
+  }
+  if (deployQueue) {
+    registerStates('loradrop_deployment_queue', 'Deployments', deployQueue, registers);
+  }
+  if (validationQueue) {
+    registerStates('loradrop_validation_queue', 'Validations of adapters', validationQueue, registers);
   }
   if (held) {
     new Gauge({

@@ -13,8 +13,8 @@ import {
 
 /** Operator set of the files we write: the first with LayerNormalization. */
 const OPSET_VERSION = 17;
-/** File format version that belongs to {@link OPSET_VERSION}. */
-const IR_VERSION = 8;
+/** File format version that belongs to an operator set, as far as they are used. */
+const IR_VERSIONS = { 17: 8, 26: 13 } as const;
 
 /** Sides of a tensor; a string names a side that is only known at run time. */
 export type GraphShape = readonly (number | string)[];
@@ -29,11 +29,15 @@ export type Attribute =
 export type GraphBuilder = {
   /** Declares an input and returns its name. */
   input(name: string, elementType: ElementType, shape: GraphShape): string;
-  /** Adds a small constant whose numbers lie in the model file; BigInt64Array is int64. */
-  constant(name: string, values: Float32Array | BigInt64Array, shape: readonly number[]): string;
+  /** Adds a small constant whose numbers lie in the model file; the array decides the type, and BigInt64Array is int64. */
+  constant(
+    name: string,
+    values: Float32Array | Float64Array | BigInt64Array,
+    shape: readonly number[],
+  ): string;
   /** Adds a weight whose numbers lie in an external data file. */
   weight(name: string, tensor: ExternalTensor): string;
-  /** Adds a node with one output, which bears the name of the node, and returns it. */
+  /** Adds a node with one output of that name, and returns it. */
   node(
     name: string,
     operator: string,
@@ -46,10 +50,13 @@ export type GraphBuilder = {
   encode(): Uint8Array;
 };
 
-/** Starts an empty graph of standard operators. */
+/** Starts an empty graph of standard operators: those of `opset`, by default the oldest that has all that decoders need. */
 export function createGraphBuilder(
   graphName: string,
-  metadata: Readonly<Record<string, string>> = {},
+  {
+    metadata = {},
+    opset = OPSET_VERSION,
+  }: { metadata?: Readonly<Record<string, string>>; opset?: keyof typeof IR_VERSIONS } = {},
 ): GraphBuilder {
   const names = new Set<string>();
   const inputs: ValueMessage[] = [];
@@ -75,7 +82,7 @@ export function createGraphBuilder(
     constant(name, values, shape) {
       initializers.push({
         name: claim(name),
-        dataType: values instanceof Float32Array ? ELEMENT_TYPES.float32 : ELEMENT_TYPES.int64,
+        dataType: elementTypeOf(values),
         dims: [...shape],
         rawData: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
       });
@@ -96,8 +103,8 @@ export function createGraphBuilder(
       return name;
     },
     node(name, operator, nodeInputs, attributes = {}) {
+      // A node needs no name of its own: that of its output says which it is.
       nodes.push({
-        name,
         opType: operator,
         input: nodeInputs.map(refer),
         output: [claim(name)],
@@ -110,14 +117,19 @@ export function createGraphBuilder(
     },
     encode() {
       return encodeModel({
-        irVersion: IR_VERSION,
+        irVersion: IR_VERSIONS[opset],
         producerName: 'loradrop',
-        opsetImport: [{ domain: '', version: OPSET_VERSION }],
+        opsetImport: [{ domain: '', version: opset }],
         metadataProps: Object.entries(metadata).map(([key, value]) => ({ key, value })),
         graph: { name: graphName, node: nodes, initializer: initializers, input: inputs, output: outputs },
       });
     },
   };
+}
+
+function elementTypeOf(values: Float32Array | Float64Array | BigInt64Array): number {
+  if (values instanceof Float32Array) return ELEMENT_TYPES.float32;
+  return values instanceof Float64Array ? ELEMENT_TYPES.float64 : ELEMENT_TYPES.int64;
 }
 
 function valueMessage(name: string, elementType: ElementType, shape: GraphShape): ValueMessage {

@@ -14,10 +14,13 @@ import {
   shownColumns,
 } from './rows.ts';
 import { fieldsOf, missingField, parseField, parseTemplate, render, valueAt } from './template.ts';
+import type { PromptsFrom } from './training-rows.ts';
 import { holdsAnswer } from './transcript.ts';
 
-/** How a client chooses: at most one of the two. */
+/** How a client chooses: at most one of these. */
 export type PromptChoice = {
+  /** The rows are those of a fine-tuning file: see `trainingPrompts`. */
+  readonly training?: PromptsFrom;
   /** A column's name, or a JSON pointer into a row where it begins with `/`. */
   readonly field?: string;
   /** Text with `{column}` in it. */

@@ -13,6 +13,11 @@ export const promptErrors = defineErrors({
     title: 'There are fewer prompts than the model takes.',
     retryable: false,
   },
+  oneDescription: {
+    code: 'one-description',
+    title: 'The model makes one adapter from one description.',
+    retryable: false,
+  },
   tooLong: { code: 'prompt-too-long', title: 'A prompt is longer than is taken.', retryable: false },
   invalid: { code: 'prompts-invalid', title: 'The prompts cannot be read.', retryable: false },
   tooLarge: {

@@ -2,7 +2,7 @@
  * Parquet → rows. Data sets on the Hub lie in this format. Everything in such a file that is a size or a count is a claim
  * of whoever wrote it, so all of them are checked before the library allocates by them.
  */
-import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import {
   type ColumnMetaData,
   type FileMetaData,
@@ -18,6 +18,7 @@ import { promptErrors } from './errors.ts';
 import { MAX_COLUMNS } from './parse-table.ts';
 import type { Rows } from './rows.ts';
 import { tooLarge } from './unpack.ts';
+import { zstd } from './zstd.ts';
 
 /** Deepest nesting of a column: a list of turns with lists of parts has nine levels. */
 const MAX_DEPTH = 16;
@@ -183,7 +184,7 @@ type Decompress = (packed: Uint8Array, bytes: number) => Uint8Array;
 const COMPRESSORS: Readonly<Record<string, Decompress>> = {
   GZIP: (packed, bytes) => gunzipSync(packed, { maxOutputLength: Math.max(1, bytes) }),
   BROTLI: (packed, bytes) => brotliDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) }),
-  ZSTD: (packed, bytes) => zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) }),
+  ZSTD: (packed, bytes) => zstd().zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) }),
 };
 
 const decoder = new TextDecoder('utf-8', { fatal: true });

@@ -8,6 +8,7 @@ import type { PromptFormat } from './prompt-format.ts';
 import { readParquet } from './read-parquet.ts';
 import type { Rows } from './rows.ts';
 import { fieldsOf, parseField, parseTemplate } from './template.ts';
+import { type PromptsFrom, type TrainingCounts, trainingPrompts } from './training-rows.ts';
 
 /** Where prompts were found, as a job and the command line tell it. */
 export type PromptSource = {
@@ -25,6 +26,8 @@ export type PromptReading = {
   readonly source: PromptSource;
   /** Sentences for the client, without prompt text. */
   readonly warnings: string[];
+  /** What else a fine-tuning file holds; absent for other rows. */
+  readonly training?: TrainingCounts;
 };
 
 /** How {@link readUnpacked} reads. It can be sent to another process. */
@@ -38,10 +41,33 @@ export type ReadOptions = {
 export async function readUnpacked(bytes: Uint8Array, options: ReadOptions): Promise<PromptReading> {
   const { format, limits, choice } = options;
   const rows = await readRows(bytes, options);
+  if (choice.training) return readTraining(rows, options, choice.training);
   const { prompts, field, warnings } = choosePrompts(rows, choice, limits.maxBytes);
   const { pointer, place } = placesOf(rows);
   checkPrompts(prompts, limits, pointer, place);
   return { prompts, source: sourceOf(prompts, { format, ...(field !== undefined && { field }) }), warnings };
+}
+
+function readTraining(rows: Rows, { format, limits }: ReadOptions, from: PromptsFrom): PromptReading {
+  const { prompts, rowOf, counts, media } = trainingPrompts(rows, from);
+  const { pointer, place } = placesOf(rows);
+  checkPrompts(
+    prompts,
+    limits,
+    (index) => pointer(rowOf[index]!),
+    (index) => place(rowOf[index]!),
+  );
+  return {
+    prompts,
+    source: sourceOf(prompts, { format, field: 'messages' }),
+    warnings:
+      media > 0
+        ? [
+            `${media} of ${prompts.length} prompts have images or other parts beside their text; only the text is used.`,
+          ]
+        : [],
+    training: counts,
+  };
 }
 
 /** What is told of prompts that came from one place. */
@@ -64,7 +90,8 @@ function readRows(bytes: Uint8Array, { format, limits, choice }: ReadOptions): R
 }
 
 /** The top-level columns that a choice needs, or without one those that any shape of rows has. */
-function wantedColumns({ field, template }: PromptChoice): (column: string) => boolean {
+function wantedColumns({ field, template, training }: PromptChoice): (column: string) => boolean {
+  if (training) return () => true;
   const paths = [
     ...(field === undefined ? [] : [parseField(field)]),
     ...(template === undefined ? [] : fieldsOf(parseTemplate(template))),

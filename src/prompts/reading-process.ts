@@ -2,6 +2,7 @@
  * Reads what is large or comes in a binary format, so that the event loop of the service goes on. It is a process and not
  * a thread, since a damaged file can make the Parquet library fill its heap, and a thread would take the service with it.
  */
+import '../base/node-20.ts';
 import { type LoradropError, toLoradropError } from '../base/errors.ts';
 import { type PromptReading, type ReadOptions, readUnpacked } from './read-unpacked.ts';
 

@@ -1,8 +1,9 @@
 /** Compressed bytes as what they hold, bounded. */
 import { promisify } from 'node:util';
-import { constants, gunzip, type ZlibOptions, type ZstdOptions, zstdDecompress } from 'node:zlib';
+import { constants, gunzip, type ZlibOptions, type ZstdOptions } from 'node:zlib';
 import { LoradropError } from '../base/errors.ts';
 import { promptErrors } from './errors.ts';
+import { zstd } from './zstd.ts';
 
 /** How bytes can be compressed, by the names that HTTP has for it. */
 export const CODINGS = ['gzip', 'zstd'] as const;
@@ -69,7 +70,7 @@ async function unpackFrames(bytes: Uint8Array, maxBytes: number): Promise<Buffer
 type WithInfo = { readonly buffer: Buffer; readonly engine: { readonly bytesWritten: number } };
 
 async function unpackFrame(bytes: Uint8Array, options: ZstdOptions & ZlibOptions) {
-  const outcome = await promisify(zstdDecompress)(bytes, { ...options, info: true });
+  const outcome = await promisify(zstd().zstdDecompress)(bytes, { ...options, info: true });
   const { buffer, engine } = outcome as unknown as WithInfo;
   return { buffer, consumed: engine.bytesWritten };
 }

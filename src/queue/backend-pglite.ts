@@ -10,6 +10,7 @@ import { lockDirectory } from './directory-lock.ts';
 import { queueErrors } from './errors.ts';
 import { createJobIndexTables, type SqlQueries, sqlJobIndex } from './job-index-sql.ts';
 import { pglitePool } from './pglite-pool.ts';
+import { sqlReplaceData } from './replace-data.ts';
 import { createRequestRates } from './request-rates.ts';
 import { withQueueTimeout } from './with-queue-timeout.ts';
 
@@ -72,6 +73,7 @@ export async function openPgliteBackend(options: {
         logger,
       ),
       index: (name) => sqlJobIndex(pool, name),
+      replaceDataUnlessEnded: sqlReplaceData(pool),
       ready: async () => {
         await withQueueTimeout(pool.query('SELECT 1'), ANSWER_TIMEOUT_MS);
       },

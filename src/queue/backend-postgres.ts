@@ -6,6 +6,7 @@ import { createOutageLog } from '../observability/outage-log.ts';
 import type { QueueBackend } from './backend.ts';
 import { type BullFactory, bullObjects } from './bull-objects.ts';
 import { createJobIndexTables, sqlJobIndex } from './job-index-sql.ts';
+import { sqlReplaceData } from './replace-data.ts';
 import { createRequestRates } from './request-rates.ts';
 import { withQueueTimeout } from './with-queue-timeout.ts';
 
@@ -13,8 +14,8 @@ import { withQueueTimeout } from './with-queue-timeout.ts';
 const ANSWER_TIMEOUT_MS = 2000;
 /** First start runs BullMQ's migrations, which another starting process may hold the lock for. */
 const MIGRATION_TIMEOUT_MS = 60_000;
-/** Each worker and the event reader keep one connection to listen on; the rest carry short queries. */
-const MAX_CONNECTIONS = 10;
+/** Each of the eight kinds of worker and the event readers keep one connection to listen on; the rest carry short queries. */
+const MAX_CONNECTIONS = 16;
 /** In BullMQ 6.7 an event between a read and the wait is seen only at the end of the wait, so waits are short. */
 const EVENT_WAIT_MS = 500;
 
@@ -22,7 +23,7 @@ const EVENT_WAIT_MS = 500;
 const CONNECTION_CODES = /^(08|57P|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENOTFOUND)/;
 /** The same as pg words it, and BullMQ in sentences of its own. */
 const CONNECTION_MESSAGES =
-  /Connection terminated|not queryable|timeout exceeded|E(CONN[A-Z]+|PIPE|TIMEDOUT)\b/;
+  /Connection terminated|not queryable|timeout exceeded|database system is (shutting down|starting up|in recovery)|E(CONN[A-Z]+|PIPE|TIMEDOUT)\b/;
 
 function isConnectionFailure(error: Error): boolean {
   const { code = '' } = error as { code?: string };
@@ -92,6 +93,7 @@ export async function openPostgresBackend(options: { url: string; logger: Logger
       logger,
     ),
     index: (name) => sqlJobIndex(pool, name),
+    replaceDataUnlessEnded: sqlReplaceData(pool),
     ready: async () => {
       await withQueueTimeout(pool.query('SELECT 1'), ANSWER_TIMEOUT_MS);
     },

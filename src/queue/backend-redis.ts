@@ -11,6 +11,7 @@ import { queueErrors } from './errors.ts';
 import { redisJobIndex } from './job-index-redis.ts';
 import { parseRedisAddress, type RedisAddress } from './redis-address.ts';
 import { checkDatabase, checkRedisNeeds, loginRefusal } from './redis-needs.ts';
+import { redisReplaceData } from './replace-data.ts';
 import { createRequestRates } from './request-rates.ts';
 import { withQueueTimeout } from './with-queue-timeout.ts';
 
@@ -154,6 +155,7 @@ export async function openRedisBackend(options: { url: string; logger: Logger })
       logger,
     ),
     index: (name) => redisJobIndex(producer, `${KEY_PREFIX}:index:${name}`),
+    replaceDataUnlessEnded: redisReplaceData(producer),
     ready: async () => {
       await withQueueTimeout(checkRedisNeeds(producer, PROBE_KEY), ANSWER_TIMEOUT_MS).catch((error) => {
         throw refusal ?? error;

@@ -34,10 +34,16 @@ export type QueueBackend = {
   readonly answerTimeoutMs: number;
   /** By the catalogue's name of a job. For producers: fails at once while the connection is down. */
   queue(name: string): BullQueue;
-  /** For consumers: waits for the connection to come back. */
+  /**
+   * For consumers: waits for the connection to come back. It takes jobs once it is told to `run`, which is to be after
+   * `waitUntilReady`: one on PostgreSQL whose first connection fails would ask for jobs for ever without a pause in between,
+   * in which nothing else in the process is heard.
+   */
   worker(name: string, processor: Processor<StoredJob>, options: BullWorkerOptions): BullWorker;
   events(name: string): BullEvents;
   index(name: string): JobIndex;
+  /** Replaces the data of a job that has not ended, in one step; false, and nothing is done, when it has ended or is gone. */
+  replaceDataUnlessEnded(queue: BullQueue, queueId: string, data: StoredJob): Promise<boolean>;
   /** Counts requests for all processes that share the backend. */
   readonly rates: RequestRates;
   /** Rejects with `queue-unavailable` when the backend does not answer. */

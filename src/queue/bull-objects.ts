@@ -50,6 +50,8 @@ export function bullObjects(options: BullObjectsOptions): Pick<QueueBackend, 'qu
           maxStalledCount: maxStalled,
           drainDelay: IDLE_WAIT_S,
           runRetryDelay: RECONNECT_PAUSE_MS,
+          // See `QueueBackend.worker`.
+          autorun: false,
         },
         consumers,
       );

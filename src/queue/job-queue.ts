@@ -168,8 +168,7 @@ export async function createJobQueue<P extends JobEnvelope, R>(
 
   /**
    * Cancellation is a note in the job's data. Acceptance writes that data once and cancellation is the only other writer,
-   * so no update can be lost but an equal one. The one race left: a job that ends between the two steps below turns from
-   * succeeded to canceled under a reader's eyes, and then stays so.
+   * so no update can be lost but an equal one. A job that has ended takes no note any more: what was told of it holds.
    */
   async function cancel(which: TenantId): Promise<JobRecord<P, R>> {
     const record = await read(which);
@@ -178,7 +177,11 @@ export async function createJobQueue<P extends JobEnvelope, R>(
     if (isFinal(record)) throw queueErrors.finished(`It is ${record.status}.`);
     const { attempts: runs, startedAt } = record;
     const canceled = { at: now(), attempts: runs, ...(startedAt !== undefined && { startedAt }) };
-    await job.updateData({ ...job.data, canceled });
+    job.data = { ...job.data, canceled };
+    if (!(await backend.replaceDataUnlessEnded(queue, toQueueId(which), job.data))) {
+      const ended = await read(which);
+      throw queueErrors.finished(ended ? `It is ${ended.status}.` : 'Its time to be kept is over.');
+    }
     // To the front, without a priority: the next free worker only closes it, and it takes no place meanwhile.
     await job.changePriority({ priority: 0, lifo: true });
     await turns.leave(entryOf(which, job));

@@ -1,6 +1,6 @@
 import type { TenantId } from '../base/ids.ts';
-import { queueErrors } from './errors.ts';
-import type { IndexEntry, JobIndex } from './job-index.ts';
+import { decodeCursor, encodeCursor } from './cursor.ts';
+import type { JobIndex } from './job-index.ts';
 import type { JobEnvelope, JobQuery, JobRecord } from './queue.ts';
 
 /** Records read for one page of the list, at most: a rare status must not make one call read everything. */
@@ -23,10 +23,14 @@ export async function listJobs<P extends JobEnvelope, R>(
   const jobs: JobRecord<P, R>[] = [];
   let before = query.cursor === undefined ? undefined : decodeCursor(tenant, query.cursor);
   for (let scanned = 0; jobs.length < query.limit && scanned < MAX_SCANNED; ) {
-    const limit = query.status || query.model ? SCAN_BATCH : Math.min(SCAN_BATCH, query.limit - jobs.length);
+    const isFiltered = query.status || query.model || query.idPrefix;
+    const limit = isFiltered ? SCAN_BATCH : Math.min(SCAN_BATCH, query.limit - jobs.length);
     const entries = await index.newest(tenant, { ...(before && { before }), limit });
     if (entries.length === 0) return { jobs };
-    const records = await Promise.all(entries.map(read));
+    const { idPrefix = '' } = query;
+    const records = await Promise.all(
+      entries.map((entry) => (entry.id.startsWith(idPrefix) ? read(entry) : undefined)),
+    );
     for (const [at, entry] of entries.entries()) {
       const record = records[at];
       before = entry;
@@ -42,15 +46,4 @@ export async function listJobs<P extends JobEnvelope, R>(
 
 function matches(record: JobRecord, { status, model }: JobQuery): boolean {
   return (!status || record.status === status) && (!model || record.payload.model === model);
-}
-
-function encodeCursor({ acceptedAt, id }: IndexEntry): string {
-  return Buffer.from(`${acceptedAt}.${id}`).toString('base64url');
-}
-
-/** A cursor is a place in the list of whoever asks, so another tenant's names no more than a time. */
-function decodeCursor(tenant: string, cursor: string): IndexEntry {
-  const parts = /^([0-9]{1,15})\.([A-Za-z0-9_-]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString());
-  if (!parts) throw queueErrors.badCursor('Take it as it came from the page before.');
-  return { tenant, acceptedAt: Number(parts[1]), id: parts[2] ?? '' };
 }

@@ -82,6 +82,8 @@ export type QueueCounts = { readonly waiting: number; readonly active: number; r
 export type JobQuery = {
   readonly status?: JobStatus;
   readonly model?: string;
+  /** What the ids begin with. */
+  readonly idPrefix?: string;
   /** Opaque, from the page before. */
   readonly cursor?: string;
   readonly limit: number;

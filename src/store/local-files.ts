@@ -1,5 +1,6 @@
 /** Steps on a file system from which a local store is made. */
 import { createHash } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { copyFile, type FileHandle, link, open, readdir, rename, stat } from 'node:fs/promises';
 import { hasCode, onFileSystem } from './file-system-errors.ts';
 import { MAX_RECORD_BYTES } from './record.ts';
@@ -7,8 +8,11 @@ import type { StoredFile } from './store.ts';
 
 /** Bytes a reader is handed at once. */
 const READ_CHUNK_BYTES = 1 << 18;
-/** Bytes written at once: an adapter comes in hundreds of small matrices, and each write costs a trip to another thread. */
+/** Bytes written at once, where they come in smaller pieces: each write costs a trip to another thread. */
 const WRITE_CHUNK_BYTES = 1 << 20;
+/** Bytes after which what came so far goes to the medium while more comes: at the end there is little left to wait for. */
+const FLUSH_BYTES = 16 << 20;
+
 /** Writes a file durably; errors of `content` itself pass through as they are. */
 export async function writeFile(
   path: string,
@@ -20,6 +24,8 @@ export async function writeFile(
   try {
     const hash = createHash('sha256');
     let bytes = 0;
+    let unflushedBytes = 0;
+    let flush: Promise<void> | undefined;
     for await (const chunk of gather(content)) {
       signal?.throwIfAborted();
       // The write runs on another thread, so that hashing costs no time of its own.
@@ -27,7 +33,16 @@ export async function writeFile(
       hash.update(chunk);
       bytes += chunk.length;
       await written;
+      unflushedBytes += chunk.length;
+      if (unflushedBytes < FLUSH_BYTES) continue;
+      unflushedBytes = 0;
+      await onFileSystem(async () => flush);
+      flush = file.datasync();
+      // Awaited above or below, unless something else fails first.
+      flush.catch(() => {});
     }
+    // The system tells a failure once: what the last flush met, a sync after it would not.
+    await onFileSystem(async () => flush);
     await onFileSystem(() => file.sync());
     return { name, bytes, sha256: hash.digest('hex') };
   } finally {
@@ -35,21 +50,28 @@ export async function writeFile(
   }
 }
 
-/** The same bytes in pieces of at least {@link WRITE_CHUNK_BYTES}, the last one aside. */
+/** The same bytes in pieces of at least {@link WRITE_CHUNK_BYTES}, the last one aside; a piece that is large enough is not copied. */
 async function* gather(
   content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   let pieces: Uint8Array[] = [];
   let bytes = 0;
+  const joined = () => (pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
   for await (const piece of content) {
+    // What was gathered before a large piece goes alone: joining them would copy both.
+    if (bytes > 0 && piece.length >= WRITE_CHUNK_BYTES) {
+      yield joined();
+      pieces = [];
+      bytes = 0;
+    }
     pieces.push(piece);
     bytes += piece.length;
     if (bytes < WRITE_CHUNK_BYTES) continue;
-    yield Buffer.concat(pieces);
+    yield joined();
     pieces = [];
     bytes = 0;
   }
-  if (bytes > 0) yield Buffer.concat(pieces);
+  if (bytes > 0) yield joined();
 }
 
 /** The bytes `start`…`end` that the file has, from the handle, which is closed at the end, on `return` and on failure. */
@@ -162,11 +184,11 @@ export async function listIfThere(path: string): Promise<string[]> {
   }
 }
 
-/** The size of a plain file in bytes, or undefined when there is none. */
-export async function sizeIfThere(path: string): Promise<number | undefined> {
+/** Size and time of the last change of a file, undefined where there is none. */
+export async function fileIfThere(path: string): Promise<Pick<Stats, 'size' | 'mtimeMs'> | undefined> {
   try {
     const facts = await stat(path);
-    return facts.isFile() ? facts.size : undefined;
+    return facts.isFile() ? facts : undefined;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;

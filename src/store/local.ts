@@ -7,6 +7,7 @@ import { currentOwner, type DraftOwner, draftName, ownerLives } from './draft-ow
 import { storeErrors } from './errors.ts';
 import { hasCode, onFileSystem } from './file-system-errors.ts';
 import {
+  fileIfThere,
   isOlder,
   linkOrCopy,
   listIfThere,
@@ -14,7 +15,6 @@ import {
   openIfThere,
   readFrom,
   readIfThere,
-  sizeIfThere,
   sync,
   touch,
   writeFile,
@@ -22,13 +22,15 @@ import {
 import { DAY_MS, type LocalLayout, localLayout, moveVersion1 } from './local-layout.ts';
 import { createLocalNameLog } from './local-names.ts';
 import { createNames } from './names.ts';
+import { compareNewest } from './newest-first.ts';
 import { decodeRecord, encodeRecord, isStoredFileName, RECORD_FILE } from './record.ts';
 import type {
   AdapterDraft,
-  AdapterFacts,
   AdapterStore,
   ByteRange,
+  PublishCheck,
   StoredAdapter,
+  StoredAt,
   StoredFile,
   StoreUsage,
   TenantStore,
@@ -40,7 +42,7 @@ export const FOREIGN_DRAFT_MAX_AGE_MS = 24 * 60 * 60 * 1000;
 const PROBE_BYTES = 4096;
 /** Rounds of `publish` against others that publish and remove the same id meanwhile; one is enough in peace. */
 const MAX_PUBLISH_ROUNDS = 8;
-/** Records read at a time to count what a tenant has: files open at once, bounded. */
+/** Records looked at together to list or count what a tenant has: files open at once, bounded. */
 const USAGE_BATCH = 32;
 /** An adapter directory whose record cannot be used. */
 const DAMAGED = 'damaged';
@@ -84,12 +86,14 @@ class LocalStore implements AdapterStore {
   of(tenant: string): TenantStore {
     if (!isTenant(tenant)) throw new TypeError('A tenant has the form of a tenant.');
     return {
-      draft: (id) => this.#draft({ tenant, id }),
+      draft: (id, { check } = {}) => this.#draft({ tenant, id }, check),
       find: (id) => this.#find({ tenant, id }),
       findByContent: (contentKey) => this.#findByContent(tenant, contentKey),
-      copy: (source, id, facts) => this.#copy(source, { tenant, id }, facts),
+      copy: (source, id, facts, { check } = {}) =>
+        this.#copy(source, { ...facts, tenant, id, files: source.files }, check),
       read: (id, file, options) => this.#read({ tenant, id }, file, options),
       remove: (id) => this.#remove({ tenant, id }),
+      newest: () => this.#newest(tenant),
       usage: () => this.#usage(tenant),
       link: async () => undefined,
       location: (id) => this.#layout.adapter({ tenant, id }),
@@ -108,7 +112,7 @@ class LocalStore implements AdapterStore {
     }
   }
 
-  async #draft(name: TenantId): Promise<AdapterDraft> {
+  async #draft(name: TenantId, check: PublishCheck | undefined): Promise<AdapterDraft> {
     if (!isId(name.id)) throw new TypeError('An adapter id has the form of an id.');
     const directory = await this.#makeDraft();
     // The record has files in the order in which they were begun, also those that were written at the same time.
@@ -126,7 +130,7 @@ class LocalStore implements AdapterStore {
       },
       publish: async (facts) => {
         const written = [...files.values()].filter((file) => file !== undefined);
-        publishing ??= this.#publish(directory, { ...facts, ...name, files: written });
+        publishing ??= this.#publish(directory, { ...facts, ...name, files: written }, check);
         const adapter = await publishing;
         this.#openDrafts.delete(draft);
         return adapter;
@@ -149,18 +153,21 @@ class LocalStore implements AdapterStore {
   }
 
   /** Gives a finished draft its place; when another has it, drops the draft and returns what is there. */
-  async #publish(draft: string, record: StoredAdapter): Promise<StoredAdapter> {
-    await writeFile(join(draft, RECORD_FILE), RECORD_FILE, [encodeRecord(record)]);
-    await onFileSystem(() => sync(draft));
-    // Before the adapter shows, so that no crash leaves one that never expires.
-    await onFileSystem(async () => {
-      const { directory, path } = this.#layout.expiryEntry(record, record.expiresAt);
-      await mkdir(directory, { recursive: true });
-      await touch(path);
-      await sync(directory);
-      await sync(this.#layout.expiry);
-    });
+  async #publish(
+    draft: string,
+    record: StoredAdapter,
+    check: PublishCheck | undefined,
+  ): Promise<StoredAdapter> {
+    const recording = writeFile(join(draft, RECORD_FILE), RECORD_FILE, [encodeRecord(record)]).then(() =>
+      onFileSystem(() => sync(draft)),
+    );
+    // Before the adapter shows, so that no crash leaves one that never expires; the medium is waited for once for both.
+    const noting = onFileSystem(() => this.#noteExpiry(record));
+    await Promise.allSettled([recording, noting]);
+    await recording;
+    await noting;
     for (let round = 0; round < MAX_PUBLISH_ROUNDS; round++) {
+      await check?.();
       const moved = await onFileSystem(async () => {
         await mkdir(this.#layout.tenant(record.tenant), { recursive: true });
         return move(draft, this.#layout.adapter(record));
@@ -178,6 +185,13 @@ class LocalStore implements AdapterStore {
       }
     }
     throw storeErrors.unavailable(`The place of ${record.id} is taken by something that is not an adapter.`);
+  }
+
+  async #noteExpiry(record: StoredAdapter): Promise<void> {
+    const { directory, path } = this.#layout.expiryEntry(record, record.expiresAt);
+    await mkdir(directory, { recursive: true });
+    await touch(path);
+    await Promise.all([sync(directory), sync(this.#layout.expiry)]);
   }
 
   async #remember(record: StoredAdapter): Promise<void> {
@@ -221,15 +235,19 @@ class LocalStore implements AdapterStore {
 
   async #isWhole(record: StoredAdapter): Promise<boolean> {
     for (const { name, bytes } of record.files) {
-      const size = await onFileSystem(() => sizeIfThere(join(this.#layout.adapter(record), name)));
-      if (size !== bytes) return false;
+      const file = await onFileSystem(() => fileIfThere(join(this.#layout.adapter(record), name)));
+      if (file?.size !== bytes) return false;
     }
     return true;
   }
 
-  async #copy(source: StoredAdapter, name: TenantId, facts: AdapterFacts): Promise<StoredAdapter> {
-    if (source.tenant !== name.tenant) throw new TypeError('An adapter is copied inside its tenant.');
-    if (!isId(name.id)) throw new TypeError('An adapter id has the form of an id.');
+  async #copy(
+    source: StoredAdapter,
+    record: StoredAdapter,
+    check: PublishCheck | undefined,
+  ): Promise<StoredAdapter> {
+    if (source.tenant !== record.tenant) throw new TypeError('An adapter is copied inside its tenant.');
+    if (!isId(record.id)) throw new TypeError('An adapter id has the form of an id.');
     const directory = await this.#makeDraft();
     try {
       for (const file of source.files) {
@@ -239,7 +257,7 @@ class LocalStore implements AdapterStore {
         );
         if (!linked) throw notFound(source.id);
       }
-      return await this.#publish(directory, { ...facts, ...name, files: source.files });
+      return await this.#publish(directory, record, check);
     } catch (error) {
       await rm(directory, { recursive: true, force: true }).catch(() => undefined);
       throw error;
@@ -256,6 +274,23 @@ class LocalStore implements AdapterStore {
     const handle = await onFileSystem(() => openIfThere(join(this.#layout.adapter(name), file)));
     if (!handle) throw notFound(name.id);
     return readFrom(handle, range?.start ?? 0, range?.end ?? Number.POSITIVE_INFINITY, signal);
+  }
+
+  async #newest(tenant: string): Promise<readonly StoredAt[]> {
+    const found: StoredAt[] = [];
+    const ids = (await onFileSystem(() => listIfThere(this.#layout.tenant(tenant)))).filter(isId);
+    for (let from = 0; from < ids.length; from += USAGE_BATCH) {
+      const times = ids.slice(from, from + USAGE_BATCH).map(async (id) => ({
+        id,
+        record: await onFileSystem(() =>
+          fileIfThere(join(this.#layout.adapter({ tenant, id }), RECORD_FILE)),
+        ),
+      }));
+      for (const { id, record } of await Promise.all(times)) {
+        if (record) found.push({ id, storedAt: Math.floor(record.mtimeMs) });
+      }
+    }
+    return found.sort(compareNewest);
   }
 
   async #usage(tenant: string): Promise<StoreUsage> {

@@ -34,13 +34,14 @@ export function observeStore(store: AdapterStore, note: (call: StoreCall) => voi
 
   function observeTenant(tenant: TenantStore): TenantStore {
     return {
-      draft: async (id) => observeDraft(await tenant.draft(id)),
+      draft: async (id, options) => observeDraft(await tenant.draft(id, options)),
       find: (id) => timed('find', tenant.find(id)),
       findByContent: (key) => timed('find-by-content', tenant.findByContent(key)),
-      copy: (source, id, record) => timed('copy', tenant.copy(source, id, record)),
+      copy: (source, id, record, options) => timed('copy', tenant.copy(source, id, record, options)),
       // Until the first byte can be read: what follows goes at the reader's pace.
       read: (id, file, options) => timed('read', tenant.read(id, file, options), options?.signal),
       remove: (id) => timed('remove', tenant.remove(id)),
+      newest: () => timed('newest', tenant.newest()),
       usage: () => timed('usage', tenant.usage()),
       link: (id, file, options) => timed('link', tenant.link(id, file, options)),
       location: (id) => tenant.location(id),

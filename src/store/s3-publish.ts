@@ -16,7 +16,7 @@ import { isMissing, isTaken, onS3 } from './s3-bucket.ts';
 import type { S3Layout } from './s3-layout.ts';
 import { DAMAGED, REMOVED, type S3Records } from './s3-records.ts';
 import type { PendingObject, S3UploadOptions } from './s3-upload.ts';
-import type { StoredAdapter } from './store.ts';
+import type { PublishCheck, StoredAdapter } from './store.ts';
 
 /** What publishing works with. */
 export type S3Publishing = S3UploadOptions & {
@@ -31,11 +31,12 @@ const LOOK_MS = 100;
 /** Rounds of publishing against others that publish and remove the same id meanwhile; one is enough in peace. */
 const MAX_ROUNDS = 4;
 
-/** Publishes these objects as the files of an adapter, or returns the adapter that is there. */
+/** Publishes these objects as the files of an adapter, or returns the adapter that is there. Rejects with what `check` throws. */
 export async function publishObjects(
   context: S3Publishing,
   objects: readonly PendingObject[],
   record: StoredAdapter,
+  check: PublishCheck | undefined,
 ): Promise<StoredAdapter> {
   const { layout, records } = context;
   const there = await findOther(context, record);
@@ -48,6 +49,11 @@ export async function publishObjects(
     if (other) return other;
   }
   for (let round = 0; round < MAX_ROUNDS; round++) {
+    await check?.().catch(async (error: unknown) => {
+      // The files stay where they are, since another publisher may have taken them for its own, until the sweep looks.
+      await records.touch(layout.expiryEntry(record, Date.now())).catch(() => undefined);
+      throw error;
+    });
     if (!(await records.write(record))) {
       const other = await findOther(context, record);
       if (other) return other;

@@ -1,22 +1,17 @@
 /** Adapters in object storage, each under a prefix that LoRAX, KServe and Dynamo take as an adapter's address. */
 import { randomBytes } from 'node:crypto';
-import {
-  AbortMultipartUploadCommand,
-  DeleteObjectCommand,
-  GetObjectCommand,
-  ListMultipartUploadsCommand,
-  type ListMultipartUploadsCommandOutput,
-  type MultipartUpload,
-} from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, GetObjectCommand } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { Sha256 } from '../base/digest.ts';
 import { isId, isTenant, type TenantId } from '../base/ids.ts';
 import { storeErrors } from './errors.ts';
 import { createNames } from './names.ts';
+import { compareNewest } from './newest-first.ts';
 import { isStoredFileName, RECORD_FILE } from './record.ts';
 import { createS3Client, isMissing, onS3, type S3ClientOptions } from './s3-bucket.ts';
 import { copyObject } from './s3-copy.ts';
 import { parseS3Url, s3Layout } from './s3-layout.ts';
+import { removeLeftovers } from './s3-leftovers.ts';
 import { createS3NameLog } from './s3-names.ts';
 import { probeConditionalWrites } from './s3-probe.ts';
 import { headObject, publishObjects, type S3Publishing } from './s3-publish.ts';
@@ -25,10 +20,11 @@ import { createS3Records, DAMAGED, REMOVED } from './s3-records.ts';
 import { type PendingObject, type S3UploadOptions, smallObject, uploadFile } from './s3-upload.ts';
 import type {
   AdapterDraft,
-  AdapterFacts,
   AdapterStore,
   ByteRange,
+  PublishCheck,
   StoredAdapter,
+  StoredAt,
   StoredFile,
   StoreUsage,
   TenantStore,
@@ -110,12 +106,14 @@ class S3Store implements AdapterStore {
     if (!isTenant(tenant)) throw new TypeError('A tenant has the form of a tenant.');
     const { bucket, layout } = this.#context;
     return {
-      draft: async (id) => this.#draft({ tenant, id }),
+      draft: async (id, { check } = {}) => this.#draft({ tenant, id }, check),
       find: (id) => this.#find({ tenant, id }),
       findByContent: (contentKey) => this.#findByContent(tenant, contentKey),
-      copy: (source, id, facts) => this.#copy(source, { tenant, id }, facts),
+      copy: (source, id, facts, { check } = {}) =>
+        this.#copy(source, { ...facts, tenant, id, files: source.files }, check),
       read: (id, file, options) => this.#read({ tenant, id }, file, options),
       remove: (id) => this.#remove({ tenant, id }),
+      newest: () => this.#newest(tenant),
       usage: () => this.#usage(tenant),
       link: (id, file, { expiresInSeconds }) => this.#link({ tenant, id }, file, expiresInSeconds),
       location: (id) => `s3://${bucket}/${layout.adapter({ tenant, id }).slice(0, -1)}`,
@@ -134,7 +132,7 @@ class S3Store implements AdapterStore {
     }
   }
 
-  #draft(name: TenantId): AdapterDraft {
+  #draft(name: TenantId, check: PublishCheck | undefined): AdapterDraft {
     if (!isId(name.id)) throw new TypeError('An adapter id has the form of an id.');
     const { layout } = this.#context;
     type Written = { readonly file: StoredFile; readonly object: PendingObject };
@@ -164,6 +162,7 @@ class S3Store implements AdapterStore {
           this.#context,
           all.map(({ object }) => object),
           record,
+          check,
         );
         const adapter = await publishing;
         this.#openDrafts.delete(draft);
@@ -208,18 +207,22 @@ class S3Store implements AdapterStore {
     return true;
   }
 
-  async #copy(source: StoredAdapter, name: TenantId, facts: AdapterFacts): Promise<StoredAdapter> {
-    if (source.tenant !== name.tenant) throw new TypeError('An adapter is copied inside its tenant.');
-    if (!isId(name.id)) throw new TypeError('An adapter id has the form of an id.');
+  async #copy(
+    source: StoredAdapter,
+    record: StoredAdapter,
+    check: PublishCheck | undefined,
+  ): Promise<StoredAdapter> {
+    if (source.tenant !== record.tenant) throw new TypeError('An adapter is copied inside its tenant.');
+    if (!isId(record.id)) throw new TypeError('An adapter id has the form of an id.');
     if (typeof (await this.#context.records.lookUp(source)) !== 'object') throw notFound(source.id);
     const { layout, bucket } = this.#context;
     const objects: PendingObject[] = [];
     try {
       for (const file of source.files) {
         const from = { bucket, key: layout.file(source, file.name), bytes: file.bytes };
-        objects.push(await copyObject(this.#context, from, layout.file(name, file.name)));
+        objects.push(await copyObject(this.#context, from, layout.file(record, file.name)));
       }
-      return await publishObjects(this.#context, objects, { ...facts, ...name, files: source.files });
+      return await publishObjects(this.#context, objects, record, check);
     } catch (error) {
       throw isMissing(error) ? notFound(source.id) : error;
     } finally {
@@ -259,6 +262,17 @@ class S3Store implements AdapterStore {
     return await onS3(() => getSignedUrl(client, command, { expiresIn }));
   }
 
+  async #newest(tenant: string): Promise<readonly StoredAt[]> {
+    const { records, layout } = this.#context;
+    const prefix = layout.tenant(tenant);
+    const found: StoredAt[] = [];
+    for await (const { Key, LastModified } of records.list(prefix)) {
+      const [id = '', file] = Key.slice(prefix.length).split('/');
+      if (file === RECORD_FILE && isId(id)) found.push({ id, storedAt: LastModified?.getTime() ?? 0 });
+    }
+    return found.sort(compareNewest);
+  }
+
   async #usage(tenant: string): Promise<StoreUsage> {
     const { records, layout } = this.#context;
     const sizes = new Map<string, number>();
@@ -274,12 +288,14 @@ class S3Store implements AdapterStore {
 
   /**
    * A mark takes the record's place before the files go, so that no publisher meanwhile takes files for its own that are
-   * about to go, and that a removal which was cut off can be ended by {@link expired}.
+   * about to go. A removal that was cut off is ended by {@link expired}, which finds it by an entry of its own.
    */
   async #remove(name: TenantId): Promise<boolean> {
     const { records, layout } = this.#context;
     const record = await records.lookUp(name);
     if (record === undefined || record === REMOVED) return false;
+    const removal = layout.expiryEntry(name, this.#times.now());
+    await records.touch(removal);
     await records.markRemoved(name);
     await this.#deleteFiles(name);
     if (record !== DAMAGED) {
@@ -287,6 +303,7 @@ class S3Store implements AdapterStore {
       await this.#delete(layout.expiryEntry(record, record.expiresAt));
     }
     await this.#delete(layout.record(name));
+    await this.#delete(removal);
     return true;
   }
 
@@ -303,7 +320,7 @@ class S3Store implements AdapterStore {
   }
 
   async expired(now: number, limit: number): Promise<readonly TenantId[]> {
-    await this.#abortLeftovers();
+    await removeLeftovers(this.#context, (changedAt) => this.#isLeftover(changedAt));
     const { records, layout } = this.#context;
     const names = new Map<string, TenantId>();
     for await (const { Key, LastModified } of records.list(layout.expiry)) {
@@ -331,39 +348,6 @@ class S3Store implements AdapterStore {
 
   #isLeftover(changedAt: number): boolean {
     return this.#times.now() - changedAt > this.#times.leftoverAgeMs;
-  }
-
-  /** Ends uploads of processes that died in between: they are kept, and paid for, until somebody does. */
-  async #abortLeftovers(): Promise<void> {
-    const { client, bucket } = this.#context;
-    for await (const { Key, UploadId, Initiated } of this.#openUploads()) {
-      if (!Initiated || !this.#isLeftover(Initiated.getTime())) continue;
-      await onS3(() =>
-        client
-          .send(new AbortMultipartUploadCommand({ Bucket: bucket, Key, UploadId }))
-          .catch((error) => (isMissing(error) ? undefined : Promise.reject(error))),
-      );
-    }
-  }
-
-  /** Uploads that nobody has completed or aborted, of all processes; the server tells so many at a time. */
-  async *#openUploads(): AsyncGenerator<MultipartUpload> {
-    const { client, bucket, layout } = this.#context;
-    for (let marker: string | undefined = ''; marker !== undefined; ) {
-      const page: ListMultipartUploadsCommandOutput = await onS3(() =>
-        client.send(
-          new ListMultipartUploadsCommand({
-            Bucket: bucket,
-            Prefix: layout.adapters,
-            // Without a marker of the upload: servers refuse that of one that was aborted meanwhile. What is passed over of
-            // the same key is found by the next sweep.
-            ...(marker && { KeyMarker: marker }),
-          }),
-        ),
-      );
-      yield* page.Uploads ?? [];
-      marker = page.IsTruncated ? page.NextKeyMarker || undefined : undefined;
-    }
   }
 
   async ready(): Promise<void> {

@@ -91,15 +91,26 @@ export type Names = {
   hasRoom(): Promise<boolean>;
 };
 
+/** An adapter by the time at which it was stored, in milliseconds since the epoch. */
+export type StoredAt = { readonly id: string; readonly storedAt: number };
+
+/** Called right before an adapter shows; what it throws ends the publication. */
+export type PublishCheck = () => Promise<void>;
+
 /** Keeps the adapters of one tenant; those of others do not exist here. */
 export type TenantStore = {
-  draft(id: string): Promise<AdapterDraft>;
+  draft(id: string, options?: { check?: PublishCheck }): Promise<AdapterDraft>;
   /** The record, or undefined. An adapter past `expiresAt` is still found until it is removed. */
   find(id: string): Promise<StoredAdapter | undefined>;
   /** An adapter with this content key whose files are still there, or undefined. */
   findByContent(contentKey: Sha256): Promise<StoredAdapter | undefined>;
   /** Publishes `id` with the files of `source`, without moving bytes through this process where the medium can. */
-  copy(source: StoredAdapter, id: string, record: AdapterFacts): Promise<StoredAdapter>;
+  copy(
+    source: StoredAdapter,
+    id: string,
+    record: AdapterFacts,
+    options?: { check?: PublishCheck },
+  ): Promise<StoredAdapter>;
   /** A file's bytes, from one open handle: a delete meanwhile does not cut the stream. Errors: `adapter-not-found`. */
   read(
     id: string,
@@ -108,6 +119,8 @@ export type TenantStore = {
   ): Promise<AsyncIterable<Uint8Array>>;
   /** Removes an adapter; false when there was none. Nothing of it is visible once this returns. */
   remove(id: string): Promise<boolean>;
+  /** All adapters, the last stored first, by a walk that reads none of them. */
+  newest(): Promise<readonly StoredAt[]>;
   /** What the tenant has now, counted anew: it looks at every adapter. */
   usage(): Promise<StoreUsage>;
   /**

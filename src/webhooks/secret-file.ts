@@ -1,7 +1,9 @@
 /** The file of webhook secrets: JSON with the secrets of each tenant, and of the operator's own endpoints. */
+
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { isTenant } from '../base/ids.ts';
+import { parseJson } from '../base/parse-json.ts';
 import { readPrivateFile, replacePrivateFile } from '../base/private-file.ts';
 import { webhookErrors } from './errors.ts';
 import { isWebhookSecret } from './sign.ts';
@@ -32,19 +34,8 @@ const checkFile = Compile(
 
 /** The secrets in the file's text. Errors: `webhook-secrets-file-invalid`, with where and why and never a secret. */
 export function parseSecretFile(text: string): SecretEntry[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    // The parser's own message quotes the text.
-    throw webhookErrors.secretsFile('It is not JSON.');
-  }
-  if (!checkFile.Check(value)) {
-    const [first] = checkFile.Errors(value);
-    throw webhookErrors.secretsFile(
-      `At "${first?.instancePath ?? ''}" it ${first?.message ?? 'has another form'}.`,
-    );
-  }
+  // Without the parser's own message, which quotes the text.
+  const value = parseJson(text, checkFile, (detail) => webhookErrors.secretsFile(detail));
   for (const [index, { owner, secret, createdAt, expiresAt }] of value.secrets.entries()) {
     const wrong = (what: string) => webhookErrors.secretsFile(`At "/secrets/${index}" ${what}.`);
     if (owner !== OPERATOR && !isTenant(owner)) throw wrong('the owner is no tenant');

@@ -101,7 +101,6 @@ test('a file is not written from wrong parts', async (t) => {
   const write = (values: Float32Array[], tensors = [a!, b!], dtype: 'f32' | 'f16' = 'f32') =>
     collect(writeSafetensors(tensors, values, { dtype }));
   const invalid = { code: 'safetensors-invalid' };
-  await t.rejects(write([a!.values, b!.values], [b!, a!]), invalid, 'names out of order');
   await t.rejects(write([a!.values, a!.values], [a!, a!]), invalid, 'a name twice');
   await t.rejects(write([a!.values]), invalid, 'a tensor too few');
   await t.rejects(write([a!.values, b!.values, a!.values]), invalid, 'a tensor too many');

@@ -77,7 +77,11 @@ test('an adapter for something else is refused, with the reason', async (t) => {
       /lm_head/,
     ],
     ['a list as config', { config: () => [] }, /adapter_config/],
-    ['a tensor too few', { tensors: (list) => list.slice(1) }, /lacks .*layers\.0\.mlp\.down_proj\.lora_A/],
+    [
+      'a tensor too few',
+      { tensors: (list) => list.slice(1) },
+      /lacks .*layers\.0\.self_attn\.q_proj\.lora_A/,
+    ],
     ['a tensor too many', { tensors: (list) => [...list, { name: 'zzz', shape: [1] }] }, /unexpected zzz/],
     [
       'B not transposed',

@@ -1,9 +1,11 @@
 import { Matrix, SingularValueDecomposition } from 'ml-matrix';
 import { test } from 'tap';
 import { parsePeftConfig } from '../../src/adapter/read-peft-config.ts';
+import { safetensorsHeader } from '../../src/adapter/safetensors.ts';
+import { parseSafetensorsHeader } from '../../src/adapter/safetensors-header.ts';
 import type { TransformStep } from '../../src/arithmetic/steps.ts';
 import { type TransformOptions, transformAdapters } from '../../src/arithmetic/transform.ts';
-import { dense, difference, layout, type MemoryAdapter, made, randomAdapter } from './adapters.ts';
+import { dense, difference, inMemory, layout, type MemoryAdapter, made, randomAdapter } from './adapters.ts';
 
 const one = (adapter: MemoryAdapter) => [{ ...adapter, weight: 1 }];
 const run = async (adapter: MemoryAdapter, steps: TransformStep[], options?: TransformOptions) => {
@@ -264,4 +266,51 @@ test('progress rises from nothing to all, and an abort ends it', async (t) => {
   );
   t.equal(shares.at(-1), 1);
   await t.rejects(run(adapter, [], { signal: AbortSignal.abort(new Error('enough')) }), /enough/);
+});
+
+/** The same adapter with its tensors sorted by name, as earlier releases and other programs write them. */
+function sortedByName(adapter: MemoryAdapter): MemoryAdapter {
+  const { bytes, config } = adapter;
+  const start = 8 + Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  const { tensors } = parseSafetensorsHeader(bytes.subarray(8, start), bytes.length - start);
+  const sorted = tensors.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const header = safetensorsHeader(
+    sorted.map(({ name, shape }) => ({ name, shape })),
+    'bf16',
+  ).bytes;
+  const parts = sorted.map((tensor) => bytes.subarray(tensor.start, tensor.start + tensor.bytes));
+  return inMemory(Buffer.concat([header, ...parts]), config);
+}
+
+test('adapters whose files have their tensors in different orders add up to the same', async (t) => {
+  const [a, b] = [await randomAdapter(11), await randomAdapter(12)];
+  const sum = async (...adapters: MemoryAdapter[]) => {
+    const transformed = await transformAdapters(
+      adapters.map((adapter, index) => ({ ...adapter, weight: index + 0.5 })),
+      [],
+    );
+    return dense(await made(transformed));
+  };
+  const expected = await sum(a, b);
+  for (const other of [await sum(sortedByName(a), b), await sum(a, sortedByName(b))]) {
+    t.strictSame([...other.keys()].sort(), [...expected.keys()].sort());
+    for (const [path, delta] of expected) t.equal(difference(delta, other.get(path)!), 0, path);
+  }
+  const [plain, sorted] = [sortedByName(a), await run(sortedByName(a), [])];
+  t.ok(Buffer.from(sorted.adapter.bytes).equals(plain.bytes), 'and a file keeps the order that it has');
+});
+
+test('a file without one half of a pair is refused', async (t) => {
+  const adapter = await randomAdapter(13);
+  const { bytes, config } = adapter;
+  const start = 8 + Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  const { tensors } = parseSafetensorsHeader(bytes.subarray(8, start), bytes.length - start);
+  const some = tensors.slice(0, -1);
+  const { bytes: header } = safetensorsHeader(
+    some.map(({ name, shape }) => ({ name, shape })),
+    'bf16',
+  );
+  const end = some.at(-1)!.start + some.at(-1)!.bytes;
+  const halved = inMemory(Buffer.concat([header, bytes.subarray(start, end)]), config);
+  await t.rejects(run(halved, []), { code: 'transform-unfit', message: /does not hold pairs/ });
 });

@@ -17,7 +17,7 @@ test('the demo makes an adapter with the shipped bundle, verifies it, and tells 
   const printed = lines.join('\n');
   const manifest = parseManifest(await readFile(join(SHIPPED_BUNDLE, 'bundle.json')));
   t.match(printed, `model    ${manifest.id}`);
-  t.match(printed, /^verified sha256 [0-9a-f]{64}$/m);
+  t.match(printed, /^verified .*; sha256 [0-9a-f]{64}$/m);
   t.match(printed, manifest.evaluation ? /^ +generated +\d/m : /Nothing was measured of this model/);
   t.equal(/untrained/.test(printed), !manifest.trained);
   const config = JSON.parse(

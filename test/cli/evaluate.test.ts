@@ -3,6 +3,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import type { EvaluationReport } from '../../src/cli/evaluation-report.ts';
+import { CHILD_ENVIRONMENT } from '../helpers/child-environment.ts';
 import { TINY_LAYOUT, tinyWeights, writeTinyGguf } from '../helpers/tiny-llama.ts';
 import { importSmallBundle } from '../models/small-bundle.ts';
 
@@ -48,7 +49,7 @@ async function setUp(t: Test) {
       const child = execFile(
         process.execPath,
         [main, 'evaluate', ...args, ...flags],
-        { env: { PATH: process.env['PATH'], TMPDIR: temporary } },
+        { env: { ...CHILD_ENVIRONMENT, TMPDIR: temporary } },
         (error, out, err) => resolve({ code: error ? Number(error.code) : 0, out, err }),
       );
       onStart(child);

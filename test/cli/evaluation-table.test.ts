@@ -28,16 +28,30 @@ test('an evaluation is a table, and a few words', (t) => {
 test('the figures of one data set are told with what they are to be read against', (t) => {
   const told = datasetFigures(SAMPLE_EVALUATION, 'sums');
   t.equal(told[0], 'Measured on sums before the model was published:');
-  t.same(told.slice(1, 3), ['', 'answer-nll (nats per answer token, less is better)']);
-  t.match(
-    told[3],
-    /^ {2}base +2\.500 \(2\.250–2\.750\) +the base model alone\n {2}uniform-guess +1\.250 +a guess .*\n {2}generated +2\.000/,
-  );
-  t.match(told[3], /own-adapter +1\.000 +with an adapter trained on/);
-  t.equal(told[5], 'accuracy (share of right answers, more is better)');
+  t.equal(told[1], 'answer-nll (nats per answer token, less is better)');
+  t.match(told[2], /^ {2}base +2\.500 \(2\.250–2\.750\) +the base model alone/);
+  t.match(told[3], /^ {2}generated +2\.000/);
+  t.match(told[4], /^ {2}uniform-guess +1\.250 +a guess/);
+  t.match(told[5], /own-adapter +1\.000 +with an adapter trained on/);
+  t.equal(told[6], 'accuracy (share of right answers, more is better)');
   t.match(told.join(' '), /`generated` has 33 %; `uniform-guess`, which is form alone, has 83 %\./);
   t.match(datasetFigures(SAMPLE_EVALUATION, 'boolq'), [/Nothing .* on boolq; .* sums, rhymes\.$/]);
   t.match(datasetFigures(undefined, 'boolq'), [/^Nothing was measured/]);
+  t.end();
+});
+
+test('more right answers are claimed only where intervals are apart', (t) => {
+  const told = (low: number, high: number) => {
+    const row = { dataset: 'sums', metric: 'accuracy', value: 0.5 } as const;
+    const rows = [
+      { ...row, subject: 'base', low: 0.4, high: 0.6 },
+      { ...row, subject: 'generated', low, high },
+    ] as const;
+    return datasetFigures({ ...SAMPLE_EVALUATION, rows: [...rows] }, 'sums').join(' ');
+  };
+  t.match(told(0.61, 0.7), /More answers are right/);
+  t.match(told(0.1, 0.39), /Fewer answers are right/);
+  t.match(told(0.55, 0.7), /not seen to make answers right/);
   t.end();
 });
 

@@ -4,6 +4,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'tap';
+import { CHILD_ENVIRONMENT } from '../helpers/child-environment.ts';
 import { until } from '../helpers/loradrop-process.ts';
 import { type ServedFile, startHub } from '../models/hub-server.ts';
 import { importSmallBundle } from '../models/small-bundle.ts';
@@ -13,7 +14,7 @@ const main = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 /** Starts `loradrop …` in a process of its own. */
 function loradrop(args: readonly string[], environment: Record<string, string>) {
   const child = spawn(process.execPath, [main, ...args], {
-    env: { PATH: process.env['PATH'], ...environment },
+    env: { ...CHILD_ENVIRONMENT, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const ended = Promise.all([once(child, 'exit'), text(child.stdout), text(child.stderr)]).then(

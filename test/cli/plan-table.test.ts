@@ -1,6 +1,6 @@
 import { test } from 'tap';
 import { planSummary, planTable, tuningReport } from '../../src/cli/plan-table.ts';
-import type { BundleManifest, ConvolutionForm, PlannedConvolution } from '../../src/models/manifest.ts';
+import type { ConvolutionForm, DndFacts, PlannedConvolution } from '../../src/models/manifest.ts';
 
 const direct: ConvolutionForm = { form: 'direct' };
 const spectral: ConvolutionForm = {
@@ -22,31 +22,15 @@ const plan: PlannedConvolution[] = [
   },
 ];
 
-function decoder(changes: Partial<BundleManifest['decoder']>): BundleManifest['decoder'] {
-  return {
-    file: 'decoder.onnx',
-    kernel: 9,
-    features: [
-      [1, 1, 1],
-      [1, 1, 1],
-    ],
-    parameters: 1,
-    multiplyAdds: 4000,
-    precision: 'f32',
-    memoryBytes: 1,
-    plan,
-    stages: [],
-    ...changes,
-  };
-}
+const summary = (changes: Partial<DndFacts>) => planSummary({ plan, ...changes }, { multiplyAdds: 4000 });
 
 test('a plan in a line says how much is spectral, what it saves and what decided', (t) => {
   t.equal(
-    planSummary(decoder({})),
+    summary({}),
     '1 of 2 convolutions through spectra, 10.0 times fewer multiply-adds, chosen by a model of their costs',
   );
-  t.match(planSummary(decoder({ tuned: true })), /chosen by times taken at import$/);
-  t.equal(planSummary(decoder({ plan: plan.slice(0, 1) })), 'every convolution direct');
+  t.match(summary({ tuned: true }), /chosen by times taken at import$/);
+  t.equal(summary({ plan: plan.slice(0, 1) }), 'every convolution direct');
   t.end();
 });
 

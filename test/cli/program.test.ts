@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { test } from 'tap';
 import { verifyAdapter } from '../../src/adapter/verify.ts';
 import { findBase } from '../../src/lora/bases.ts';
+import { CHILD_ENVIRONMENT } from '../helpers/child-environment.ts';
 import { SAMPLE_EVALUATION } from '../models/sample-evaluation.ts';
 import { writeEncoder } from '../models/small-bundle.ts';
 
@@ -20,7 +21,7 @@ function loradrop(
     const child = execFile(
       process.execPath,
       [join(root, 'src', 'main.ts'), ...args],
-      { env: { PATH: process.env['PATH'], ...environment } },
+      { env: { ...CHILD_ENVIRONMENT, ...environment } },
       (error, out, err) => resolve({ code: error ? Number(error.code) : 0, out, err }),
     );
     onStart(child);
@@ -90,7 +91,7 @@ test('a bundle is built, listed, verified and generated from, without a server',
   t.match((await loradrop(['models', 'verify', bundle])).out, /digest [0-9a-f]{64}/);
   t.match(
     (await loradrop(['models', 'inspect', bundle])).out,
-    /16 prompts × 64 tokens × 128[\s\S]*memory +about [0-9.]+ MiB for the decoder/,
+    /16 prompts × 64 tokens × 128[\s\S]*memory +about [0-9.]+ MiB for the generator/,
   );
 
   const prompts = join(dataDir, 'prompts.txt');
@@ -287,7 +288,7 @@ test('Ctrl-C during an import leaves nothing behind', async (t) => {
   });
   await watching;
   t.equal(code, 1);
-  t.match(err, /decoder [0-9.]+ [KM]iB of [0-9.]+ MiB/, 'it was at work, and said how far');
+  t.match(err, /generator [0-9.]+ [KM]iB of [0-9.]+ MiB/, 'it was at work, and said how far');
   t.match(err, /Interrupted: nothing was left behind\. \[canceled\]/);
   t.strictSame(await readdir(parent), []);
   t.strictSame(await readdir(temporary), []);

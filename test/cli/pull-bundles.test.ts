@@ -8,6 +8,7 @@ import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { test } from 'tap';
 import { importCheckpoint } from '../../src/models/import/import-checkpoint.ts';
 import { openModelRegistry } from '../../src/models/registry.ts';
+import { CHILD_ENVIRONMENT } from '../helpers/child-environment.ts';
 import {
   objectStorageClient,
   objectStorageEnvironment,
@@ -21,7 +22,7 @@ const main = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 
 async function pull(args: readonly string[], environment: Record<string, string>) {
   const child = spawn(process.execPath, [main, 'models', 'pull', ...args], {
-    env: { PATH: process.env['PATH'], ...environment },
+    env: { ...CHILD_ENVIRONMENT, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const [[code], out, err] = await Promise.all([once(child, 'exit'), text(child.stdout), text(child.stderr)]);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'tap';
 import { openLocalStore } from '../../src/store/local.ts';
 import type { AdapterStore } from '../../src/store/store.ts';
+import { CHILD_ENVIRONMENT } from '../helpers/child-environment.ts';
 import { objectStorageEnvironment, startVersitygw, TEST_BUCKET } from '../helpers/object-storage.ts';
 import { startFaultProxy } from '../store/fault-proxy.ts';
 import { patternBytes, sampleRecord } from '../suites/store-samples.ts';
@@ -20,7 +21,7 @@ function storeCopy(
     const child = execFile(
       process.execPath,
       [main, 'store', 'copy', ...args],
-      { env: { PATH: process.env['PATH'], ...environment } },
+      { env: { ...CHILD_ENVIRONMENT, ...environment } },
       (error, out, err) => resolve({ code: error ? Number(error.code) : 0, out, err }),
     );
     onStart(child);

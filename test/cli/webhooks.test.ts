@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Webhook as StandardWebhook } from 'standardwebhooks';
 import { test } from 'tap';
 import { isWebhookSecret } from '../../src/webhooks/sign.ts';
+import { CHILD_ENVIRONMENT } from '../helpers/child-environment.ts';
 import { startLoradrop } from '../helpers/loradrop-process.ts';
 import { buildUntrainedBundle } from '../helpers/untrained-bundle.ts';
 import { startReceiver } from '../helpers/webhook-receiver.ts';
@@ -16,7 +17,7 @@ function secret(dataDirectory: string, ...args: string[]) {
     execFile(
       process.execPath,
       [main, 'webhooks', 'secret', ...args],
-      { env: { PATH: process.env['PATH'], DATA_DIR: dataDirectory } },
+      { env: { ...CHILD_ENVIRONMENT, DATA_DIR: dataDirectory } },
       (error, out, err) => resolve({ code: error ? Number(error.code) : 0, out: out.trim(), err }),
     );
   });

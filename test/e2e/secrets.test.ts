@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { test } from 'tap';
 import { digestOfKey } from '../../src/access/api-key.ts';
+import { CHILD_ENVIRONMENT } from '../helpers/child-environment.ts';
 import { startLoradrop, until } from '../helpers/loradrop-process.ts';
 import { startPostgres } from '../helpers/postgres.ts';
 import { startRedis } from '../helpers/redis.ts';
@@ -33,7 +34,7 @@ const shown = (text: string) => FORMS.filter((form) => text.includes(form));
 async function run(args: readonly string[], environment: Record<string, string>) {
   const child = spawn(process.execPath, [MAIN, ...args], {
     env: {
-      PATH: process.env['PATH'],
+      ...CHILD_ENVIRONMENT,
       PORT: '0',
       LOG_LEVEL: 'trace',
       HF_TOKEN: SECRETS.token,
@@ -197,7 +198,7 @@ test('a crash shows no secret', async (t) => {
     process.execPath,
     ['--import', `data:text/javascript,${encodeURIComponent(defect)}`, MAIN, 'start'],
     {
-      env: { PATH: process.env['PATH'], PORT: '0', DATA_DIR: t.testdir({}), QUEUE_SECRET: SECRETS.queue },
+      env: { ...CHILD_ENVIRONMENT, PORT: '0', DATA_DIR: t.testdir({}), QUEUE_SECRET: SECRETS.queue },
       stdio: ['ignore', 'pipe', 'pipe'],
     },
   );

@@ -3,7 +3,6 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import type { Test } from 'tap';
 import type { Adapter, Job } from '../../src/http/schemas.ts';
 import { openS3Store } from '../../src/store/s3.ts';
@@ -18,6 +17,7 @@ import {
 import { startRedis } from '../helpers/redis.ts';
 import { SECRET, startReceiver } from '../helpers/webhook-receiver.ts';
 import { startFaultProxy } from '../store/fault-proxy.ts';
+import { listBucket, openUploads } from './bucket.ts';
 
 const PART_BYTES = 5 << 20;
 const PROMPTS = ['Which gas do plants take in?', 'Why does ice float on water?'];
@@ -56,19 +56,7 @@ export async function startFleet(t: Test) {
   const start = (command: 'serve' | 'worker') =>
     startLoradrop(t, command, { ...environment, DATA_DIR: join(directory, `${command}-${++started}`) });
 
-  const list = async (below: string) => {
-    const found = await client.send(
-      new ListObjectsV2Command({ Bucket: TEST_BUCKET, Prefix: `${prefix}/${below}` }),
-    );
-    return (found.Contents ?? []).map(({ Key = '', Size = 0 }) => ({
-      key: Key.slice(prefix.length + 1),
-      bytes: Size,
-    }));
-  };
-  const uploads = async () => {
-    const found = await client.send(new ListMultipartUploadsCommand({ Bucket: TEST_BUCKET, Prefix: prefix }));
-    return found.Uploads?.length ?? 0;
-  };
+  const uploads = () => openUploads(client, prefix);
 
   return {
     server,
@@ -111,7 +99,9 @@ export async function startFleet(t: Test) {
     },
     /** Every adapter that shows has its files and record, and after a sweep no upload is left open. */
     async expectNothingLeft(t: Test, what: string): Promise<void> {
-      const byId = Map.groupBy(await list('adapters/'), ({ key }) => key.slice(0, key.lastIndexOf('/')));
+      const byId = Map.groupBy(await listBucket(client, `${prefix}/adapters/`), ({ key }) =>
+        key.slice(0, key.lastIndexOf('/')),
+      );
       for (const [id, files] of byId) {
         const names = files.map(({ key }) => key.slice(id.length + 1)).sort();
         t.same(names, ['adapter.json', 'adapter_config.json', 'adapter_model.safetensors'], `${what}: ${id}`);
@@ -120,7 +110,7 @@ export async function startFleet(t: Test) {
       const later = await openS3Store({ url, forcePathStyle: true, now: () => Date.now() + 2 * 86_400_000 });
       await later.expired(0, 1);
       await later.close();
-      t.equal(await uploads(), 0, `${what}: no part is left`);
+      t.same(await uploads(), [], `${what}: no part is left`);
     },
   };
 }

@@ -22,13 +22,22 @@ export const QUICK = { lockMs: 1500, stalledMs: 300, pollCancelMs: 50, letGoMs: 
 export const idleHandlers: Omit<JobHandlers, 'generate'> = {
   webhook: async () => ({ outcome: 'delivered', attempts: 1, giveUpAt: 0 }),
   copy: async () => ({ outcome: 'delivered', attempts: 1, giveUpAt: 0, endedAt: 0 }),
+  deploy: async () => ({ outcome: 'deployed', attempts: 0, replicas: [], endedAt: 0 }),
+  validate: async () => ({ outcome: 'skipped', reason: 'The test is not about it.', endedAt: 0 }),
+  reconcile: async () => ({ kicked: 0 }),
   notify: async () => ({ looked: 0 }),
-  expire: async () => ({ adapters: 0, records: 0 }),
+  expire: async () => ({ adapters: 0, files: 0, records: 0 }),
 };
 /** Nothing that a job's webhooks could have left. */
 export const noDeliveries = { removeAll: async () => {} };
 /** No job of the test has a destination. */
 export const noCopies = { remove: async () => {} };
+/** No job of the test has a validation. */
+export const noValidations = { follow: async () => undefined, remove: async () => {} };
+/** Nobody has uploaded a file. */
+export const noFiles = { expired: async () => [], of: () => ({}) as never };
+/** No adapter of the test is on model servers. */
+export const noDeployments = { follow: async () => true, takeBackAdapter: async () => {} };
 
 /** A payload that the catalogue accepts. */
 export function somePayload(changes: Partial<GeneratePayload> = {}): GeneratePayload {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
+import { CHILD_ENVIRONMENT } from './child-environment.ts';
 import { withEmptyCluster } from './embedded-data.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
@@ -21,16 +22,16 @@ export type LoradropProcess = {
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals>;
 };
 
-/** Starts `loradrop <command>` with these variables and waits until it is ready. Killed at the end of the test. */
+/** Starts `loradrop <command>` with these variables and waits until it is ready. Killed by the teardown, which a test does at its end. */
 export async function startLoradrop(
-  t: Test,
+  t: Pick<Test, 'teardown'>,
   command: 'start' | 'serve' | 'worker',
   environment: Readonly<Record<string, string>>,
 ): Promise<LoradropProcess> {
   const { DATA_DIR, QUEUE_URL } = environment;
   if (DATA_DIR !== undefined && QUEUE_URL === undefined) await withEmptyCluster(DATA_DIR);
   const child = spawn(process.execPath, [MAIN, command], {
-    env: { PATH: process.env['PATH'], PORT: '0', LOG_LEVEL: 'info', ...environment },
+    env: { ...CHILD_ENVIRONMENT, PORT: '0', LOG_LEVEL: 'info', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let printed = '';

@@ -2,14 +2,17 @@
 import { type Copy, openCopies } from '../../src/jobs/copies.ts';
 import { createDeliverHandler } from '../../src/jobs/deliver.ts';
 import { openDeliveries } from '../../src/jobs/deliveries.ts';
+import type { Deployments } from '../../src/jobs/deployments.ts';
 import type { GenerateQueue, GenerateRecord } from '../../src/jobs/generate-queue.ts';
 import { createNotifier } from '../../src/jobs/notify.ts';
+import type { Validations } from '../../src/jobs/validations.ts';
 import type { Logger } from '../../src/observability/logger.ts';
 import { createMetrics, type Metrics } from '../../src/observability/metrics.ts';
 import type { QueueBackend } from '../../src/queue/backend.ts';
 import { createReceiverGate } from '../../src/webhooks/receiver-gate.ts';
 import { GIVE_UP_MS } from '../../src/webhooks/retry.ts';
 import { createWebhookClient } from '../../src/webhooks/send.ts';
+import { noDeployments, noValidations } from './generate-job.ts';
 import { loopbackGuard, SECRET } from './webhook-receiver.ts';
 
 /** What a test may set. */
@@ -21,6 +24,8 @@ export type TestWebhooksOptions = {
   readonly present?: (record: GenerateRecord, copy?: Copy) => object | Promise<object>;
   readonly giveUpMs?: number;
   readonly copyGiveUpMs?: number;
+  readonly deployments?: Pick<Deployments, 'follow'>;
+  readonly validations?: Pick<Validations, 'follow'>;
   readonly timeoutMs?: number;
   readonly concurrency?: number;
   readonly secrets?: { of(owner: string): readonly string[] };
@@ -31,7 +36,7 @@ export type TestWebhooksOptions = {
 export async function openTestWebhooks(options: TestWebhooksOptions) {
   const { backend, queue, logger, metrics = createMetrics(), giveUpMs = GIVE_UP_MS } = options;
   const { present = ({ id, status }) => ({ id, status }), timeoutMs, concurrency = 32, now } = options;
-  const { copyGiveUpMs } = options;
+  const { copyGiveUpMs, deployments = noDeployments, validations = noValidations } = options;
   const { secrets = { of: () => [SECRET] } } = options;
   const clock = now && { now };
   const guard = loopbackGuard();
@@ -42,7 +47,16 @@ export async function openTestWebhooks(options: TestWebhooksOptions) {
     ...(copyGiveUpMs !== undefined && { giveUpMs: copyGiveUpMs }),
     ...clock,
   });
-  const notifier = createNotifier({ queue, deliveries, copies, present, logger, ...clock });
+  const notifier = createNotifier({
+    queue,
+    deliveries,
+    copies,
+    deployments,
+    validations,
+    present,
+    logger,
+    ...clock,
+  });
   return {
     guard,
     secrets,

@@ -15,6 +15,8 @@ export type TestServer = {
   /** What `QUEUE_URL` would be. */
   readonly url: string;
   readonly port: number;
+  /** Of the process that runs now, or ran last. */
+  pid(): number;
   /** Ends it at once, as a crash would. */
   kill(): Promise<void>;
   /** Starts it again after {@link kill}, on the same files and port. */
@@ -25,6 +27,13 @@ export type TestServer = {
 
 /** Where test/setup-services.ts puts programs that no package of Debian has. */
 export const TOOLS_DIRECTORY = join(homedir(), '.cache', 'loradrop-tests');
+
+/** SmolLM2-135M-Instruct as GGUF (98 MB), which the tests of the console ask. */
+export const SMOLLM2 = join(TOOLS_DIRECTORY, 'bases', 'SmolLM2-135M-Instruct.Q4_1.gguf');
+
+/** Python's client of OpenAI's API: what `PYTHONPATH` is, and a file of it. */
+export const OPENAI_PYTHON = join(TOOLS_DIRECTORY, 'openai-client');
+export const OPENAI_PYTHON_FILE = join(OPENAI_PYTHON, 'openai', '__init__.py');
 
 /** Debian keeps PostgreSQL's server programs out of the path, a directory a version. */
 const POSTGRES_ROOT = '/usr/lib/postgresql';
@@ -41,6 +50,7 @@ function directories(): string[] {
     join(TOOLS_DIRECTORY, 'bin'),
     join(TOOLS_DIRECTORY, 'moto', 'bin'),
     join(TOOLS_DIRECTORY, 'hub-client', 'bin'),
+    join(TOOLS_DIRECTORY, 'schemathesis', 'bin'),
     join(TOOLS_DIRECTORY, 'kubernetes', 'bin'),
     ...versions.map((version) => join(POSTGRES_ROOT, version, 'bin')),
   ];
@@ -60,10 +70,13 @@ export function findProgram(name: string): string | undefined {
     });
 }
 
+/** A server that is needed is not installed. */
+export class MissingProgram extends Error {}
+
 /** Where a server program lies. Fails when it is missing, saying how to get it. */
 export function requireProgram(name: string): string {
   const path = findProgram(name);
-  if (!path) throw new Error(`${name} is not installed; run: node test/setup-services.ts`);
+  if (!path) throw new MissingProgram(`${name} is not installed; npm run setup-services installs it.`);
   return path;
 }
 
@@ -180,5 +193,5 @@ export async function keepServer(options: {
     await stop();
     throw error;
   }
-  return { url, port, kill: () => end(killSignal), restart: start, stop };
+  return { url, port, pid: () => child!.pid!, kill: () => end(killSignal), restart: start, stop };
 }

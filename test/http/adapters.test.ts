@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'tap';
 import { sha256 } from '../../src/base/digest.ts';
 import { presentAdapter } from '../../src/http/present-adapter.ts';
@@ -226,4 +227,60 @@ test('a store or queue that is down is a 503 with Retry-After, and what is left 
   await api.closeQueue();
   await unavailable('/jobs', 'queue-unavailable');
   t.equal((await app.inject('/models')).statusCode, 200);
+});
+
+test('adapters are listed in pages, the last stored first, those of one model or base alone', async (t) => {
+  const api = await startApi(t, { work: false });
+  const get = async (url: string) => {
+    const response = await api.app.inject({ url });
+    t.equal(response.statusCode, 200, response.body);
+    return response.json<{ adapters: { id: string }[]; nextCursor?: string }>();
+  };
+  t.strictSame(await get('/adapters'), { adapters: [] });
+  const stored = ['a1', 'a2', 'a3', 'a4', 'a5'];
+  for (const id of stored) {
+    await publish(api, id, { info: { ...INFO, model: id === 'a2' ? 'other' : 'm', name: `name of ${id}` } });
+    await delay(5);
+  }
+  await publish(api, 'gone', { expiresAt: Date.now() - 1 });
+  await publish(api, 'based', { info: { ...INFO, baseModel: 'owner/other-base' } });
+
+  const whole = await get('/adapters');
+  t.strictSame(
+    whole.adapters.map(({ id }) => id),
+    ['based', 'a5', 'a4', 'a3', 'a2', 'a1'],
+  );
+  t.match(whole.adapters[1], {
+    name: 'name of a5',
+    bytes: WEIGHTS.length + CONFIG.length,
+    urls: { self: '/adapters/a5', job: '/jobs/job_1' },
+  });
+  t.equal(whole.nextCursor, undefined);
+
+  const paged: string[] = [];
+  let pages = 0;
+  for (let cursor: string | undefined = ''; cursor !== undefined; pages++) {
+    const page: Awaited<ReturnType<typeof get>> = await get(
+      `/adapters?limit=2${cursor && `&cursor=${encodeURIComponent(cursor)}`}`,
+    );
+    paged.push(...page.adapters.map(({ id }) => id));
+    cursor = page.nextCursor;
+    // One that comes meanwhile does not move the pages that follow.
+    if (pages === 0) await publish(api, 'late');
+  }
+  t.strictSame(
+    paged,
+    whole.adapters.map(({ id }) => id),
+  );
+  t.equal(pages, 3);
+  t.match(await get('/adapters?model=other'), { adapters: [{ id: 'a2' }] });
+  t.match(await get('/adapters?baseModel=owner/other-base'), { adapters: [{ id: 'based' }] });
+  t.strictSame((await get('/adapters?model=nothing')).adapters, []);
+  for (const [query, code] of [
+    ['cursor=x', 'cursor-invalid'],
+    ['limit=0', 'request-invalid'],
+    ['colour=red', 'field-unknown'],
+  ]) {
+    t.match((await api.app.inject({ url: `/adapters?${query}` })).json(), { code });
+  }
 });

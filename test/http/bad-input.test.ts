@@ -271,17 +271,17 @@ const ROWS: Record<string, [InjectOptions, ProblemCode, ...string[]]> = {
     'request-invalid',
     '/seed',
   ],
-  'parameters beside a JSON body': [
-    { ...json({ prompts: ['a'] }), url: '/generate?seed=1' },
+  'an unknown parameter beside a JSON body': [
+    { ...json({ prompts: ['a'] }), url: '/generate?sed=1' },
     'field-unknown',
-    '/seed',
+    '/sed',
   ],
   'several adapters as one': [
     {
       ...json({ prompts: ['a'], count: 2 }),
       headers: { 'content-type': 'application/json', accept: 'application/x-tar' },
     },
-    'request-invalid',
+    'options-conflict',
     '/count',
   ],
   'a form without files': [form(`${part('name="seed"', '1')}--b--`), 'request-invalid', '/file'],
@@ -368,7 +368,7 @@ const ROWS: Record<string, [InjectOptions, ProblemCode, ...string[]]> = {
   'a body for an unknown address': [raw('application/xml', '<a/>', { url: '/nothing' }), 'route-not-found'],
   'a method that is not taken': [{ method: 'PATCH', url: '/generate' }, 'method-not-allowed'],
   'a broken percent-encoding': [get('/jobs/%E0%A4%A'), 'url-invalid'],
-  'a long id': [get(`/jobs/${'a'.repeat(200)}`), 'uri-too-long'],
+  'a long id': [get(`/jobs/${'a'.repeat(200)}`), 'id-invalid', '/id'],
   'a long address': [get(`/jobs?cursor=${'a'.repeat(9000)}`), 'uri-too-long'],
   'a page of another site': [
     {
@@ -503,4 +503,27 @@ test('bad input gets its own 4xx problem, leaks nothing and enqueues nothing', a
   t.strictSame(await queue.counts(), { waiting: 0, active: 0, delayed: 0 });
   t.equal((await fetch(`${url}/livez`)).status, 200, 'the process is unharmed');
   t.notMatch(api.logged(), new RegExp(SECRET), 'no prompt text in the log');
+});
+
+test('a type that is not taken is told with those that are', async (t) => {
+  const { app } = await startApi(t);
+  const detail = async (type: string) => (await app.inject(raw(type, 'prompts=a'))).json<Problem>().detail;
+  t.match(
+    await detail('application/xml'),
+    /application\/xml is not taken; send application\/json, text\/plain, .* or multipart\/form-data\.$/,
+  );
+  t.match(
+    await detail('application/x-www-form-urlencoded'),
+    /With curl: -H 'content-type: application\/json'/,
+  );
+});
+
+test('pages show the mark and no other', async (t) => {
+  const { app } = await startApi(t);
+  const icon = await app.inject('/favicon.ico');
+  t.equal(icon.headers['content-type'], 'image/x-icon');
+  t.same([...icon.rawPayload.subarray(0, 4)], [0, 0, 1, 0]);
+  const page = (await app.inject('/docs/static/swagger-initializer.js')).body;
+  t.match(page, /img\.src = 'data:image\/svg\+xml;base64,/);
+  t.match((await app.inject('/docs/')).body, /<title>Loradrop API<\/title>/);
 });

@@ -32,8 +32,12 @@ test('a rebinding page gets 421 at every address', async (t) => {
     const response = await app.inject(request);
     const name = `${request.method} ${request.url}`;
     t.equal(response.statusCode, 421, name);
-    t.match(response.headers, { 'content-type': 'application/problem+json', 'x-request-id': String }, name);
-    if (request.method !== 'HEAD') t.equal(response.json<Problem>().code, 'misdirected-request', name);
+    const isOpenai = String(request.url).startsWith('/v1/');
+    const type = isOpenai ? /^application\/json/ : 'application/problem+json';
+    t.match(response.headers, { 'content-type': type, 'x-request-id': String }, name);
+    const body =
+      request.method === 'HEAD' ? undefined : response.json<Problem & { error: { code: string } }>();
+    if (body) t.equal(isOpenai ? body.error.code : body.code, 'misdirected-request', name);
     t.notMatch(response.body, /attacker/);
   }
   const post = (headers: Record<string, string>) =>

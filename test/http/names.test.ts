@@ -145,7 +145,7 @@ test('a request sets its name when its job succeeds', async (t) => {
   ] as const) {
     t.match(await generate(payload), {
       status: 400,
-      body: { code: 'request-invalid', errors: [{ pointer }] },
+      body: { code: 'options-conflict', errors: [{ pointer }] },
     });
   }
   const taken = { status: 409, body: { code: 'name-taken' } };

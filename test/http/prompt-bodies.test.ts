@@ -125,6 +125,22 @@ test('prompts in every form that data sets come in', async (t) => {
     t.match(refused, { code: 'prompt-field-ambiguous', status: 400, detail: /`question` and `query`/ });
   });
 
+  await t.test('options of the query go with every body, and those of the body win', async (t) => {
+    const url = '/generate?seed=5&dtype=f16&promptTemplate=%7Bx%7D';
+    const prompts = [
+      { q: 'One?', x: 'no' },
+      { q: 'Two?', x: 'never' },
+    ];
+    const body = { prompts, seed: 7, promptField: 'q' };
+    const merged = (await post(JSON.stringify(body), 'application/json', { url })).json<Job>();
+    t.match(merged, { seed: 7, dtype: 'f16', promptSource: { field: 'q' } });
+    const form = `--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nOne?\r\n--b\r\nContent-Disposition: form-data; name="seed"\r\n\r\n8\r\n--b--`;
+    const sent = (
+      await post(form, 'multipart/form-data; boundary=b', { url: '/generate?seed=5&dtype=f16' })
+    ).json<Job>();
+    t.match(sent, { seed: 8, dtype: 'f16' });
+  });
+
   await t.test('what is mostly the same text is warned of, with the numbers', async (t) => {
     const same = (await post('a\n'.repeat(20), 'text/plain')).json<Job>();
     t.match(same.warnings[0], /All 20 prompts are the same text/);

@@ -1,4 +1,5 @@
 /** A real API for tests: embedded queue, local store, the untrained bundle; only the decoder's numbers are replaced. */
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,9 +10,7 @@ import { pino } from 'pino';
 import type { Test } from 'tap';
 import { createAuthenticate } from '../../src/access/authenticate.ts';
 import { peftConfig } from '../../src/adapter/peft-config.ts';
-import { ADAPTER_CONFIG_FILE } from '../../src/adapter/read-peft-config.ts';
-import { writeSafetensors } from '../../src/adapter/safetensors.ts';
-import { ADAPTER_WEIGHTS_FILE } from '../../src/adapter/verify.ts';
+import { safetensorsHeader, writeSafetensors } from '../../src/adapter/safetensors.ts';
 import { sha256, sha256Json } from '../../src/base/digest.ts';
 import { type AdapterLinksOptions, createAdapterLinks } from '../../src/http/adapter-links.ts';
 import { buildApp } from '../../src/http/app.ts';
@@ -19,16 +18,24 @@ import { DOCUMENTED_LIMITS } from '../../src/http/openapi.ts';
 import { presentJob } from '../../src/http/present-job.ts';
 import type { HttpLimits, HttpServices, Readiness } from '../../src/http/services.ts';
 import { createCopyHandler } from '../../src/jobs/copy.ts';
+import { createDeployHandler } from '../../src/jobs/deploy.ts';
+import { openDeployments } from '../../src/jobs/deployments.ts';
 import { createExpireHandler } from '../../src/jobs/expire.ts';
 import type { GenerateResult } from '../../src/jobs/generate-queue.ts';
 import { createRun, type GenerateServices } from '../../src/jobs/generate-run.ts';
+import { createReconcileHandler } from '../../src/jobs/reconcile.ts';
+import { refuseTrainingFile } from '../../src/jobs/refuse-training-file.ts';
 import { setRequestedName } from '../../src/jobs/set-name.ts';
 import { transformSources } from '../../src/jobs/transform-job.ts';
+import { createValidateHandler, type ValidateServices } from '../../src/jobs/validate.ts';
+import { openValidations } from '../../src/jobs/validations.ts';
 import { createWorkers, type JobContext } from '../../src/jobs/workers.ts';
+import { writeAdapterFiles } from '../../src/jobs/write-adapter-files.ts';
 import { loraErrors } from '../../src/lora/errors.ts';
 import { openModelRegistry } from '../../src/models/registry.ts';
 import { createMetrics } from '../../src/observability/metrics.ts';
 import { openQueueBackend } from '../../src/queue/open-queue-backend.ts';
+import type { Target } from '../../src/serving/targets.ts';
 import { openDestinations } from '../../src/store/destinations.ts';
 import { openLocalStore } from '../../src/store/local.ts';
 import type { AdapterStore } from '../../src/store/store.ts';
@@ -41,6 +48,13 @@ import { type DefaultStore, defaultStore } from '../suites/store-samples.ts';
 /** What links of a test's API are signed with. */
 export const TEST_LINK_SECRET = 'link-secret-of-tests-0123456789-abcdef';
 
+const NO_VALIDATION: Pick<ValidateServices, 'bases' | 'validate'> = {
+  bases: async () => [],
+  validate: async () => {
+    throw new Error('There is no base to validate with.');
+  },
+};
+
 /** What a test gets. */
 export type TestApi = {
   readonly app: FastifyInstance;
@@ -50,10 +64,14 @@ export type TestApi = {
   readonly directory: string;
   readonly queue: DefaultQueue;
   readonly store: DefaultStore;
+  /** Files that were uploaded. */
+  readonly files: AdapterStore;
   /** Everything that was logged, as text. */
   logged(): string;
   /** Lets the job named `held` go on (jobs with this name stop in the middle of decoding). */
   release(): void;
+  /** Looks at the model servers of all deployments, as the clock does. */
+  reconcile(): Promise<number>;
   /** What `/readyz` is told. */
   readiness: Readiness;
   /** Takes the queue away. */
@@ -75,15 +93,31 @@ export type TestApiOptions = {
   readonly secrets?: { of(owner: string): readonly string[] };
   /** What `DESTINATIONS` would be. */
   readonly destinations?: string;
+  /** Groups of model servers. */
+  readonly targets?: readonly Target[];
+  /** In place of an embedded queue. */
+  readonly queueUrl?: string;
+  /** How adapters are validated; without it there is no base to do it with. */
+  readonly validation?: Pick<ValidateServices, 'bases' | 'validate'>;
   /** In place of a local store; closed with the API. */
   readonly store?: AdapterStore;
 };
+
+/** The bundles of all APIs of this process, which only read them: making one takes a second. */
+let untrained: Promise<string> | undefined;
+
+async function untrainedBundles(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'loradrop-bundles-'));
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  await buildUntrainedBundle({ out: join(directory, 'untrained'), seed: 0 });
+  return directory;
+}
 
 /** Starts an API and closes all of it at the end of the test. */
 export async function startApi(t: Test, options: TestApiOptions = {}): Promise<TestApi> {
   const { limits, heartbeatMs, maxWaiting = 1000, work = true, services = {}, secrets } = options;
   const destinations = openDestinations({ allowed: options.destinations ?? '', forcePathStyle: true });
-  const { links: linkOptions = {} } = options;
+  const { links: linkOptions = {}, targets = [], validation = NO_VALIDATION } = options;
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-http-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const lines: string[] = [];
@@ -94,14 +128,16 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     },
   });
   const logger = pino({ level: 'trace' }, sink);
-  const bundles = join(directory, 'bundles');
-  await buildUntrainedBundle({ out: join(bundles, 'untrained'), seed: 0 });
+  untrained ??= untrainedBundles();
+  const bundles = await untrained;
   const models = await openModelRegistry({ directory: bundles });
   const store = defaultStore(
     options.store ?? (await openLocalStore({ directory: join(directory, 'store') })),
   );
+  const { queueUrl } = options;
   const backend = await openQueueBackend({
-    dataDirectory: await withEmptyCluster(join(directory, 'data')),
+    ...(queueUrl !== undefined && { url: queueUrl }),
+    dataDirectory: queueUrl === undefined ? await withEmptyCluster(join(directory, 'data')) : '',
     logger,
   });
   const queue = await openDefaultQueue({ backend, maxWaiting, logger });
@@ -114,7 +150,12 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     byDefault: false,
     ...linkOptions,
   });
+  const files = await openLocalStore({ directory: join(directory, 'store', 'files') });
+  const validations = await openValidations({ backend });
+  const deployments = await openDeployments({ backend, store: store.all });
   const webhooks = await openTestWebhooks({
+    deployments,
+    validations,
     backend,
     queue,
     logger,
@@ -123,6 +164,7 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
       presentJob(record, { models, store: store.all, copy, links: await links.ofJob(record) }),
     ...(secrets && { secrets }),
   });
+  const reconcile = createReconcileHandler({ targets, deployments, store: store.all, metrics, logger });
   const draining = new AbortController();
   const gate = Promise.withResolvers<void>();
   const api = { readiness: { ready: true, parts: { queue: { ready: true } } } as Readiness };
@@ -133,8 +175,13 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     models,
     webhooks,
     store: store.all,
+    files,
+    maxFileBytes: 1 << 20,
+    validations,
     destinations,
     copies: webhooks.copies,
+    targets,
+    deployments,
     links,
     metrics,
     logger,
@@ -154,9 +201,22 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
             queue,
             deliveries: webhooks.deliveries,
             copies: webhooks.copies,
+            deployments,
+            validations,
+            files,
             store: store.all,
             logger,
           }),
+          validate: createValidateHandler({
+            store: store.all,
+            files,
+            models,
+            metrics,
+            logger,
+            ...validation,
+          }),
+          deploy: createDeployHandler({ targets, deployments, store: store.all, metrics, logger }),
+          reconcile: createReconcileHandler({ targets, deployments, store: store.all, metrics, logger }),
           copy: createCopyHandler({ store: store.all, destinations, metrics, logger }),
           ...webhooks.handlers,
         },
@@ -168,6 +228,8 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     : undefined;
   const closeQueue = async () => {
     await webhooks.close();
+    await deployments.close();
+    await validations.close();
     await queue.close();
     await backend.close();
   };
@@ -178,6 +240,7 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     await closeQueue();
     await destinations.close();
     await store.close();
+    await files.close();
   });
   return Object.assign(api, {
     app,
@@ -189,8 +252,11 @@ export async function startApi(t: Test, options: TestApiOptions = {}): Promise<T
     closeQueue,
     queue,
     store,
+    files,
     logged: () => lines.join(''),
     release: () => gate.resolve(),
+    reconcile: async () =>
+      (await reconcile({ signal: AbortSignal.timeout(60_000) } as JobContext<'reconcile'>)).kicked,
     drain: () => draining.abort(),
   });
 }
@@ -212,6 +278,7 @@ async function makeSmallAdapters(
     return { adapters, timings, device: 'cpu', promptsEncoded: 0, promptsCached: 0 };
   }
   const { tenant, id: jobId, payload, report, signal } = context;
+  refuseTrainingFile(payload);
   const layout = {
     rank: 2,
     alpha: 4,
@@ -240,11 +307,12 @@ async function makeSmallAdapters(
     const draft = await store.of(tenant).draft(id);
     const tensors = names.map((name, side) => ({ name, shape: side === 0 ? [2, 4] : [4, 2] }));
     const values = tensors.map(() => Float32Array.from({ length: 8 }, (_, place) => (seed % 97) + place));
-    const weights = await draft.write(
-      ADAPTER_WEIGHTS_FILE,
-      writeSafetensors(tensors, values, { dtype: payload.dtype }),
-    );
-    await draft.write(ADAPTER_CONFIG_FILE, [peftConfig({ id: 'test/base' }, layout)]);
+    const { weights } = await writeAdapterFiles((name, content) => draft.write(name, content), {
+      weights: writeSafetensors(tensors, values, { dtype: payload.dtype }),
+      weightBytes: safetensorsHeader(tensors, payload.dtype).totalBytes,
+      config: peftConfig({ id: 'test/base' }, layout),
+      ...(payload.format === 'gguf' && { gguf: { architecture: 'llama', heads: { heads: 1, kvHeads: 1 } } }),
+    });
     await draft.publish({
       createdAt: Date.now(),
       expiresAt: Date.now() + payload.retentionSeconds * 1000,

@@ -119,7 +119,7 @@ test('what does not fit is refused before anything is queued', async (t) => {
     code: 'transform-unfit',
   });
   t.match((await generate({ keep: 'central' })).json(), {
-    code: 'request-invalid',
+    code: 'options-conflict',
     errors: [{ pointer: '/count' }],
   });
   t.match((await generate({ keep: 'mean', count: 33 })).json(), {

@@ -31,8 +31,8 @@ export function variant(bundle: Bundle, change: (manifest: BundleManifest) => vo
 
 /** The bundle with the figures of a decoder that takes so long on a CPU that it is run stage by stage. */
 export function stagedBundle(bundle: Bundle): Bundle {
-  return variant(bundle, ({ decoder }) => {
-    decoder.multiplyAdds = 1e12;
+  return variant(bundle, ({ generator }) => {
+    generator.multiplyAdds = 1e12;
   });
 }
 

@@ -37,7 +37,7 @@ test('CUDA is demanded by name and wished for by auto', async (t) => {
 test('a session that must be on the device alone does not open where the CPU would help out', async (t) => {
   const { directory, manifest } = await untrainedBundle(t);
   const open = (session: Record<string, string>) =>
-    InferenceSession.create(join(directory, manifest.decoder.file), {
+    InferenceSession.create(join(directory, manifest.generator.graphs[0]!.file), {
       executionProviders: ['cpu'],
       extra: { session },
       logSeverityLevel: 4,

@@ -2,8 +2,9 @@
 import { pino } from 'pino';
 import { sha256 } from '../../src/base/digest.ts';
 import { ownEnvironment } from '../../src/config/load.ts';
-import { createEngine, type EngineOptions } from '../../src/inference/create-engine.ts';
-import type { Engine, Inference, InferenceProgress, TokenBlock } from '../../src/inference/engine.ts';
+import { createEngine } from '../../src/inference/create-engine.ts';
+import type { Engine, Inference, InferenceProgress } from '../../src/inference/engine.ts';
+import type { EngineOptions } from '../../src/inference/engine-options.ts';
 import type { Bundle } from '../../src/models/bundle.ts';
 
 /** Starts an engine that is closed with the test; `pids` are those of its processes so far. */
@@ -39,27 +40,20 @@ export async function startEngine(t: Tap, options: Partial<EngineOptions> = {}) 
 
 type Tap = { teardown(run: () => Promise<unknown>): void };
 
-/** One block: everything. */
-export const allTokens = (bundle: Bundle): TokenBlock[] => [
-  { start: 0, count: bundle.manifest.decoder.features.at(-1)![0] },
-];
-
 /** The digest of everything an inference hands out. */
 export async function digestOf(inference: Inference): Promise<string> {
   const parts: Uint8Array[] = [];
-  for await (const values of inference.tokens) {
-    parts.push(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  }
+  for await (const piece of inference.pieces) parts.push(piece);
   return sha256(Buffer.concat(parts));
 }
 
-/** Runs one inference and reads all of it; returns the digest of the tokens. */
+/** Runs one inference and reads all of it; returns the digest of the bytes. */
 export const inferAll = async (
   engine: Engine,
   bundle: Bundle,
   prompts: readonly string[],
   options: { signal?: AbortSignal; onProgress?: (progress: InferenceProgress) => void } = {},
-) => digestOf(await engine.infer({ bundle, prompts, blocks: allTokens(bundle) }, options));
+) => digestOf(await engine.infer({ bundle, prompts, dtype: 'bf16' }, options));
 
 /** True while a process of that id exists. */
 export function isAlive(pid: number): boolean {
@@ -80,8 +74,3 @@ export const onceDecoding = (act: () => void) => {
     act();
   };
 };
-
-/** The bytes of the numbers. */
-export function bytes(values: Float32Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-}

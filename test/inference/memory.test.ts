@@ -53,8 +53,8 @@ test('with the untrained bundle', async (t) => {
   t.test('without a limit the machine’s memory decides', async (t) => {
     const { engine } = await startEngine(t);
     await engine.load(bundle);
-    const enormous = variant(bundle, ({ decoder }) => {
-      decoder.memoryBytes = 2 ** 52;
+    const enormous = variant(bundle, ({ generator }) => {
+      generator.memoryBytes = 2 ** 52;
     });
     await t.rejects(engine.load(enormous), {
       code: 'insufficient-memory',
@@ -90,14 +90,15 @@ test('with the untrained bundle', async (t) => {
   t.test('a staged decoder that loads and does not run is told at its first decode', async (t) => {
     const { engine, pids } = await startEngine(t);
     const broken = stagedBundle(
-      variant(bundle, ({ decoder }) => {
-        decoder.features.at(-1)![0] = 1591;
+      variant(bundle, ({ generator }) => {
+        // The stages in the wrong order.
+        generator.stages.reverse();
       }),
     );
     await engine.load(broken);
     const refusal = {
       code: 'bundle-unloadable',
-      message: /^decoder\.stage-02\.onnx gives \[1, 1590, 10, 194\] instead/,
+      message: /^decoder\.stage-02\.onnx failed: /,
     };
     await t.rejects(inferAll(engine, broken, prompts), refusal);
     t.match(engine.status().unloadable, [{ digest: broken.digest, reason: refusal.message }]);

@@ -18,6 +18,8 @@ function supervise(
   const failed = Promise.withResolvers<Failure>();
   const supervisor: Supervisor = new Supervisor({
     device: { provider: 'cpu', index: 0, optional: false },
+    // Nothing is written to it here.
+    spool: 2,
     opening: { threads: 1, encodeTokenBudget: 64, promptCacheBytes: 0, memoryLimitBytes: 0 },
     environment: ownEnvironment(),
     logger: pino({ level: 'silent' }),

@@ -76,6 +76,7 @@ async function setUp(t: Test, { shared = false, now = Date.now } = {}) {
       payload: body,
       attempt: 1,
       signal: new AbortController().signal,
+      isOver: async () => false,
       report: () => {},
       ...more,
     });

@@ -44,14 +44,16 @@ for (const [name, open] of [
     const step = Math.max(1, Math.floor(calls / POINTS));
     const accepted: string[] = [];
     let killed = 0;
+    let tried = 0;
     for (let killAt = 1; killAt <= calls; killAt += step) {
       const id = `killed-${killAt}`;
+      tried += 1;
       const doomed = start(t, { ...task, id, receiver: receiver.url, killAt });
       if (!(await doomed.told('told'))) killed += 1;
       if (doomed.find('accepted')) accepted.push(id);
       await doomed.kill();
     }
-    t.ok(killed > POINTS / 2, `${killed} processes ended on the way`);
+    t.ok(killed > tried / 2, `${killed} of ${tried} processes ended on the way`);
     t.ok(accepted.length > 0);
 
     const healer = start(t, task);

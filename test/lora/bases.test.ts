@@ -14,7 +14,7 @@ import {
 import type { LoraLayout } from '../../src/lora/layout.ts';
 import { loraTensors, tokenCount, tokenShape, tokensPerLayer } from '../../src/lora/tensors.ts';
 
-/** Spec §3.1, and the untrained bundle's base. */
+/** Spec §3.1, the untrained bundle's base, and those of Text-to-LoRA. */
 const EXPECTED = [
   {
     alias: 'qwen2.5-0.5b',
@@ -60,6 +60,24 @@ const EXPECTED = [
     tokens: 1590,
     tensors: 420,
     parameters: 2_442_240,
+  },
+  ...['mistral-7b', 'llama-3.1-8b'].map((alias) => ({
+    alias,
+    chunk: 1024,
+    shape: [10, 1026],
+    perLayer: 80,
+    tokens: 2560,
+    tensors: 448,
+    parameters: 20_971_520,
+  })),
+  {
+    alias: 'gemma-2-2b',
+    chunk: 256,
+    shape: [10, 258],
+    perLayer: 195,
+    tokens: 5070,
+    tensors: 364,
+    parameters: 10_383_360,
   },
 ];
 

@@ -3,7 +3,7 @@ import { test } from 'tap';
 import { openSafetensors } from '../../src/adapter/safetensors.ts';
 import { findBase } from '../../src/lora/bases.ts';
 import { detokenize } from '../../src/lora/detokenize.ts';
-import { loraTensors, tokenShape, tokensPerLayer } from '../../src/lora/tensors.ts';
+import { tokenizedTensors, tokenShape, tokensPerLayer } from '../../src/lora/tensors.ts';
 
 const golden = join(import.meta.dirname, '..', 'golden');
 
@@ -35,7 +35,7 @@ for (const { alias, mode, precision, limit } of [
     const tokens = await file.read('tokens');
     const cells = tokenShape(layout).reduce((a, b) => a * b);
     t.equal(tokens.length, tokensPerLayer(layout) * cells);
-    for (const tensor of loraTensors(layout).filter(({ layer }) => layer === 0)) {
+    for (const tensor of tokenizedTensors(layout).filter(({ layer }) => layer === 0)) {
       const { start, count } = tensor.tokens;
       const own = tokens.subarray(start * cells, (start + count) * cells);
       const actual = detokenize(own, tensor, layout, { precision });
@@ -48,7 +48,9 @@ for (const { alias, mode, precision, limit } of [
 test('the official arithmetic is not the exact one', async (t) => {
   const { layout } = findBase('qwen2.5-0.5b')!;
   await using file = await openSafetensors(join(golden, 'tokens-qwen2.5-0.5b-layer0.safetensors'));
-  const tensor = loraTensors(layout).find(({ name }) => name.includes('.layers.0.self_attn.q_proj.lora_B'))!;
+  const tensor = tokenizedTensors(layout).find(({ name }) =>
+    name.includes('.layers.0.self_attn.q_proj.lora_B'),
+  )!;
   const cells = tokenShape(layout).reduce((a, b) => a * b);
   const tokens = (await file.read('tokens')).subarray(
     tensor.tokens.start * cells,
@@ -62,7 +64,7 @@ test('the official arithmetic is not the exact one', async (t) => {
 
 test('numbers of another length than the tensor’s are refused', (t) => {
   const { layout } = findBase('smollm2-135m')!;
-  const [tensor] = loraTensors(layout);
+  const [tensor] = tokenizedTensors(layout);
   t.throws(() => detokenize(new Float32Array(10 * 194), tensor!, layout), { code: 'layout-invalid' });
   t.end();
 });

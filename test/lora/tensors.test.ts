@@ -1,6 +1,12 @@
 import { test } from 'tap';
 import { findBase } from '../../src/lora/bases.ts';
-import { loraTensors, tokenCount, tokensPerLayer } from '../../src/lora/tensors.ts';
+import {
+  loraStacks,
+  loraTensors,
+  tokenCount,
+  tokenizedTensors,
+  tokensPerLayer,
+} from '../../src/lora/tensors.ts';
 
 /** Token offsets inside a layer, inclusive, as spec §3.2 prints them. */
 const OFFSETS = {
@@ -18,7 +24,7 @@ test('tokens lie where the published layouts have them', (t) => {
   for (const [alias, line] of Object.entries(OFFSETS)) {
     const { layout } = findBase(alias)!;
     const perLayer = tokensPerLayer(layout);
-    const tensors = loraTensors(layout);
+    const tensors = tokenizedTensors(layout);
     for (const layer of [0, layout.layers - 1]) {
       const printed = layout.modules.map((module) => {
         const ranges = (['A', 'B'] as const).map((side) => {
@@ -43,16 +49,28 @@ test('tokens lie where the published layouts have them', (t) => {
   t.end();
 });
 
-test('tensors come in the order of their names, layer 10 before layer 2', (t) => {
-  const names = loraTensors(findBase('smollm2-135m')!.layout).map(({ name }) => name);
-  t.same(names, [...new Set(names)].sort());
-  t.same(names.slice(0, 2), [
-    'base_model.model.model.layers.0.mlp.down_proj.lora_A.weight',
-    'base_model.model.model.layers.0.mlp.down_proj.lora_B.weight',
-  ]);
-  t.ok(
-    names.findIndex((name) => name.includes('.layers.10.')) <
-      names.findIndex((name) => name.includes('.layers.2.')),
+test('tensors come stack by stack, layer 2 before layer 10, and are those that tokens make', (t) => {
+  const { layout } = findBase('smollm2-135m')!;
+  const tensors = loraTensors(layout);
+  const names = tensors.map(({ name }) => name);
+  t.same(
+    [...names].sort(),
+    tokenizedTensors(layout)
+      .map(({ name }) => name)
+      .sort(),
   );
+  t.equal(new Set(names).size, names.length);
+  t.same(names.slice(0, 2), [
+    'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight',
+    'base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight',
+  ]);
+  t.equal(names[layout.layers], 'base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight');
+  const sizes = loraStacks(layout).map(({ shape }) => shape.reduce((a, b) => a * b));
+  const own = sizes.map((_, index) =>
+    tensors
+      .slice(index * layout.layers, (index + 1) * layout.layers)
+      .reduce((sum, { shape }) => sum + shape[0] * shape[1], 0),
+  );
+  t.same(own, sizes, 'a stack is its tensors one after the other');
   t.end();
 });

@@ -1,13 +1,13 @@
 import { test } from 'tap';
 import { layoutForBase } from '../../src/lora/bases.ts';
 import { detokenize, type Precision } from '../../src/lora/detokenize.ts';
-import { loraTensors } from '../../src/lora/tensors.ts';
+import { tokenizedTensors } from '../../src/lora/tensors.ts';
 import { tokenize } from '../../src/lora/tokenize.ts';
 
 const small = layoutForBase({ layers: 1, hidden: 64, kv: 32, ffn: 96, rank: 4, alpha: 8 });
 const [A, B] = (['A', 'B'] as const).map(
   (side) =>
-    loraTensors(small).find((tensor) => tensor.side === side && tensor.module.path === 'mlp.up_proj')!,
+    tokenizedTensors(small).find((tensor) => tensor.side === side && tensor.module.path === 'mlp.up_proj')!,
 );
 
 /** Numbers without pattern, the same every run, around `mean` with about the standard deviation `spread`. */

@@ -74,8 +74,11 @@ test('every kind of damage is refused, naming the file and the reason', async (t
     ],
     [
       'a newer manifest',
-      (at) => editManifest(at, (manifest) => Object.assign(manifest, { schemaVersion: 2 })),
-      { code: 'bundle-schema-unknown', message: /schema version 2; this release reads version 1/ },
+      (at) => editManifest(at, (manifest) => Object.assign(manifest, { schemaVersion: 3 })),
+      {
+        code: 'bundle-schema-unknown',
+        message: /schema version 3; this release reads version 2 and the one before/,
+      },
     ],
     [
       'a manifest of no version',
@@ -118,17 +121,17 @@ test('every kind of damage is refused, naming the file and the reason', async (t
     [
       'prompts that disagree',
       (at) => editManifest(at, ({ condition }) => Object.assign(condition, { prompts: 4 })),
-      invalid(/\/decoder\/features\/0\/0/),
+      invalid(/\/dnd\/features\/0\/0/),
     ],
     [
       'a width that disagrees',
       (at) => editManifest(at, ({ condition }) => Object.assign(condition, { width: 9 })),
-      invalid(/\/decoder\/features\/0\/2/),
+      invalid(/\/dnd\/features\/0\/2/),
     ],
     [
       'a length that disagrees',
       (at) => editManifest(at, ({ condition }) => Object.assign(condition, { tokens: 7 })),
-      invalid(/\/decoder\/features\/0\/1/),
+      invalid(/\/dnd\/features\/0\/1/),
     ],
     [
       'slices that do not come out even',
@@ -138,22 +141,22 @@ test('every kind of damage is refused, naming the file and the reason', async (t
     [
       'a last layer that disagrees',
       (at) => editManifest(at, ({ layout }) => Object.assign(layout, { layers: 2 })),
-      invalid(/\/decoder\/features\/2 .*\(18, 4, 6\)/),
+      invalid(/\/dnd\/features\/2 .*\(18, 4, 6\)/),
     ],
     [
       'an even kernel',
-      (at) => editManifest(at, ({ decoder }) => Object.assign(decoder, { kernel: 4 })),
-      invalid(/\/decoder\/kernel must be odd/),
+      (at) => editManifest(at, ({ dnd }) => Object.assign(dnd!, { kernel: 4 })),
+      invalid(/\/dnd\/kernel must be odd/),
     ],
     [
       'a stage too few',
-      (at) => editManifest(at, ({ decoder }) => decoder.stages.pop()),
-      invalid(/\/decoder\/stages must have 2/),
+      (at) => editManifest(at, ({ generator }) => generator.stages.pop()),
+      invalid(/\/generator\/stages must have 2/),
     ],
     [
       'a plan too short',
-      (at) => editManifest(at, ({ decoder }) => decoder.plan.pop()),
-      invalid(/\/decoder\/plan must have 10/),
+      (at) => editManifest(at, ({ dnd }) => dnd!.plan.pop()),
+      invalid(/\/dnd\/plan must have 10/),
     ],
     [
       'a file in two roles',
@@ -245,9 +248,9 @@ test('every kind of damage is refused, naming the file and the reason', async (t
       invalid(/^decoder\.onnx: tensor .* past the end of decoder\.onnx\.data/),
     ],
     [
-      'a graph with another input',
-      (at) => replaceFile(at, 'decoder.onnx', graphOf('x', 'tokens', ['B', 9, 4, 6])),
-      invalid(/^decoder\.onnx has no input named condition/),
+      'a graph that takes something else than the condition',
+      (at) => editManifest(at, ({ generator }) => generator.graphs.splice(0, 1, generator.stages[1]!)),
+      invalid(/one file two roles/),
     ],
     [
       'a graph of another shape',
@@ -260,6 +263,28 @@ test('every kind of damage is refused, naming the file and the reason', async (t
       'a stage of another shape',
       (at) => replaceFile(at, 'decoder.stage-00.onnx', graphOf('x', 'y', ['B', 4, 5, 'any'])),
       invalid(/^decoder\.stage-00\.onnx: output y/),
+    ],
+    [
+      'stages that do not follow one another',
+      (at) => replaceFile(at, 'decoder.stage-00.onnx', graphOf('x', 'y', ['B', 4, 5, 8])),
+      invalid(/^decoder\.stage-01\.onnx: input x is float32 \[batch, 4, 5, 7\]/),
+    ],
+    [
+      'matrices of another shape',
+      (at) => editManifest(at, ({ layout }) => Object.assign(layout.modules[0]!, { in: 4, out: 32 })),
+      invalid(
+        /^matrices\.00\.onnx: output mlp\.up_proj\.A is float32 \[1, 2, 8\], the manifest says float32 \[1, 2, 4\]/,
+      ),
+    ],
+    [
+      'matrices that are missing',
+      (at) => editManifest(at, ({ layout }) => layout.modules.push({ path: 'a', in: 4, out: 4 })),
+      invalid(/\/dnd\/features/),
+    ],
+    [
+      'a family that is another one',
+      (at) => editManifest(at, (manifest) => Object.assign(manifest, { family: 't2l' })),
+      invalid(/\/dnd must be there for the family dnd alone/),
     ],
     [
       'an encoder with an input too many',
@@ -332,4 +357,49 @@ test('a licence that is a text, as earlier manifests had it, says nothing of com
   await editManifest(bundle.directory, (manifest) => Object.assign(manifest, { licence: 'MIT' }));
   const { manifest } = await openBundle(bundle.directory);
   t.strictSame(manifest.licence, { text: 'MIT', commercialUse: 'unclear' });
+});
+
+/** Makes a bundle what earlier releases wrote: version 1, whose graphs end in weight tokens. */
+async function writeVersion1(directory: string): Promise<void> {
+  const manifest = JSON.parse(await readFile(join(directory, 'bundle.json'), 'utf8')) as BundleManifest;
+  const { family: _, condition, dnd, generator, files, ...shared } = manifest;
+  const { pooling: __, ...sizes } = condition;
+  const { lengthProjection, ...facts } = dnd!;
+  const { graphs, matrices, ...figures } = generator;
+  const added = new Set(matrices.map(({ file }) => file));
+  for (const file of added) await rm(join(directory, file));
+  await writeFile(
+    join(directory, 'bundle.json'),
+    JSON.stringify({
+      ...shared,
+      schemaVersion: 1,
+      condition: { ...sizes, lengthProjection },
+      decoder: { file: graphs[0]!.file, ...facts, ...figures },
+      files: files.filter(({ name }) => !added.has(name)),
+    }),
+  );
+}
+
+test('a bundle of version 1 opens as version 2 describes it, with the graphs that it lacks', async (t) => {
+  const { bundle } = await importSmallBundle(t.testdir());
+  const graphs = new Map<string, Uint8Array>();
+  for (const { file } of bundle.manifest.generator.matrices) {
+    graphs.set(file, await readFile(join(bundle.directory, file)));
+  }
+  await writeVersion1(bundle.directory);
+  const old = await openBundle(bundle.directory);
+  const { files: _, ...expected } = bundle.manifest;
+  const { files: __, ...found } = old.manifest;
+  t.same(found, expected);
+  t.equal(
+    old.digest,
+    (await sha256File(join(bundle.directory, 'bundle.json'))).sha256,
+    'under its own digest',
+  );
+  t.same([...old.supplied!.keys()], [...graphs.keys()]);
+  for (const [file, bytes] of graphs) t.ok(Buffer.from(bytes).equals(Buffer.from(old.supplied!.get(file)!)));
+  t.equal(bundle.supplied, undefined, 'one of version 2 lacks none');
+
+  await editManifest(bundle.directory, (manifest) => Object.assign(manifest, { family: 'dnd' }));
+  await t.rejects(openBundle(bundle.directory), { code: 'bundle-invalid', message: /\/family/ });
 });

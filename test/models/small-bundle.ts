@@ -5,12 +5,10 @@ import { fileURLToPath } from 'node:url';
 import { writeSafetensors } from '../../src/adapter/safetensors.ts';
 import type { Dtype } from '../../src/base/dtype.ts';
 import { fillUniform, seededRandom } from '../../src/base/random.ts';
+import type { TokenLayout } from '../../src/lora/layout.ts';
 import { writeBertEncoder } from '../../src/models/import/encoder/bert-graph.ts';
-import {
-  type BaseLayout,
-  type ImportOptions,
-  importCheckpoint,
-} from '../../src/models/import/import-checkpoint.ts';
+import { importCheckpoint } from '../../src/models/import/import-checkpoint.ts';
+import type { BaseLayout, ImportOptions } from '../../src/models/import/import-options.ts';
 import type { Numbers } from './reference-decoder.ts';
 
 type Features = readonly [number, number, number];
@@ -23,7 +21,7 @@ export type DecoderShape = {
 };
 
 /** A base with nine weight tokens of 4 × 6: one layer of one 8 → 28 module, rank 2, chunks of 4. */
-export const TINY_BASE: BaseLayout = {
+export const TINY_BASE: BaseLayout & { layout: TokenLayout } = {
   id: 'example/tiny',
   architecture: 'llama',
   layout: {

@@ -9,7 +9,7 @@ import { MONITORING, metricsIn, queries } from './dashboard.ts';
 
 /** Queries that have something to show only when something failed, was refused or was told by webhook. */
 const QUIET =
-  /outcome="failed"|outcome!="ok"|runs_repeated|requests_refused|webhook_(attempt|delay)_seconds|destination_copies/;
+  /outcome="failed"|outcome!="ok"|runs_repeated|requests_refused|webhook_(attempt|delay)_seconds|destination_copies|deployment_(changes|replicas)/;
 
 test('a real Prometheus scrapes a service and answers every query of the dashboard and the alerts', async (t) => {
   const root = t.testdir({});
@@ -32,6 +32,8 @@ test('a real Prometheus scrapes a service and answers every query of the dashboa
   for (const seed of [1, 2]) t.equal((await generate(seed)).status, 'succeeded');
   await until(() => shows('rate(loradrop_jobs_finished_total{outcome="succeeded"}[1m]) > 0'));
   await until(() => shows('rate(loradrop_adapters_total{source="decoder"}[1m]) > 0'));
+  // A series that was first seen at 1 has a rate from its second scrape on, and it is 0.
+  await until(() => shows('rate(loradrop_adapters_total{source="store"}[1m])'));
 
   for (const { title, expression } of queries) {
     const { error, warnings, series } = await prometheus.query(expression);

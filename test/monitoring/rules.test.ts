@@ -24,6 +24,8 @@ async function knownSeries(): Promise<Set<string>> {
       queue: counts,
       deliveryQueue: counts,
       copyQueue: counts,
+      deployQueue: counts,
+      validationQueue: counts,
       held: () => 0,
       engine: () => engine,
       keys: () => ({ size: 0, damaged: false }),

@@ -25,7 +25,7 @@ test('a written model runs, with weights in the model file and beside it', async
   t.match(placed, { offsetBytes: 4096, bytes: 24 });
   t.equal((await stat(join(directory, 'm.onnx.data'))).size, 4096 + 24, 'tensors start on pages');
 
-  const graph = createGraphBuilder('linear', { purpose: 'test' });
+  const graph = createGraphBuilder('linear', { metadata: { purpose: 'test' } });
   const x = graph.input('x', 'float32', ['B', 2]);
   const w = graph.weight('w', placed);
   const product = graph.node('product', 'Gemm', [x, w], { transB: { int: 1 }, alpha: { float: 0.5 } });

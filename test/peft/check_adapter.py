@@ -195,7 +195,7 @@ def check_known(scratch):
 
 
 # Architectures whose module names are recorded: those of the known bases, and Llama types that `--layout` files describe.
-RECORDED = sorted(["llama", "mistral", "qwen2", "qwen3", *VISION])
+RECORDED = sorted(["gemma2", "llama", "mistral", "qwen2", "qwen3", *VISION])
 
 
 def record_module_names():

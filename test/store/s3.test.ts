@@ -142,6 +142,27 @@ test('what fails or is dropped leaves no upload', async (t) => {
   t.same(await keys(), []);
 });
 
+test('what a process leaves that dies while it tries the store is swept', async (t) => {
+  const setup = await setUp(t);
+  if (!setup) return;
+  const { client, place } = setup;
+  const probe = { Bucket: TEST_BUCKET, Prefix: `${place.prefix}/probe/` };
+  const left = async () => {
+    const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand(probe));
+    const { Contents = [] } = await client.send(new ListObjectsV2Command(probe));
+    return [Uploads.length, Contents.length];
+  };
+  const target = { Bucket: TEST_BUCKET, Key: `${probe.Prefix}condition-cut-off` };
+  await client.send(new CreateMultipartUploadCommand(target));
+  await client.send(new PutObjectCommand({ ...target, Body: 'x' }));
+  await setup.store.expired(0, 1);
+  t.same(await left(), [1, 1], 'a young one may still be at it');
+  const later = await place.open({ now: () => Date.now() + 2 * 86_400_000 });
+  t.teardown(() => later.close());
+  await later.expired(0, 1);
+  t.same(await left(), [0, 0]);
+});
+
 test('the sweep looks past the first page of open uploads', async (t) => {
   const setup = await setUp(t);
   if (!setup) return;
@@ -242,7 +263,8 @@ test('a removal that was cut off is ended', async (t) => {
   const setup = await setUp(t);
   if (!setup) return;
   const { store, proxy, keys, place } = setup;
-  await publish(store, 'one');
+  // Long before it would have expired.
+  await publish(store, 'one', { expiresAt: Date.now() + 7 * 86_400_000 });
   proxy.fault = (incoming, response) =>
     incoming.method === 'DELETE' && Boolean(response.writeHead(403).end());
   await t.rejects(store.remove('one'), { code: 'store-unavailable' });

@@ -19,6 +19,9 @@ import { openLocalStore } from '../../src/store/local.ts';
 import {
   idleHandlers,
   logger,
+  noDeployments,
+  noFiles,
+  noValidations,
   openDefaultQueue,
   QUICK,
   somePayload,
@@ -48,6 +51,7 @@ const byClock = () => ({
   payload: {},
   attempt: 1,
   signal: new AbortController().signal,
+  isOver: async () => false,
   report() {},
 });
 
@@ -351,6 +355,9 @@ export function copySuite(name: string, start: (t: Test) => Promise<QueueSuiteBa
             queue,
             deliveries: webhooks.deliveries,
             copies: webhooks.copies,
+            deployments: noDeployments,
+            validations: noValidations,
+            files: noFiles,
             store: { expired: async () => [], of: () => ({}) as never },
             logger,
             now: () => now,

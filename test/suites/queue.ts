@@ -16,6 +16,9 @@ import {
   logger,
   noCopies,
   noDeliveries,
+  noDeployments,
+  noFiles,
+  noValidations,
   openDefaultQueue,
   QUICK,
   somePayload,
@@ -282,6 +285,26 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
       t.equal(starts.length, 1, 'it is not tried again');
     });
 
+    await on('a job that ends while it is being canceled has succeeded, and stays so', async (t, queue) => {
+      const { handler, starts, open } = gate();
+      await work(t, handler);
+      await queue.submit('quick', somePayload());
+      await until(async () => starts.length === 1);
+      const backend = await suite.connect();
+      const late = await openQueue(t, {
+        backend: {
+          ...backend,
+          async replaceDataUnlessEnded(...step) {
+            open();
+            await ended(queue, 'quick');
+            return backend.replaceDataUnlessEnded(...step);
+          },
+        },
+      });
+      await t.rejects(late.cancel('quick'), { code: 'job-finished', message: 'It is succeeded.' });
+      t.match(await queue.find('quick'), { status: 'succeeded', result: someResult('quick') });
+    });
+
     await on('a handler that does not let go does not keep its worker', async (t, queue) => {
       await work(t, ({ id }) => (id === 'stuck' ? new Promise(() => {}) : Promise.resolve(someResult(id))), {
         letGoMs: 100,
@@ -457,6 +480,9 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
           queue,
           deliveries: noDeliveries,
           copies: noCopies,
+          deployments: noDeployments,
+          validations: noValidations,
+          files: noFiles,
           store: all,
           logger,
           now: () => now,
@@ -466,9 +492,10 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
           payload: {},
           attempt: 1,
           signal: new AbortController().signal,
+          isOver: async () => false,
           report() {},
         });
-      t.strictSame(await expire(Date.now() - 10_000), { adapters: 2, records: 0 });
+      t.strictSame(await expire(Date.now() - 10_000), { adapters: 2, files: 0, records: 0 });
       t.equal(await store.find('gone-1'), undefined);
       t.ok(await store.find('kept'));
       t.ok(await queue.find('short'), 'kept until its time');
@@ -632,7 +659,7 @@ export function queueSuite(name: string, start: (t: Test) => Promise<QueueSuiteB
       const runs: string[] = [];
       const expire: JobHandler<'expire'> = async ({ id }) => {
         runs.push(id);
-        return { adapters: 0, records: 0 };
+        return { adapters: 0, files: 0, records: 0 };
       };
       const handlers = {
         generate: async ({ id }: { id: string }) => someResult(id),

@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { sha256 } from '../../src/base/digest.ts';
 import type { AdapterFacts, ByteRange, StoredAdapter, TenantStore } from '../../src/store/store.ts';
@@ -101,6 +102,20 @@ export async function storeSuite(
     await t.resolves(store.ready());
   });
 
+  storeTest('a publication that is called off in the last moment shows nothing', async (t, store) => {
+    const late = new Error('too late');
+    const check = () => Promise.reject(late);
+    const draft = await store.draft('late', { check });
+    await draft.write('weights.bin', [patternBytes(1_000)]);
+    await t.rejects(draft.publish(sampleRecord()), late);
+    await draft.discard();
+    t.equal(await store.find('late'), undefined);
+    const source = await publish(store, 'source');
+    await t.rejects(store.copy(source, 'late', sampleRecord(), { check }), late);
+    t.equal(await store.find('late'), undefined);
+    await checkWhole(t, store, await publish(store, 'late'));
+  });
+
   storeTest('every adapter is listed, by tenant too, and nothing else is', async (t, store) => {
     const names = async (options?: { tenant?: string }) => {
       const found: string[] = [];
@@ -123,6 +138,29 @@ export async function storeSuite(
     await draft.discard();
     await store.remove('one');
     t.same(await names(), ['acme/one', 'default/two']);
+  });
+  storeTest('adapters are listed by when they were stored, the last first', async (t, store) => {
+    t.same(await store.newest(), []);
+    // Object storage tells times in seconds.
+    for (const id of ['one', 'two', 'three']) {
+      await publish(store, id);
+      await delay(1100);
+    }
+    await publish(store.all.of('acme'), 'theirs');
+    const draft = await store.draft('half');
+    await draft.write('weights.bin', [patternBytes(100)]);
+    const found = await store.newest();
+    t.same(
+      found.map(({ id }) => id),
+      ['three', 'two', 'one'],
+    );
+    for (const { storedAt } of found) t.ok(Number.isInteger(storedAt) && Date.now() - storedAt < 60_000);
+    await draft.discard();
+    await store.remove('two');
+    t.same(
+      (await store.newest()).map(({ id }) => id),
+      ['three', 'one'],
+    );
   });
   storeTest(
     'files that are written at the same time keep the order in which they were begun',

@@ -15,6 +15,9 @@ import { newWebhookSecret } from '../../src/webhooks/sign.ts';
 import {
   idleHandlers,
   logger,
+  noDeployments,
+  noFiles,
+  noValidations,
   openDefaultQueue,
   QUICK,
   somePayload,
@@ -38,6 +41,7 @@ const byClock = () => ({
   payload: {},
   attempt: 1,
   signal: new AbortController().signal,
+  isOver: async () => false,
   report() {},
 });
 
@@ -341,6 +345,9 @@ export function webhookSuite(name: string, start: (t: Test) => Promise<QueueSuit
           queue,
           deliveries: webhooks.deliveries,
           copies: webhooks.copies,
+          deployments: noDeployments,
+          validations: noValidations,
+          files: noFiles,
           store: { expired: async () => [], of: () => ({}) as never },
           logger,
           now: () => now,

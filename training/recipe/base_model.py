@@ -7,12 +7,15 @@ template's beginning can share its computation. Tokens of all rows lie in one fl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .precision import native_dtype
 
 # Modules of a layer in the order of weight tokens (design note on the paper's system, §3.2).
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "down_proj")
@@ -52,8 +55,15 @@ class BaseShape:
 
 
 # LoRAs of a whole model, one a group of rows: per site A [layers, groups, ranks, in] and B transposed [layers, groups, ranks, out],
-# where the ranks of a site's modules follow one another and each reaches its own module's part of `out` alone. Scaled in B.
+# where the ranks of a site's modules follow one another and each reaches its own module's part of `out` alone. Scaled in B. Stacks of
+# fewer layers than the base has are for its upper ones.
 Lora = dict[str, tuple[Tensor, Tensor]]
+
+
+def lora_layers(lora: Lora | None) -> int:
+    """How many layers carry a LoRA."""
+    return len(next(iter(lora.values()))[0]) if lora else 0
+
 
 # Rows up to this long are padded to the longest of them, the others to the longest of all.
 SHORT_ROW = 64
@@ -96,10 +106,19 @@ class Batch:
         return Batch(**{**moved, "spans": spans})
 
 
-class BaseModel:
-    """Frozen weights in one dtype and the forward pass over them."""
+@dataclass(frozen=True)
+class Below:
+    """What is known before a forward pass: the states [tokens, hidden] behind the first `layers` layers."""
 
-    def __init__(self, model, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"):
+    layers: int
+    states: Tensor
+
+
+class BaseModel:
+    """Frozen weights in one dtype, the device's fastest by default, and the forward pass over them."""
+
+    def __init__(self, model, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"):
+        dtype = dtype or native_dtype(device)
         config = model.config
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.shape = BaseShape(
@@ -138,8 +157,14 @@ class BaseModel:
         self.cos = torch.cat([angles.cos(), angles.cos()], 1).to(self.device, torch.float32)
         self.sin = torch.cat([-angles.sin(), angles.sin()], 1).to(self.device, torch.float32)
 
-    def hidden(self, batch: Batch, lora: Lora | None) -> Tensor:
-        """Hidden states [tokens, hidden] after the last norm."""
+    def hidden(self, batch: Batch, lora: Lora | None, below: Below | None = None) -> Tensor:
+        """Hidden states [tokens, hidden] after the last norm. No layer that is below may carry LoRA."""
+        below = below or Below(0, self.embedding[batch.ids])
+        x = self.through(below.states, batch, lora, range(below.layers, len(self.layers)))
+        return F.rms_norm(x, (self.shape.hidden,), self.norm, self.eps)
+
+    def through(self, x: Tensor, batch: Batch, lora: Lora | None, layers: range) -> Tensor:
+        """States [tokens, hidden] behind these layers, from those before them."""
         shape, prefix, groups = self.shape, batch.prefix, batch.groups
         dim, heads, kv_heads = shape.head_dim, shape.heads, shape.kv_heads
         query, kv = heads * dim, kv_heads * dim
@@ -148,20 +173,12 @@ class BaseModel:
         sizes = [len(span.group) * span.width for span in batch.spans] + [1]
         # Rows take their group's prefix by a product, whose gradient is a product too.
         chosen = [F.one_hot(span.group, groups).to(self.dtype) for span in batch.spans]
-        pairs_of = {site: (a.to(self.dtype).unbind(0), b.to(self.dtype).unbind(0)) for site, (a, b) in (lora or {}).items()}
+        linear = self.linear(lora, groups)
 
-        def linear(site: str, y: Tensor, index: int) -> Tensor:
-            out = F.linear(y, self.layers[index][site])
-            if site not in pairs_of:
-                return out
-            a, b = (stack[index] for stack in pairs_of[site])
-            inner = y.view(groups, -1, y.shape[-1]) @ a.transpose(1, 2)
-            return torch.baddbmm(out.view(groups, -1, out.shape[-1]), inner, b).flatten(0, 1)
-
-        x = self.embedding[batch.ids]
-        for index, layer in enumerate(self.layers):
+        for index in layers:
+            layer = self.layers[index]
             y = F.rms_norm(x, (shape.hidden,), layer["norm1"], self.eps)
-            qkv = _rotate(linear("qkv", y, index).view(-1, heads + 2 * kv_heads, dim), cos, sin).flatten(1)
+            qkv = rotate(linear("qkv", y, index).view(-1, heads + 2 * kv_heads, dim), cos, sin).flatten(1)
             begin = qkv.view(groups, -1, query + 2 * kv)[:, :prefix, query:].reshape(groups, -1)
             *owns, _ = _Move.apply(qkv, batch.token, batch.cell, None).split(sizes)
             parts = []
@@ -175,7 +192,22 @@ class BaseModel:
             y = F.rms_norm(x, (shape.hidden,), layer["norm2"], self.eps)
             gate, up = linear("gate_up", y, index).split(shape.ffn, 1)
             x = x + linear("down", F.silu(gate) * up, index)
-        return F.rms_norm(x, (shape.hidden,), self.norm, self.eps)
+        return x
+
+    def linear(self, lora: Lora | None, groups: int) -> Callable[[str, Tensor, int], Tensor]:
+        """A site's product in a layer, of tokens [groups * any, in], each group with its LoRA: `linear(site, y, layer)`."""
+        pairs_of = {site: (a.to(self.dtype).unbind(0), b.to(self.dtype).unbind(0)) for site, (a, b) in (lora or {}).items()}
+        first = len(self.layers) - lora_layers(lora)
+
+        def product(site: str, y: Tensor, index: int) -> Tensor:
+            out = F.linear(y, self.layers[index][site])
+            if site not in pairs_of or index < first:
+                return out
+            a, b = (stack[index - first] for stack in pairs_of[site])
+            inner = y.view(groups, -1, y.shape[-1]) @ a.transpose(1, 2)
+            return torch.baddbmm(out.view(groups, -1, out.shape[-1]), inner, b).flatten(0, 1)
+
+        return product
 
     def _turns(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Rotary factors of every token [tokens, heads + 2 kv_heads, dim] for the heads of q and k; those of v are not turned."""
@@ -204,13 +236,13 @@ class BaseModel:
             start += rows * width
         return masks
 
-    def target_logits(self, batch: Batch, lora: Lora | None) -> Tensor:
+    def target_logits(self, batch: Batch, lora: Lora | None, below: Below | None = None) -> Tensor:
         """What is predicted at each target [targets, vocabulary], float32."""
-        return F.linear(self.hidden(batch, lora).index_select(0, batch.targets), self.head).float()
+        return F.linear(self.hidden(batch, lora, below).index_select(0, batch.targets), self.head).float()
 
-    def target_nll(self, batch: Batch, lora: Lora | None) -> Tensor:
+    def target_nll(self, batch: Batch, lora: Lora | None, below: Below | None = None) -> Tensor:
         """Negative log-likelihood in nats of each target token [targets], float32."""
-        return F.cross_entropy(self.target_logits(batch, lora), batch.labels, reduction="none")
+        return F.cross_entropy(self.target_logits(batch, lora, below), batch.labels, reduction="none")
 
 
 class _Move(torch.autograd.Function):
@@ -245,12 +277,12 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int) -> Tensor
     return out.view(rows, kv_heads, repeat, width, dim).permute(0, 3, 1, 2, 4).reshape(rows, width, heads * dim)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = x.shape[-1] // 2
     return torch.addcmul(x * cos, torch.cat([x[..., half:], x[..., :half]], -1), sin)
 
 
-def load_base(path: Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"):
+def load_base(path: Path, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"):
     """The base of a GGUF file, dequantised by transformers, or of a directory as model hubs have it; its tokenizer; the original."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

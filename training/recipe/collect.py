@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .data import FORM_OF
+from .data import form_of
 from .files import log_line, save_whole
 from .lora_tuning import Helpings, tune
 from .run import Run
@@ -28,7 +28,7 @@ def collect(run: Run) -> None:
     for generator, held_out in run.generators().items():
         names = run.training_sets(held_out)
         several[run.work / "multi-task" / f"{generator}.pt"] = names
-        several[run.work / "multi-task" / f"{generator}-unmixed.pt"] = [name for name in names if FORM_OF[name] != "mixed"]
+        several[run.work / "multi-task" / f"{generator}-unmixed.pt"] = [name for name in names if form_of(name) != "mixed"]
     sizes = (options.multi_task_sets_a_step, options.multi_task_rows, options.multi_task_tokens)
     _tune_all(run, several, "multi-task", options.multi_task_steps, *sizes, 1)
 

@@ -22,11 +22,15 @@ MAX_ANSWER_TOKENS = 128
 
 @dataclass
 class DataSet:
-    """Rows to train on, rows to judge by (empty where the set is never held out)."""
+    """
+    Rows to train on, rows to judge by (empty where the set is never held out). `texts`: what conditions are drawn from, where it is
+    not the prompts of the rows to train on.
+    """
 
     name: str
     train: list[dict]
     test: list[dict] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
 
 # name -> (file to train on, file to judge by or None, rows to take to judge by when there is no such file)
@@ -60,16 +64,25 @@ FORMS = {
 FORM_OF = {name: form for form, names in FORMS.items() for name in names.split()}
 # A row of a mixed set could be one of these sets: which answer it wants is shown by the other prompts of its set.
 LIKE_MIXED = ("choices", "true or false", "words")
+# The form of the tasks of `recipe.tasks`, each of which answers in its own way; rows in words could be rows of theirs.
+TASKS = "tasks"
+LIKE_TASKS = (TASKS, "words", "mixed")
+
+
+def form_of(name: str) -> str:
+    return FORM_OF.get(name, TASKS)
 
 
 def same_form(name: str, other: str) -> bool:
     """Whether two sets are answered in one form."""
-    return FORM_OF[name] == FORM_OF[other]
+    return form_of(name) == form_of(other)
 
 
 def apart(name: str, other: str) -> bool:
     """Whether rows of two sets show by themselves that they are of different forms."""
-    one, two = FORM_OF[name], FORM_OF[other]
+    one, two = form_of(name), form_of(other)
+    if TASKS in (one, two):
+        return one not in LIKE_TASKS or two not in LIKE_TASKS
     return one != two and not ("mixed" in (one, two) and (one in LIKE_MIXED or two in LIKE_MIXED))
 
 
@@ -118,7 +131,7 @@ def load_sets(directory: Path | None, max_rows: int, seed: int = 0, only: list[s
         rng.shuffle(one.train)
         rng.shuffle(one.test)
         one.train = one.train[:max_rows]
-    return {name: one for name, one in sets.items() if not only or name in only}
+    return {name: one for name, one in sets.items() if only is None or name in only}
 
 
 def _read(path: Path) -> list[dict]:

@@ -1,4 +1,7 @@
-"""`export`: what `loradrop import` takes: decoder, encoder, layout, evaluation; and the check of the imported bundle."""
+"""
+`export`: what `loradrop import` takes: decoder, encoder, layout, evaluation; and the check of the imported bundle. Of a generator of
+bases, its graphs, as bundles of version 2 have them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from .bases_graph import write_bases
 from .encoder_graph import write_encoder
 from .evaluate import SUBJECTS
 from .generator import Generator
@@ -19,13 +23,25 @@ from .run import Run
 
 
 def export(run: Run, generator_file: str, results: dict | None, out: Path) -> None:
-    """Writes `decoder.safetensors`, `encoder/`, `layout.json` and, with results, `evaluation.json` and the model card into `out`."""
+    """
+    Writes `decoder.safetensors` (or the graphs of bases and `generator.json`, which names them), `encoder/`, `layout.json` and, with
+    results, `evaluation.json` and the model card into `out`.
+    """
     generator, about = Generator.load(run.work / generator_file, run.base)
     out.mkdir(parents=True, exist_ok=True)
-    state = {name: value.cpu().contiguous() for name, value in generator.decoder.published_state().items()}
-    save_file(state, out / "decoder.safetensors", {"step": str(about["step"])})
+    if generator.settings.kind == "bases":
+        shape = generator.settings
+        files = write_bases(generator.decoder, shape.prompts, shape.tokens, out)
+        condition = {"prompts": shape.prompts, "tokens": shape.tokens, "width": shape.width, "pooling": "none"}
+        # Adapters of upper layers alone name the first of them.
+        facts = {"family": "bases", "condition": condition, **files, "firstLayer": generator.layout.layers.start}
+        facts["parameters"] = sum(weight.numel() for weight in generator.decoder.parameters())
+        (out / "generator.json").write_text(json.dumps(facts, indent=2) + "\n")
+    else:
+        state = {name: value.cpu().contiguous() for name, value in generator.decoder.published_state().items()}
+        save_file(state, out / "decoder.safetensors", {"step": str(about["step"])})
     write_encoder(run.text_encoder, out / "encoder")
-    (out / "layout.json").write_text(run.layout.to_json(run.settings.base_id) + "\n")
+    (out / "layout.json").write_text(generator.layout.to_json(run.settings.base_id) + "\n")
     if results:
         card = Path(run.settings.card).read_text() if run.settings.card else None
         if card:
@@ -41,7 +57,7 @@ def _facts(run: Run, generator: Generator, results: dict) -> dict:
         "train": asdict(run.settings.train),
         "base_id": run.settings.base_id,
         "targets": ", ".join(run.layout.modules),
-        "features": " ".join(str(feature) for feature in generator.decoder.features),
+        "features": " ".join(str(feature) for feature in getattr(generator.decoder, "features", [])),
         "parameters": sum(weight.numel() for weight in generator.decoder.parameters()),
         "max_rows": run.settings.max_rows,
         "training_sets": ", ".join(one["training_sets"]),

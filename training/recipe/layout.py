@@ -16,12 +16,16 @@ from .base_model import MODULES, PATHS, SITES, BaseShape, Lora
 
 @dataclass(frozen=True)
 class Layout:
-    """Which modules carry LoRA, and how their matrices are cut into chunks `[rank, chunk_width]`."""
+    """
+    Which modules carry LoRA, and how their matrices are cut into chunks `[rank, chunk_width]`. `upper`: so many upper layers alone
+    carry it; 0 for all.
+    """
 
     base: BaseShape
     rank: int = 8
     alpha: float = 16.0
     targets: tuple[str, ...] = MODULES
+    upper: int = 0
 
     def __post_init__(self):
         unknown = set(self.targets) - set(MODULES)
@@ -31,6 +35,11 @@ class Layout:
     @property
     def modules(self) -> tuple[str, ...]:
         return tuple(name for name in MODULES if name in self.targets)
+
+    @property
+    def layers(self) -> range:
+        """The layers that carry LoRA."""
+        return range(self.base.layers - self.upper if self.upper else 0, self.base.layers)
 
     @property
     def chunk_width(self) -> int:
@@ -45,7 +54,7 @@ class Layout:
     @property
     def token_shape(self) -> tuple[int, int, int]:
         """(T, H, W) of the decoder's output."""
-        return self.base.layers * self.layer_tokens, self.rank + 2, self.chunk_width + 2
+        return len(self.layers) * self.layer_tokens, self.rank + 2, self.chunk_width + 2
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens [..., T, H, W] -> chunks [..., T, rank, chunk_width], float32 (§3.4)."""
@@ -72,7 +81,7 @@ class Layout:
         Chunks [groups, T, rank, chunk_width], or of one LoRA without groups, -> every module's A [layers, groups, rank, in] and B
         transposed [layers, groups, rank, out], differentiable.
         """
-        per_layer = chunks.view(-1, self.base.layers, self.layer_tokens, self.rank, self.chunk_width).transpose(0, 1)
+        per_layer = chunks.view(-1, len(self.layers), self.layer_tokens, self.rank, self.chunk_width).transpose(0, 1)
         sides = [side for name in self.modules for side in self.base.sides(name)]
         parts = iter(per_layer.split([side // self.chunk_width for side in sides], 2))
         matrix = lambda part: part.transpose(2, 3).flatten(3)
@@ -93,7 +102,7 @@ class Layout:
     def to_chunks(self, state: dict[str, Tensor]) -> Tensor:
         """A PEFT state dict -> chunks [T, rank, chunk_width]."""
         chunks = []
-        for layer in range(self.base.layers):
+        for layer in self.layers:
             for name in self.modules:
                 for side in "AB":
                     matrix = state[tensor_name(layer, name, side)].float()
@@ -107,7 +116,7 @@ class Layout:
             tensor_name(layer, name, side): (matrix[0] if side == "A" else matrix[0].T).contiguous()
             for name, pair in self.matrices(chunks).items()
             for side, stack in zip("AB", pair)
-            for layer, matrix in enumerate(stack)
+            for layer, matrix in zip(self.layers, stack)
         }
 
     def to_json(self, base_id: str) -> str:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from .base_model import BaseModel, Batch
 from .data import Encoder
 from .layout import Layout
+from .lower_half import LowerHalf
 
 # Processes that put batches together beside a GPU; a CPU has nothing to spare for them.
 LOADERS = 8
@@ -50,7 +51,7 @@ def start_chunks(layout: Layout, seed: int) -> Tensor:
     """PEFT's start: A uniform within 1 / sqrt(in), B zero, as chunks [T, rank, chunk_width]."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    for _ in range(layout.base.layers):
+    for _ in layout.layers:
         for name in layout.modules:
             width_in, width_out = layout.base.sides(name)
             shape = (width_in // layout.chunk_width, layout.rank, layout.chunk_width)
@@ -84,7 +85,7 @@ class Helpings(Dataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> tuple[Batch, Tensor]:
+    def __getitem__(self, step: int) -> tuple[Batch, Tensor, list[list[dict]]]:
         groups, shares = [], []
         for name, sources in self.sources.items():
             rng = random.Random(f"{self.seed}/{name}/{step}")
@@ -95,7 +96,7 @@ class Helpings(Dataset):
                 tokens = sum(len(source.encoder.answer(row["response"])) for row in rows)
                 groups[-1] += rows
                 shares += [1 / (tokens * len(chosen))] * tokens
-        return sources[0].encoder.batch(groups), torch.tensor(shares)
+        return sources[0].encoder.batch(groups), torch.tensor(shares), groups
 
 
 def tune(
@@ -106,24 +107,25 @@ def tune(
     lr: float,
     seed: int = 0,
     save_last: int = 0,
+    lower: LowerHalf | None = None,
     on_step: Callable[[Tensor], None] = lambda losses: None,
 ) -> list[Tensor]:
     """
     Trains the LoRAs that the helpings are for, each as if it were alone; returns their chunks
     [LoRAs, T, rank, chunk_width] after each of the last `save_last` steps, which run at a tenth of the rate as in the paper, and
-    in any case the final ones. `on_step` is told the losses [LoRAs].
+    in any case the final ones. `lower`: of the layers that carry no LoRA. `on_step` is told the losses [LoRAs].
     """
     count, steps = len(helpings.sources), helpings.steps
     start = start_chunks(layout, seed).to(base.device)
     chunks = torch.nn.Parameter(start.repeat(count, 1, 1, 1))
     optimiser = torch.optim.Adam([chunks], lr=lr, betas=(0.9, 0.98))
     kept = []
-    for step, (batch, shares) in enumerate(prepared(helpings, 0, base.device)):
+    for step, (batch, shares, groups) in enumerate(prepared(helpings, 0, base.device)):
         late = step >= steps - save_last
         for group in optimiser.param_groups:
             group["lr"] = lr * (0.1 if late and save_last else cosine(step, steps - save_last, 10))
         batch, shares = batch.to(base.device), shares.to(base.device)
-        nll = base.target_nll(batch, layout.to_lora(chunks))
+        nll = base.target_nll(batch, layout.to_lora(chunks), lower.states(groups) if lower else None)
         losses = nll.new_zeros(count).index_add(0, batch.group[batch.owner], nll * shares)
         optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from .encoder import TextEncoder
 from .layout import Layout
 from .lora_tuning import RowSource
 from .settings import Settings
+from .tasks.registry import TRAIN
+from .tasks.sets import TaskSets
 
 
 class Run:
@@ -51,10 +55,17 @@ class Run:
         settings = self.settings
         data = Path(settings.data) if settings.data else None
         sets = load_sets(data, settings.max_rows, only=settings.sets)
+        if self.tasks:
+            sets |= {name: self.tasks.data_set(name) for name in self.tasks.tasks}
         missing = set(settings.held_out) - set(sets)
         if missing:
             raise SystemExit(f"held_out names sets that are not there: {', '.join(sorted(missing))}")
         return sets
+
+    @cached_property
+    def tasks(self) -> TaskSets | None:
+        """The tasks with head-room, where settings ask for them."""
+        return TaskSets(self.settings.tasks, self.settings.seed) if self.settings.tasks else None
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
@@ -63,8 +74,12 @@ class Run:
 
     @cached_property
     def layout(self) -> Layout:
-        generator = self.settings.generator
-        return Layout(self.base.shape, generator.rank, generator.alpha, tuple(generator.targets))
+        return self.settings.generator.layout(self.base.shape)
+
+    @property
+    def ceiling_layout(self) -> Layout:
+        """Of the own LoRAs of tasks."""
+        return replace(self.layout, upper=self.settings.ceilings.upper)
 
     def training_sets(self, held_out: list[str]) -> list[str]:
         return [name for name in self.sets if name not in held_out]
@@ -72,7 +87,35 @@ class Run:
     def generators(self) -> dict[str, list[str]]:
         """Generators by the stem of their file, and the sets each is trained without: all held-out ones, or one of them."""
         held_out = self.settings.held_out
-        return {"generator": held_out, **{f"fold-{name}": [name] for name in held_out}}
+        unseen = self._untrained_tasks() if self.tasks else []
+        return {"generator": held_out + unseen, **{f"fold-{name}": [name, *unseen] for name in held_out}}
+
+    def _untrained_tasks(self) -> list[str]:
+        """Tasks that are held out, and those without head-room where settings leave them out."""
+        found = self.headroom()
+        if self.settings.tasks.counting and not found:
+            raise SystemExit(f"Which tasks have head-room is not known: run `ceilings` first ({self.ceilings_file} has none).")
+        counts = lambda name: not self.settings.tasks.counting or found.get(name, {}).get("counts", False)
+        return [name for name in self.tasks.tasks if self.tasks.part[name] != TRAIN or not counts(name)]
+
+    @property
+    def ceilings_file(self) -> Path:
+        options = self.settings.ceilings
+        return Path(options.file) if options.file else self.work / f"{self._ceilings}.jsonl"
+
+    @property
+    def _ceilings(self) -> str:
+        upper = self.settings.ceilings.upper
+        return f"ceilings-upper-{upper}" if upper else "ceilings"
+
+    def headroom(self) -> dict[str, dict]:
+        """What `ceilings` found by task."""
+        lines = self.ceilings_file.read_text().splitlines() if self.ceilings_file.exists() else []
+        return {one["task"]: one for one in map(json.loads, lines)}
+
+    def ceiling_lora(self, name: str) -> Path:
+        """The file of a task's own LoRA. Too big to be kept with the recipe: `ceilings --loras` makes it again."""
+        return self.work / f"{self._ceilings}-loras" / f"{name}.pt"
 
     def source(self, name: str) -> RowSource:
         """Rows of a set to train on."""
@@ -86,9 +129,12 @@ class Run:
         return {}
 
     def states(self, name: str) -> Tensor:
-        """Encoded prompts of a set's training rows: the pool that conditions are drawn from."""
-        prompts = [row["prompt"] for row in self.sets[name].train]
-        return encode_prompts(lambda: self.text_encoder, self._encoder_key, prompts, self.work / "prompts", name)
+        """The pool that conditions are drawn from, encoded."""
+        return encode_prompts(lambda: self.text_encoder, self._encoder_key, self.texts(name), self.work / "prompts", name)
+
+    def texts(self, name: str) -> list[str]:
+        """What conditions are drawn from: the prompts of a set's training rows, where it has no texts of its own."""
+        return self.sets[name].texts or [row["prompt"] for row in self.sets[name].train]
 
     @property
     def _encoder_key(self) -> str:
@@ -99,8 +145,8 @@ class Run:
         """The same for the first `count` prompts with the words of each in random order."""
         rng = random.Random(f"{name}/shuffled/{self.settings.seed}")
         prompts = []
-        for row in self.sets[name].train[:count]:
-            words = row["prompt"].split()
+        for text in self.texts(name)[:count]:
+            words = text.split()
             rng.shuffle(words)
             prompts.append(" ".join(words))
         label = f"{name}-shuffled"

@@ -76,8 +76,65 @@ class EvaluateSettings:
 
 
 @dataclass
+class TaskSettings:
+    """
+    Tasks with head-room (`recipe.tasks`). `folder`: public rows, none for the programmatic tasks alone. `tiers`: the committed file of
+    what is held out. `conditions`: prompts (instruction and input), descriptions or both, `condition_texts` of a task. A share of
+    the rows to train on have the instruction in their prompt. `pools` and `families`: tasks to train on over these kinds of input
+    and of these families alone. `limit`: so many of them, drawn by seed; 0 for all.
+    `counting`: generators and multi-task LoRAs train on tasks that `ceilings` found to have head-room alone.
+    """
+
+    folder: str | None
+    tiers: str
+    rows: int = 300
+    test_rows: int = 200
+    conditions: str = "prompts"
+    condition_texts: int = 64
+    instructed_share: float = 0.25
+    pools: list[str] | None = None
+    families: list[str] | None = None
+    limit: int = 0
+    counting: bool = True
+
+
+@dataclass
+class CeilingSettings:
+    """
+    Own LoRAs of tasks and their head-room. `upper`: adapters in so many upper layers alone, over states of the lower ones that are
+    computed once a row; 0 for all layers. `judged`: rows to judge by, of those to train on. `headroom`: by how much the
+    own LoRA must be above the instructed base. `file`: where the lines go, for a file that is kept with the recipe; without one they are
+    in the work folder.
+    """
+
+    steps: int = 60
+    lr: float = 1e-3
+    rows: int = 16
+    tokens: int = 480
+    side_by_side: int = 4
+    upper: int = 0
+    judged: int = 60
+    headroom: float = 0.2
+    file: str | None = None
+
+
+@dataclass
+class JudgeSettings:
+    """`draws` conditions a task; the generators of `seeds`; `shots` labelled and `unlabeled` prompts before an input, as baselines."""
+
+    rows: int = 200
+    draws: int = 5
+    shots: int = 4
+    unlabeled: int = 16
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
+
+
+@dataclass
 class Settings:
-    """A whole run. Paths are relative to where the commands are called; `card` is a template of the model card."""
+    """
+    A whole run. Paths are relative to where the commands are called; `card` is a template of the model card. `generators`: with tasks, those
+    that are compared, each trained from every one of `judge.seeds`.
+    """
 
     base: str
     base_id: str
@@ -94,6 +151,10 @@ class Settings:
     reconstruction: ReconstructionSettings = field(default_factory=ReconstructionSettings)
     train: EndToEndSettings = field(default_factory=EndToEndSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    tasks: TaskSettings | None = None
+    generators: dict[str, GeneratorSettings] = field(default_factory=dict)
+    ceilings: CeilingSettings = field(default_factory=CeilingSettings)
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
 
     @staticmethod
     def read(path: Path) -> "Settings":
@@ -105,9 +166,17 @@ class Settings:
             "reconstruction": ReconstructionSettings,
             "train": EndToEndSettings,
             "evaluate": EvaluateSettings,
+            "ceilings": CeilingSettings,
+            "judge": JudgeSettings,
         }
+        if values.get("tasks"):
+            parts["tasks"] = TaskSettings
         for name, part in parts.items():
             values[name] = part(**values.get(name, {}))
+        values["generators"] = {name: GeneratorSettings(**one) for name, one in values.get("generators", {}).items()}
+        read = lambda one: (one.prompts, one.tokens, one.encoder_layers, one.width)
+        if any(read(one) != read(values["generator"]) for one in values["generators"].values()):
+            raise SystemExit("All of `generators` need prompts, tokens, encoder_layers and width of `generator`: they read the same conditions.")
         return Settings(**values)
 
     def to_json(self) -> str:

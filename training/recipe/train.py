@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,18 +23,23 @@ from .data import Encoder, apart
 from .files import log_line
 from .generator import Generator
 from .lora_tuning import RowSource, cosine, prepared
+from .lower_half import LowerHalf
+from .precision import rounded_on_cpu
 from .run import Run
 from .settings import EndToEndSettings, ReconstructionSettings
 
 # Steps between two lines of the log.
 LOG_EVERY = 10
+# Sets whose prompts a generator is started from.
+FITTED = 64
 
 
 @dataclass(frozen=True)
 class Step:
     """
     What a step trains on. Group g of `batch` holds the rows that judge the adapter made from prompts `picks[g]` of set
-    `names[g]`, and behind them those of other forms that it must leave alone, which `others` has once more.
+    `names[g]`, and behind them those of other forms that it must leave alone, which `others` has once more. `groups` and
+    `elsewhere` are the rows of both batches.
     """
 
     names: list[str]
@@ -43,21 +48,25 @@ class Step:
     own: Tensor  # targets of the former rows
     other: Tensor  # targets of the latter
     others: Batch | None
+    groups: list[list[dict]]
+    elsewhere: list[dict]
 
     def to(self, device: torch.device) -> "Step":
         others = self.others.to(device) if self.others else None
         move = lambda tensor: tensor.to(device, non_blocking=True)
-        return Step(self.names, move(self.picks), self.batch.to(device), move(self.own), move(self.other), others)
+        moved = {"picks": move(self.picks), "batch": self.batch.to(device), "own": move(self.own), "other": move(self.other)}
+        return replace(self, **moved, others=others)
 
     @staticmethod
     def of(names: list[str], picks: Tensor, groups: list[tuple[list[dict], list[dict]]], encoder: Encoder) -> "Step":
         """From each group's rows and those of other forms."""
-        batch = encoder.batch([rows + foreign for rows, foreign in groups])
+        together = [rows + foreign for rows, foreign in groups]
+        batch = encoder.batch(together)
         foreign = torch.tensor([mark for rows, others in groups for mark in [False] * len(rows) + [True] * len(others)])
         marks = foreign[batch.owner]
         elsewhere = [row for _, others in groups for row in others]
         others = encoder.batch([elsewhere]) if elsewhere else None
-        return Step(names, picks, batch, (~marks).nonzero()[:, 0], marks.nonzero()[:, 0], others)
+        return Step(names, picks, batch, (~marks).nonzero()[:, 0], marks.nonzero()[:, 0], others, together, elsewhere)
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,12 @@ def train_end_to_end(
     # Rounding of products that a training step does not notice; judging turns it off again.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     states = {name: one.to(device) for name, one in states.items()}
+    below = generator.layout.layers.start
+    lower = LowerHalf(base, next(iter(sources.values())).encoder, below) if below else None
     pools = {name: len(one) for name, one in states.items()}
+    if not first:
+        chosen = random.Random(f"{settings.seed}/fit").sample(sorted(states), min(FITTED, len(states)))
+        generator.fit(torch.stack([draw(states[name], generator.settings.prompts, random.Random(name)) for name in chosen]))
     started, unlogged = time.time(), []
     losses_of, elsewhere = {}, 0.0
     bar = tqdm(initial=first, total=settings.steps, desc=out.stem, mininterval=5)
@@ -136,7 +150,7 @@ def train_end_to_end(
             group["lr"] = settings.lr * cosine(step, settings.steps, settings.warmup)
         material = material.to(device)
         conditions = torch.stack([states[name][picks].float() for name, picks in zip(material.names, material.picks)])
-        losses, moved = step_losses(base, generator.loras(conditions), material)
+        losses, moved = step_losses(base, generator.loras(conditions), material, lower)
         optimiser.zero_grad(set_to_none=True)
         (losses + settings.locality * moved).mean().backward()
         norm = torch.nn.utils.clip_grad_norm_(decoder.parameters(), settings.clip)
@@ -174,13 +188,14 @@ def _held(out: Path, settings: EndToEndSettings | ReconstructionSettings, device
     return held
 
 
-def step_losses(base: BaseModel, loras: Lora, step: Step) -> tuple[Tensor, Tensor]:
+def step_losses(base: BaseModel, loras: Lora, step: Step, lower: LowerHalf | None = None) -> tuple[Tensor, Tensor]:
     """
     For each adapter [sets] the mean NLL a token on its rows, and the mean KL divergence a token from the base's predictions on
-    the answers of rows of other forms, in nats.
+    the answers of rows of other forms, in nats. `lower`: of the layers that carry no LoRA.
     """
     batch, sets = step.batch, len(step.names)
-    logits, group = base.target_logits(batch, loras), batch.group[batch.owner]
+    below = lambda groups: lower.states(groups) if lower else None
+    logits, group = base.target_logits(batch, loras, below(step.groups)), batch.group[batch.owner]
 
     def mean(values: Tensor, targets: Tensor) -> Tensor:
         counts = values.new_zeros(sets).index_add(0, group[targets], torch.ones_like(values))
@@ -191,7 +206,7 @@ def step_losses(base: BaseModel, loras: Lora, step: Step) -> tuple[Tensor, Tenso
     if step.others is None:
         return losses, torch.zeros_like(losses)
     with torch.no_grad():
-        untouched = base.target_logits(step.others, None).log_softmax(-1)
+        untouched = base.target_logits(step.others, None, below([step.elsewhere])).log_softmax(-1)
     predicted = logits.index_select(0, step.other).log_softmax(-1)
     moved = F.kl_div(predicted, untouched, log_target=True, reduction="none").sum(-1)
     return losses, mean(moved, step.other)
@@ -224,7 +239,7 @@ def train_reconstruction(run: Run, out: Path) -> Generator:
         chosen = [rng.choice(names) for _ in range(options.batch)]
         condition = torch.stack([draw(states[name], settings.generator.prompts, rng) for name in chosen]).to(device)
         target = torch.stack([tokens(name, rng.randrange(len(loras[name]))) for name in chosen])
-        with torch.autocast("cpu", torch.bfloat16, enabled=device.type == "cpu"):
+        with rounded_on_cpu(device):
             made = generator.decoder(condition + 1e-4 * torch.randn_like(condition)).float()
         error = (made - (target + 1e-5 * torch.randn_like(target))).square() * weight
         loss = error[~target.isnan()].mean()
@@ -239,11 +254,28 @@ def train_reconstruction(run: Run, out: Path) -> Generator:
     return generator
 
 
+def train_tasks(run: Run, only: str | None = None) -> None:
+    """Writes `<name>-<seed>.pt` for each of the generators that are compared and each seed, all on the same material a seed."""
+    settings = run.settings
+    stems = {f"{name}-{seed}": (shape, seed) for name, shape in settings.generators.items() for seed in settings.judge.seeds}
+    if only not in (None, *stems):
+        raise SystemExit(f"These settings make {', '.join(stems)}, and no {only}.")
+    names = run.training_sets(run.generators()["generator"])
+    sources, states = {name: run.source(name) for name in names}, {name: run.states(name) for name in names}
+    for stem, (shape, seed) in stems.items():
+        if only in (None, stem):
+            generator = Generator(shape, run.base, seed)
+            train_end_to_end(generator, run.base, sources, states, replace(settings.train, seed=seed), run.work / f"{stem}.pt")
+
+
 def train(run: Run, only: str | None = None) -> None:
     """
     Writes `reconstruction.pt` where settings ask for it, `generator.pt` without all held-out sets, and `fold-<set>.pt` for each of
     them, without that one; all from the same start, each by itself. `only` is the stem of one of these.
     """
+    if run.settings.generators:
+        train_tasks(run, only)
+        return
     settings, reconstruction, start = run.settings, run.settings.reconstruction, None
     stems = [*(["reconstruction"] if reconstruction.steps else []), *run.generators()]
     if only not in (None, *stems):

@@ -133,6 +133,19 @@ def test_locality_is_measured_on_the_other_rows_alone(parts):
     assert abs(moved[0].item()) < 1e-5 and moved[1].item() > 0.01
 
 
+def test_a_step_over_cached_states_is_the_same_step(parts):
+    from recipe.lower_half import LowerHalf
+    from recipe.train import Step, step_losses
+
+    base, chat, _ = parts
+    layout = Layout(base.shape, 4, 8.0, upper=1)
+    step = Step.of(["one", "two"], torch.zeros(0), [(ROWS[:1], ROWS[1:]), (ROWS[1:], ROWS[:1])], chat)
+    torch.manual_seed(3)
+    loras = layout.to_lora(torch.randn(2, layout.token_shape[0], 4, layout.chunk_width) * 0.1)
+    for whole, cached in zip(step_losses(base, loras, step), step_losses(base, loras, step, LowerHalf(base, chat, 1))):
+        assert torch.allclose(whole, cached, atol=1e-5) and whole.abs().min() > 0.001
+
+
 def test_loras_tuned_side_by_side_are_those_tuned_alone(parts):
     from recipe.lora_tuning import Helpings, RowSource, tune
 

@@ -1,23 +1,20 @@
 /** Which bodies are taken: JSON is parsed here, bodies of other types stay bytes for their reader, unpacked. */
 import type { FastifyRequest } from 'fastify';
 import { decodeText, encodingOf } from '../../prompts/decode-text.ts';
-import type { PromptFormat } from '../../prompts/prompt-format.ts';
 import { CODINGS, type Coding, unpack } from '../../prompts/unpack.ts';
 import { httpErrors } from '../errors.ts';
+import { FORM_TYPE, PROMPT_TYPES } from '../prompt-types.ts';
 import type { App, HttpLimits } from '../services.ts';
+import { wrongType } from '../wrong-type.ts';
 
-/** Media types of bodies that hold nothing but prompts. */
-export const PROMPT_TYPES: Readonly<Record<string, PromptFormat>> = {
-  'text/plain': 'text',
-  'application/x-ndjson': 'jsonl',
-  'application/jsonl': 'jsonl',
-  'text/csv': 'csv',
-  'text/tab-separated-values': 'tsv',
-  'application/vnd.apache.parquet': 'parquet',
-};
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Media types of the bodies that the route takes. Derived from its schema; absent where it takes none. */
+    consumes?: readonly string[];
+  }
+}
 
-/** Media type of forms. */
-export const FORM_TYPE = 'multipart/form-data';
+const JSON_TYPE = 'application/json';
 
 /** Refuses text whose media type names a charset that it is not read in. Errors: `media-type-unsupported`. */
 export function checkCharset(contentType: string, bytes: Uint8Array): void {
@@ -46,8 +43,26 @@ async function bytesOf(request: FastifyRequest, body: Buffer, limits: BodyLimits
 
 type BodyLimits = Pick<HttpLimits, 'maxBodyBytes'>;
 
-/** Makes the application take JSON, the types of prompts and multipart forms, and nothing else. */
+/** The media types that a body's schema names; a schema without a list of them is JSON's. */
+function typesOf(body: unknown): readonly string[] | undefined {
+  if (body === null || typeof body !== 'object') return undefined;
+  return 'content' in body ? Object.keys(body.content as object) : [JSON_TYPE];
+}
+
+/**
+ * Makes the application take JSON, the types of prompts and multipart forms, and nothing else; and of a route with a body only
+ * the types that its schema names.
+ */
 export async function installBodies(app: App, limits: BodyLimits): Promise<void> {
+  app.addHook('onRoute', (route) => {
+    const consumes = typesOf(route.schema?.body);
+    if (consumes) route.config = { ...route.config, consumes };
+  });
+  app.addHook('preParsing', async ({ mediaType, headers, routeOptions }) => {
+    const { consumes } = routeOptions.config;
+    if (consumes && mediaType !== undefined && !consumes.includes(mediaType))
+      throw httpErrors.mediaType(wrongType(headers['content-type'], consumes));
+  });
   app.addHook('preParsing', async (request) => {
     const coding = codingOf(request);
     if (!coding)
@@ -59,7 +74,7 @@ export async function installBodies(app: App, limits: BodyLimits): Promise<void>
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.removeAllContentTypeParsers();
   app.addContentTypeParser<Buffer>(
-    'application/json',
+    JSON_TYPE,
     { parseAs: 'buffer' },
     async (request: FastifyRequest, body: Buffer) => {
       // Clients send the type with requests that have no body; where one is needed, the route says so.

@@ -5,7 +5,7 @@ import { httpErrors } from '../errors.ts';
 import type { App } from '../services.ts';
 
 /** Longest URL: every address and query of this API is far shorter; below Node's 16 KiB for the whole head. */
-const MAX_URL_CHARS = 8192;
+export const MAX_URL_CHARS = 8192;
 /** What a client's own request id may look like: safe in headers, logs and JSON. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 

@@ -1,10 +1,16 @@
 /** The OpenAPI document, made from the routes' schemas, and Swagger UI over it. */
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
+import { ADAPTER_LIST_COMPONENTS } from '../adapter-list-schemas.ts';
+import { CHAT_COMPONENTS } from '../chat-schemas.ts';
+import { FILE_COMPONENTS } from '../file-schemas.ts';
+import { FINE_TUNING_COMPONENTS } from '../fine-tuning-schemas.ts';
 import { HUB_COMPONENTS } from '../hub-schemas.ts';
+import { MARK_SVG } from '../mark.ts';
 import { NAME_COMPONENTS } from '../name-schemas.ts';
 import { COMPONENTS } from '../schemas.ts';
 import type { App } from '../services.ts';
+import { showToldLimits } from '../told-limits.ts';
 
 /** Version of the API: changes when a client would have to. */
 const API_VERSION = '1.0.0';
@@ -20,9 +26,21 @@ those of other tenants do not exist for it.`;
 const KEY_DESCRIPTION =
   'A key made with `loradrop keys create`. A service on a loopback address without keys is open and takes none.';
 
+/** The mark with room around it, as high as the page's own bar wants it. */
+const LOGO = MARK_SVG.replace('<svg', '<svg width="40" height="40"');
+
 /** Collects routes that are added after it into the document. */
 export async function installOpenapi(app: App): Promise<void> {
-  for (const schema of [...COMPONENTS, ...NAME_COMPONENTS, ...HUB_COMPONENTS]) app.addSchema(schema);
+  for (const schema of [
+    ...COMPONENTS,
+    ...ADAPTER_LIST_COMPONENTS,
+    ...NAME_COMPONENTS,
+    ...HUB_COMPONENTS,
+    ...CHAT_COMPONENTS,
+    ...FILE_COMPONENTS,
+    ...FINE_TUNING_COMPONENTS,
+  ])
+    app.addSchema(schema);
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -54,9 +72,21 @@ export async function installOpenapi(app: App): Promise<void> {
             'Adapters as repositories, read by clients of the Hugging Face Hub with `HF_ENDPOINT` set to this service and `HF_TOKEN` to a key. The addresses, fields and headers are those clients’.',
         },
         { name: 'models', description: 'The generators there are.' },
+        {
+          name: 'chat',
+          description:
+            'Base models in llama.cpp, asked with and without adapters, in the shape of OpenAI’s API. Failures have its shape, too.',
+        },
+        {
+          name: 'fine-tuning',
+          description:
+            'Files and fine-tuning jobs in the shape of OpenAI’s API, for its clients: adapters generated from the prompts of a file, without gradient steps.',
+        },
         { name: 'service', description: 'Probes, metrics, and what failures mean.' },
       ],
     },
+    transformObject: (made) =>
+      showToldLimits('openapiObject' in made ? made.openapiObject : made.swaggerObject),
     // Without it components would be called def-0, def-1 …
     refResolver: {
       buildLocalReference: (schema, _base, _fragment, index) => String(schema['$id'] ?? `schema-${index}`),
@@ -73,6 +103,20 @@ export async function installDocs(app: App): Promise<void> {
       'img-src': ["'self'", 'data:'],
       'style-src': ["'self'", "'unsafe-inline'"],
       'frame-ancestors': "'none'",
+    },
+    // Without these the page has the logo of the framework that serves it.
+    logo: { type: 'image/svg+xml', content: Buffer.from(LOGO), href: '/docs', target: '_self' },
+    theme: {
+      title: 'Loradrop API',
+      favicon: [
+        {
+          filename: 'mark.svg',
+          rel: 'icon',
+          type: 'image/svg+xml',
+          sizes: 'any',
+          content: Buffer.from(MARK_SVG),
+        },
+      ],
     },
     uiConfig: { docExpansion: 'list', tryItOutEnabled: true },
   });

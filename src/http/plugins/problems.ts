@@ -6,18 +6,21 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { LoradropError } from '../../base/errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { httpErrors } from '../errors.ts';
+import { isOpenaiAddress, openaiError } from '../openai-error.ts';
 import { PROBLEM_MEDIA_TYPE, problemOfError } from '../problem.ts';
 import type { App } from '../services.ts';
+import { listed, PROMPT_BODY_TYPES, wrongType } from '../wrong-type.ts';
 import { SECURITY_HEADERS } from './headers.ts';
 import { refusalOf } from './validation.ts';
 
 /** What the framework's own failures are in our terms; what is not here is a defect of ours. */
-const FRAMEWORK_ERRORS: Readonly<Record<string, () => LoradropError>> = {
+const FRAMEWORK_ERRORS: Readonly<Record<string, (request: FastifyRequest) => LoradropError>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: () => httpErrors.bodyTooLarge('The body is larger than this service takes.'),
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: () =>
     httpErrors.requestMalformed('The body is not as long as Content-Length says.'),
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: () => httpErrors.mediaType('The Content-Type is none that is taken here.'),
-  FST_ERR_CTP_EMPTY_TYPE: () => httpErrors.mediaType('There is a body without a Content-Type.'),
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ({ headers }) => httpErrors.mediaType(wrongType(headers['content-type'])),
+  FST_ERR_CTP_EMPTY_TYPE: () =>
+    httpErrors.mediaType(`There is a body without a Content-Type; send ${listed(PROMPT_BODY_TYPES)}.`),
   FST_ERR_BAD_URL: () => httpErrors.urlInvalid('The path cannot be percent-decoded.'),
   FST_ERR_MAX_PARAM_LENGTH: () => httpErrors.uriTooLong('A part of the path is too long.'),
   ECONNRESET: () => httpErrors.requestMalformed('The connection ended before the request did.'),
@@ -25,11 +28,13 @@ const FRAMEWORK_ERRORS: Readonly<Record<string, () => LoradropError>> = {
     httpErrors.requestMalformed('The connection ended before the request did.'),
 };
 
-function translate(error: unknown): unknown {
+function translate(error: unknown, request: FastifyRequest): unknown {
   if (error instanceof LoradropError || !(error instanceof Error)) return error;
   const { validation, validationContext, code } = error as Partial<FastifyError>;
   if (validation) return refusalOf(validation, validationContext);
-  return code !== undefined && Object.hasOwn(FRAMEWORK_ERRORS, code) ? FRAMEWORK_ERRORS[code]!() : error;
+  return code !== undefined && Object.hasOwn(FRAMEWORK_ERRORS, code)
+    ? FRAMEWORK_ERRORS[code]!(request)
+    : error;
 }
 
 /**
@@ -40,7 +45,7 @@ const LINGER_MS = 1000;
 
 /** Answers a request with the problem of whatever was thrown, and logs what the client is not shown. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const { problem, retryAfterSeconds } = problemOfError(translate(error), request.id);
+  const { problem, retryAfterSeconds } = problemOfError(translate(error, request), request.id);
   if (request.seen) request.seen.problem = problem.code;
   if (problem.status === 500) request.log.error({ err: error, code: problem.code }, 'request failed');
   else if (problem.status > 500) request.log.warn({ err: error, code: problem.code }, 'request failed');
@@ -48,7 +53,12 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   if (retryAfterSeconds !== undefined) reply.header('retry-after', String(Math.ceil(retryAfterSeconds)));
   // An upload that nobody will read has to end: keeping the connection would mean reading it to its end.
   if (hasBody(request) && !request.raw.complete) reply.header('connection', 'close');
-  void reply.code(problem.status).type(PROBLEM_MEDIA_TYPE).send(JSON.stringify(problem));
+  reply.code(problem.status);
+  if (isOpenaiAddress(request.url)) {
+    // Its clients try a conflict again by themselves, which mends none of ours.
+    if (problem.status === 409) reply.header('x-should-retry', 'false');
+    void reply.type('application/json').send(JSON.stringify(openaiError(problem)));
+  } else void reply.type(PROBLEM_MEDIA_TYPE).send(JSON.stringify(problem));
 }
 
 function hasBody({ headers }: FastifyRequest): boolean {

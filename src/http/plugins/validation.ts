@@ -19,7 +19,7 @@ export function valuesFromText(schema: TSchema, values: Fields): Fields {
     Object.entries(values).map(([name, value]) => {
       const type = Object.hasOwn(properties, name) ? properties[name]!.type : undefined;
       if (typeof value !== 'string') return [name, value];
-      if (type === 'integer' && /^-?[0-9]{1,15}$/.test(value)) return [name, Number(value)];
+      if (type === 'integer' && /^-?[0-9]+$/.test(value)) return [name, Number(value)];
       if (type === 'boolean' && /^(true|false)$/.test(value)) return [name, value === 'true'];
       return [name, value];
     }),
@@ -52,13 +52,17 @@ export function refusalOf(
     // TypeBox reports an unknown field by its pointer, as the schema `false`, and all of them once more by name.
     if (keyword === 'additionalProperties') continue;
     if (keyword === 'boolean') unknown += 1;
-    const { requiredProperties } = params as { requiredProperties?: string[] };
+    const { requiredProperties, allowedValue } = params as {
+      requiredProperties?: string[];
+      allowedValue?: unknown;
+    };
     if (requiredProperties) {
       for (const name of requiredProperties) {
         fields.push({ pointer: `${instancePath}/${name}`, message: 'is missing' });
       }
     } else {
-      fields.push({ pointer: clip(instancePath), message: keyword === 'boolean' ? 'is not known' : message });
+      const told = keyword === 'const' ? `must be ${JSON.stringify(allowedValue)}` : message;
+      fields.push({ pointer: clip(instancePath), message: keyword === 'boolean' ? 'is not known' : told });
     }
   }
   const listed = { fields: fields.slice(0, MAX_LISTED_FIELDS) };

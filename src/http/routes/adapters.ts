@@ -3,8 +3,11 @@ import { Type } from 'typebox';
 import type { Caller } from '../../access/caller.ts';
 import { ADAPTER_GGUF_FILE, STORED_GGUF_DTYPE } from '../../adapter/convert-gguf.ts';
 import { storeErrors } from '../../store/errors.ts';
+import { AdapterList, AdapterListQuery } from '../adapter-list-schemas.ts';
+import { fileResponses } from '../file-responses.ts';
 import { findAdapter } from '../find-adapter.ts';
 import { wantsLinks } from '../job-payload.ts';
+import { listAdapters } from '../list-adapters.ts';
 import { presentAdapter, SERVED_FILES, type ServedFile } from '../present-adapter.ts';
 import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses } from '../problem-responses.ts';
@@ -30,8 +33,29 @@ const FILE_SCHEMA: Readonly<Record<KeptFile, { readonly operationId: string; rea
 };
 
 /** Registers the routes. */
-export function registerAdapters(app: App, { store, models, links, now = Date.now }: HttpServices): void {
+export function registerAdapters(
+  app: App,
+  { store, models, links, deployments, now = Date.now }: HttpServices,
+): void {
   const find = (id: string, { tenant }: Caller) => findAdapter(store.of(tenant), id, now);
+
+  app.get(
+    '/adapters',
+    {
+      config: { produces: ['application/json'], access: 'read' },
+      schema: {
+        tags: ['adapters'],
+        operationId: 'listAdapters',
+        summary: 'List adapters, the last stored first',
+        querystring: AdapterListQuery,
+        response: {
+          200: refTo(AdapterList),
+          ...problemResponses(...ACCESS_FAILURES, 'field-unknown', 'cursor-invalid', 'store-unavailable'),
+        },
+      },
+    },
+    ({ query, caller: { tenant } }) => listAdapters({ tenant, store: store.of(tenant), now }, query),
+  );
 
   app.get(
     '/adapters/:id',
@@ -75,6 +99,10 @@ export function registerAdapters(app: App, { store, models, links, now = Date.no
     async ({ params, log, caller }, reply) => {
       if (!(await store.of(caller.tenant).remove(params.id)))
         throw storeErrors.notFound('No adapter has this id.');
+      // The reconciler finds those for which this fails.
+      await deployments
+        .takeBackAdapter({ tenant: caller.tenant, id: params.id })
+        .catch((error) => log.warn({ err: error, adapter: params.id }, 'unloaded a little later'));
       log.info({ adapter: params.id }, 'adapter deleted');
       return reply.code(204).send(null);
     },
@@ -100,9 +128,7 @@ export function registerAdapters(app: App, { store, models, links, now = Date.no
             'The ETag is the file’s SHA-256. `If-Match`, `If-Unmodified-Since`, `If-None-Match`, a single `Range` of bytes and `If-Range` are honoured.',
           params: IdParams,
           response: {
-            200: { description: 'The whole file.', content: { [type]: { schema: binary } } },
-            206: { description: 'The range.', content: { [type]: { schema: binary } } },
-            304: Type.Null({ description: 'The client has it.' }),
+            ...fileResponses(type),
             ...problemResponses(...FAILURES, 'precondition-failed', 'range-not-satisfiable'),
           },
         },
@@ -128,9 +154,7 @@ export function registerAdapters(app: App, { store, models, links, now = Date.no
         params: IdParams,
         querystring: GgufQuery,
         response: {
-          200: { description: 'The whole file.', content: { [GGUF_TYPE]: { schema: binary } } },
-          206: { description: 'The range.', content: { [GGUF_TYPE]: { schema: binary } } },
-          304: Type.Null({ description: 'The client has it.' }),
+          ...fileResponses(GGUF_TYPE),
           ...problemResponses(
             ...FAILURES,
             'field-unknown',

@@ -2,9 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { newId } from '../../base/ids.ts';
-import { choosePrompts, type PromptChoice } from '../../prompts/choose-column.ts';
 import type { PromptFormat } from '../../prompts/prompt-format.ts';
-import { type PromptReading, sourceOf } from '../../prompts/read-unpacked.ts';
 import {
   createAcceptJob,
   JOB_FAILURES,
@@ -16,25 +14,17 @@ import {
   WEIGHTS_TYPE,
 } from '../accept-job.ts';
 import { httpErrors } from '../errors.ts';
-import { type GenerateOptionsWithMetadata, makeGeneratePayload } from '../generate-payload.ts';
+import { makeGeneratePayload } from '../generate-payload.ts';
 import { jobIdOfKey } from '../idempotency-key.ts';
-import { jobContext, refuseOversized } from '../job-payload.ts';
+import { jobContext } from '../job-payload.ts';
 import { negotiate } from '../negotiate.ts';
-import { FORM_TYPE, PROMPT_TYPES } from '../plugins/bodies.ts';
 import type { ProblemCode } from '../problem.ts';
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
-import { readFiles } from '../read-files.ts';
-import { type FormFile, readForm } from '../read-form.ts';
-import {
-  ClientIdParams,
-  type GenerateOptions,
-  type GenerateRequest,
-  generateForm,
-  generateQuery,
-  generateRequest,
-} from '../schemas.ts';
+import { FORM_TYPE, PROMPT_TYPES } from '../prompt-types.ts';
+import { createGenerateReader } from '../read-generate.ts';
+import { ClientIdParams, generateForm, generateQuery, generateRequest } from '../schemas.ts';
 import { ARCHIVE_TYPE } from '../send-adapter.ts';
-import type { App, HttpLimits, HttpServices } from '../services.ts';
+import type { App, HttpServices } from '../services.ts';
 import type { StoredUsage } from '../stored-usage.ts';
 
 const JSON_TYPE = 'application/json';
@@ -50,6 +40,7 @@ const FAILURES: readonly ProblemCode[] = [
   'prompts-invalid',
   'too-many-prompts',
   'too-few-prompts',
+  'one-description',
   'prompt-too-long',
   'prompts-too-large',
   'prompts-hold-answers',
@@ -70,8 +61,8 @@ const DESCRIPTION = `Accepts a job and answers as the \`Accept\` header asks:
 
 A client that leaves does not cancel its job; \`DELETE /jobs/{id}\` does.
 
-Bodies other than JSON hold prompts, and the options are query parameters (form fields in a form; \`metadata\` takes a JSON
-body). They may come with the \`Content-Encoding\` \`gzip\` or \`zstd\`, and files in a form may be compressed; what is
+Bodies other than JSON hold prompts, and the options are query parameters (also form fields in a form; \`metadata\` takes a
+JSON body). An option that the query and the body both have is the body’s. Bodies may come with the \`Content-Encoding\` \`gzip\` or \`zstd\`, and files in a form may be compressed; what is
 unpacked is bounded like the body itself.
 
 Prompts are texts, or rows of a data set with further columns: JSON lines, JSON, the records of a CSV or TSV file under its
@@ -100,8 +91,7 @@ export function registerGenerate(
   const { models, limits, random } = services;
   const acceptJob = createAcceptJob(services, { stored, closing });
   const Query = generateQuery(limits);
-  const Form = generateForm(limits);
-  const filesOf = new WeakMap<FastifyRequest, readonly FormFile[]>();
+  const requests = createGenerateReader(limits);
 
   const schema = {
     tags: ['generate'],
@@ -115,7 +105,7 @@ export function registerGenerate(
             { schema: Type.String({ description: BODIES[format] }) },
           ]),
         ),
-        [FORM_TYPE]: { schema: Form },
+        [FORM_TYPE]: { schema: generateForm(limits) },
       },
     },
     response: JOB_RESPONSES,
@@ -123,20 +113,7 @@ export function registerGenerate(
   const route = {
     config: { produces: JOB_FORMS, access: 'generate' as const },
     onRequest: refuseWhenDraining(services, closing),
-    preValidation: async (request: FastifyRequest) => {
-      if (request.mediaType === FORM_TYPE) {
-        const contentType = request.headers['content-type']!;
-        const { fields, files } = readForm((request.body ?? Buffer.of()) as Buffer, contentType, Form);
-        filesOf.set(request, files);
-        request.body = { ...fields, ...(files.length > 0 && { file: files.map(({ format }) => format) }) };
-      }
-      if (request.body === undefined) {
-        if (request.mediaType === undefined)
-          throw httpErrors.mediaType('There is no body and no Content-Type.');
-        throw httpErrors.jsonInvalid('The body is empty.');
-      }
-      refuseOversized(request.body, limits);
-    },
+    preValidation: requests.preValidation,
   };
 
   const accept = async (
@@ -145,15 +122,16 @@ export function registerGenerate(
     reply: FastifyReply,
   ) => {
     const form = negotiate(request.headers.accept, JOB_FORMS)!;
-    const { options: wanted, reading } = await readRequest(request);
+    const { options: wanted, reading, described } = await requests.read(request);
     if ((form === ARCHIVE_TYPE || form === WEIGHTS_TYPE) && (wanted.count ?? 1) > 1 && !wanted.keep) {
-      throw httpErrors.requestInvalid('One adapter can be the answer, several cannot.', {
+      throw httpErrors.optionsConflict('One adapter can be the answer, several cannot.', {
         fields: [{ pointer: '/count', message: `must be 1 for ${form}` }],
       });
     }
     const context = {
       ...(await jobContext(services, { id, wanted, request })),
       reading,
+      ...(described && { described }),
       models,
       ...(random && { random }),
     };
@@ -209,55 +187,4 @@ export function registerGenerate(
     },
     (request, reply) => accept({ id: request.params.id, fresh: false }, request, reply),
   );
-
-  async function readRequest(
-    request: FastifyRequest,
-  ): Promise<{ options: GenerateOptionsWithMetadata; reading: PromptReading }> {
-    const query = request.query as GenerateOptions;
-    const type = request.mediaType;
-    if (type === JSON_TYPE || type === FORM_TYPE) {
-      const extra = Object.keys(query);
-      if (extra.length > 0) {
-        throw httpErrors.fieldUnknown('With this body, options are fields of the body.', {
-          fields: extra.map((name) => ({
-            pointer: `/${name}`,
-            message: 'is not taken as a query parameter',
-          })),
-        });
-      }
-    }
-    if (type === JSON_TYPE) {
-      const { prompts, ...options } = request.body as GenerateRequest;
-      return { options, reading: readingOfRows(prompts, choiceOf(options), limits) };
-    }
-    if (type === FORM_TYPE) {
-      const { file: _names, ...options } = request.body as GenerateOptions & { file: string[] };
-      return { options, reading: await readFiles(filesOf.get(request)!, choiceOf(options), limits) };
-    }
-    const file = { bytes: request.body as Uint8Array, format: PROMPT_TYPES[type!]! };
-    return { options: query, reading: await readFiles([file], choiceOf(query), limits) };
-  }
-}
-
-/** The prompts of a JSON body, which are checked with the options. */
-function readingOfRows(
-  values: GenerateRequest['prompts'],
-  choice: PromptChoice,
-  { maxBodyBytes }: HttpLimits,
-): PromptReading {
-  const rows = values.map((value, index) => ({ value, number: index + 1 }));
-  const { prompts, field, warnings } = choosePrompts(
-    { rows, unit: 'Item', prefix: '/prompts' },
-    choice,
-    maxBodyBytes,
-  );
-  return {
-    prompts,
-    source: sourceOf(prompts, { format: 'json', ...(field !== undefined && { field }) }),
-    warnings,
-  };
-}
-
-function choiceOf({ promptField: field, promptTemplate: template }: GenerateOptions): PromptChoice {
-  return { ...(field !== undefined && { field }), ...(template !== undefined && { template }) };
 }

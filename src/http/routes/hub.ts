@@ -2,11 +2,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Caller } from '../../access/caller.ts';
+import { isTenant } from '../../base/ids.ts';
 import { describeFiles, describeModel } from '../../hub-view/describe.ts';
 import { hubViewErrors } from '../../hub-view/errors.ts';
 import { findRevision, type Revision } from '../../hub-view/find-revision.ts';
 import { type RepositoryFile, rawFile, repositoryFiles } from '../../hub-view/repository-files.ts';
 import { httpErrors } from '../errors.ts';
+import { fileResponses } from '../file-responses.ts';
 import { sendHubProblem } from '../hub-failures.ts';
 import {
   EntryParams,
@@ -34,10 +36,10 @@ const FAILURES: readonly ProblemCode[] = [
 /** Bytes of a body that asks for files: a hundred long paths. */
 const MAX_BODY_BYTES = 128 << 10;
 const FORM_TYPE = 'application/x-www-form-urlencoded';
-const FILE_TYPE = 'application/octet-stream';
 const JSON_TYPE = 'application/json';
+/** Media types of a repository's files. */
+const FILE_TYPES = ['application/octet-stream', JSON_TYPE, 'text/markdown', 'text/plain'] as const;
 const ERROR_HEADERS = 'Failures have `X-Error-Code` and `X-Error-Message`, which clients of a Hub read.';
-const binary = Type.String({ format: 'binary' });
 
 type Address = { readonly owner: string; readonly name: string; readonly revision?: string };
 
@@ -55,7 +57,9 @@ const ROUTE = {
 
 /** Registers the routes. */
 export async function registerHub(app: App, { store, now = Date.now }: HttpServices): Promise<void> {
-  const open: Open = async ({ owner, name, revision = 'main' }, { tenant }, reply) => {
+  const open: Open = async ({ owner, name, revision = 'main' }, caller, reply) => {
+    // A model server that serves several tenants has one key.
+    const tenant = caller.scopes.includes('serve') && isTenant(owner) ? owner : caller.tenant;
     const ours = store.of(tenant);
     const found = await findRevision(ours, { owner, name, revision, tenant, now });
     reply.header('x-repo-commit', found.commit);
@@ -216,9 +220,7 @@ function registerFiles(app: App, open: Open): void {
         description: `${about} ${ERROR_HEADERS}`,
         params: EntryParams,
         response: {
-          200: { description: 'The whole file.', content: { [FILE_TYPE]: { schema: binary } } },
-          206: { description: 'The range.', content: { [FILE_TYPE]: { schema: binary } } },
-          304: Type.Null({ description: 'The client has it.' }),
+          ...fileResponses(...FILE_TYPES),
           ...problemResponses(
             ...FAILURES,
             'entry-not-found',

@@ -6,7 +6,7 @@ import { queueErrors } from '../../queue/errors.ts';
 import { isFinal } from '../../queue/queue.ts';
 import { eventIdOf, parseLastEventId } from '../job-events.ts';
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES } from '../problem-responses.ts';
-import { IdParams, Job, JobList, JobListQuery, refTo } from '../schemas.ts';
+import { IdParams, Job, JobEventView, JobList, JobListQuery, refTo } from '../schemas.ts';
 import { EVENT_STREAM, sendEvents } from '../send-events.ts';
 import type { App, HttpServices } from '../services.ts';
 import { createShowJob } from '../show-job.ts';
@@ -84,7 +84,7 @@ export function registerJobs(app: App, services: HttpServices, closing: AbortSig
           'last-event-id': Type.Optional(Type.String({ description: 'Id of the last event that was seen.' })),
         }),
         response: {
-          200: { description: 'The events.', content: { [EVENT_STREAM]: { schema: Type.String() } } },
+          200: { description: 'The events.', content: { [EVENT_STREAM]: { schema: refTo(JobEventView) } } },
           204: Type.Null({ description: 'The final event was seen already.' }),
           ...problemResponses(...ACCESS_FAILURES, ...QUEUE_FAILURES, 'id-invalid', 'job-not-found'),
         },

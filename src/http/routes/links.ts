@@ -1,5 +1,5 @@
 /** `/links`: files for whoever has a link that was made here. */
-import { Type } from 'typebox';
+import { fileResponses } from '../file-responses.ts';
 import { findAdapter } from '../find-adapter.ts';
 import { countRequest } from '../plugins/access.ts';
 import { SERVED_FILES, type ServedFile } from '../present-adapter.ts';
@@ -7,8 +7,6 @@ import { problemResponses } from '../problem-responses.ts';
 import { LinkParams, LinkQuery } from '../schemas.ts';
 import { sendAdapterFile } from '../send-adapter.ts';
 import type { App, HttpServices } from '../services.ts';
-
-const binary = Type.String({ format: 'binary' });
 
 /** The files that links are made for. */
 type LinkedFile = Exclude<ServedFile, 'adapter.gguf'>;
@@ -40,9 +38,7 @@ export function registerLinks(
           params: LinkParams,
           querystring: LinkQuery,
           response: {
-            200: { description: 'The whole file.', content: { [type]: { schema: binary } } },
-            206: { description: 'The range.', content: { [type]: { schema: binary } } },
-            304: Type.Null({ description: 'The client has it.' }),
+            ...fileResponses(type),
             ...problemResponses(
               'link-invalid',
               'link-expired',

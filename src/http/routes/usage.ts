@@ -2,7 +2,7 @@
 import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES } from '../problem-responses.ts';
 import { refTo, Usage } from '../schemas.ts';
 import type { App, HttpServices } from '../services.ts';
-import type { StoredUsage } from '../stored-usage.ts';
+import { MAX_FILES, type StoredUsage } from '../stored-usage.ts';
 
 /** Registers the route. */
 export function registerUsage(app: App, { queue }: Pick<HttpServices, 'queue'>, stored: StoredUsage): void {
@@ -15,7 +15,7 @@ export function registerUsage(app: App, { queue }: Pick<HttpServices, 'queue'>, 
         operationId: 'getUsage',
         summary: 'Who you are, and what you use of what you may',
         description:
-          'Jobs, adapters and bytes are counted for the tenant, over all its keys; requests for the key. A bound that is left out does not exist. Adapters and bytes are at most ten seconds old.',
+          'Jobs, adapters, files and bytes are counted for the tenant, over all its keys; requests for the key. A bound that is left out does not exist. Adapters, files and bytes are at most ten seconds old.',
         response: {
           200: refTo(Usage),
           ...problemResponses(...ACCESS_FAILURES, ...QUEUE_FAILURES, 'store-unavailable'),
@@ -24,7 +24,7 @@ export function registerUsage(app: App, { queue }: Pick<HttpServices, 'queue'>, 
     },
     async ({ caller }) => {
       const { tenant, keyName, scopes, expiresAt, limits } = caller;
-      const [jobs, adapters] = await Promise.all([queue.of(tenant).usage(), stored.of(tenant)]);
+      const [jobs, kept] = await Promise.all([queue.of(tenant).usage(), stored.of(tenant)]);
       const of = (used: number, limit: number | undefined) => ({
         used,
         ...(limit !== undefined && { limit }),
@@ -40,8 +40,9 @@ export function registerUsage(app: App, { queue }: Pick<HttpServices, 'queue'>, 
         },
         waitingJobs: of(jobs.waiting, limits.waitingJobs),
         runningJobs: of(jobs.running, limits.runningJobs),
-        adapters: of(adapters.adapters, limits.adapters),
-        storedBytes: of(adapters.bytes, limits.storedBytes),
+        adapters: of(kept.adapters, limits.adapters),
+        files: of(kept.files, MAX_FILES),
+        storedBytes: of(kept.bytes, limits.storedBytes),
       };
     },
   );

@@ -39,7 +39,7 @@ export async function downloadFile(
   try {
     let kept = await complete(handle, repository, file, options);
     // What an earlier process left may be damaged where it ended, in a power cut for instance.
-    if (kept === 'resumed and damaged') kept = await complete(handle, repository, file, options);
+    if (kept === 'resumed and damaged') kept = await complete(handle, repository, file, options, 0);
     if (kept !== 'whole') {
       throw modelErrors.damaged(`${file.path} does not have the digest that is expected.`);
     }
@@ -51,17 +51,22 @@ export async function downloadFile(
   }
 }
 
-/** One go: `whole`, or damaged and emptied. */
+/**
+ * One go, which keeps what is there up to `maxKeptBytes`. Nothing is ever cut off the file below its right length: another
+ * process may have written it meanwhile, and would take it for written.
+ */
 async function complete(
   handle: FileHandle,
   repository: FileReader,
   file: HubFile,
   { signal, onBytes, retryDelayMs = RETRY_DELAY_MS }: DownloadOptions,
+  maxKeptBytes = file.bytes,
 ): Promise<'whole' | 'damaged' | 'resumed and damaged'> {
   const { bytes, digest } = file;
   const hash = createHash(digest.algorithm === 'sha256' ? 'sha256' : 'sha1');
   if (digest.algorithm === 'git-sha1') hash.update(`blob ${bytes}\0`);
-  const found = await hashFound(handle, hash, bytes, signal);
+  if ((await handle.stat()).size > bytes) await handle.truncate(bytes);
+  const found = await hashFound(handle, hash, maxKeptBytes, signal);
   let done = found;
   let fruitless = 0;
   onBytes?.(done);
@@ -85,27 +90,26 @@ async function complete(
     }
   }
   if (hash.digest('hex') === digest.hex) return 'whole';
-  await handle.truncate(0);
   return found > 0 ? 'resumed and damaged' : 'damaged';
 }
 
-/** Hashes what the file has, but nothing beyond its right length; returns how much that is. */
+/** Hashes what the file has, at most `maxBytes`; returns how much that is. */
 async function hashFound(
   handle: FileHandle,
   hash: Hash,
   maxBytes: number,
   signal: AbortSignal | undefined,
 ): Promise<number> {
-  await handle.truncate(Math.min((await handle.stat()).size, maxBytes));
   const buffer = new Uint8Array(READ_BYTES);
   let done = 0;
-  for (;;) {
+  while (done < maxBytes) {
     signal?.throwIfAborted();
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, done);
-    if (bytesRead === 0) return done;
+    const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, maxBytes - done), done);
+    if (bytesRead === 0) break;
     hash.update(buffer.subarray(0, bytesRead));
     done += bytesRead;
   }
+  return done;
 }
 
 async function writeAll(handle: FileHandle, chunk: Uint8Array, position: number): Promise<void> {

@@ -1,12 +1,18 @@
 /** A base model described in a file, so that a new base is data and not code. */
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { findHeadErrors, layoutForBase, TARGET_MODULES, withCurrentLayerPath } from '../../lora/bases.ts';
+import {
+  findHeadErrors,
+  layoutForBase,
+  plainLayoutForBase,
+  TARGET_MODULES,
+  withCurrentLayerPath,
+} from '../../lora/bases.ts';
 import { loraErrors } from '../../lora/errors.ts';
 import { AttentionHeads, LoraLayout } from '../../lora/layout.ts';
 import { modelErrors } from '../errors.ts';
 import { BundleManifest } from '../manifest.ts';
-import type { BaseLayout } from './import-checkpoint.ts';
+import type { BaseLayout } from './import-options.ts';
 
 const closed = { additionalProperties: false } as const;
 const Width = Type.Integer({ minimum: 1, maximum: 1_048_576 });
@@ -21,7 +27,7 @@ const BaseShapeFile = Type.Object(
     query: Type.Optional(Width),
     kv: Width,
     ffn: Width,
-    rank: Type.Integer({ minimum: 2, maximum: 512 }),
+    rank: Type.Integer({ minimum: 1, maximum: 512 }),
     alpha: Type.Number({ exclusiveMinimum: 0 }),
     chunkWidth: Type.Optional(Width),
     layerPath: Type.Optional(Type.String()),
@@ -46,7 +52,13 @@ export const MAX_BASE_FILE_BYTES = 1 << 20;
  * Reads a base description: `{id, architecture, heads?: {heads, kvHeads}, shape: {layers, hidden, kv, ffn, rank, alpha,
  * targets?, …}}` or the same with `layout: {…}`. Errors: `layout-invalid`, `checkpoint-invalid` for text that is not such a file.
  */
-export function parseBaseFile(text: string): BaseLayout {
+export function parseBaseFile(
+  text: string,
+  options: {
+    /** False for generators whose adapters are not made of weight tokens: widths then need nothing in common. */
+    readonly tokens?: boolean;
+  } = {},
+): BaseLayout {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -63,7 +75,7 @@ export function parseBaseFile(text: string): BaseLayout {
     );
   }
   const { id: name, architecture: family, heads: count } = value as Static<typeof BaseFile>;
-  const layout = withCurrentLayerPath(family, 'layout' in value ? value.layout : layoutForBase(value.shape));
+  const layout = withCurrentLayerPath(family, layoutOf(value, options.tokens ?? true));
   const wrong = count ? findHeadErrors(layout.modules, count) : [];
   if (wrong.length > 0) {
     throw loraErrors.layout(`The heads do not fit the layout: ${wrong.join('; ')}.`, {
@@ -71,4 +83,10 @@ export function parseBaseFile(text: string): BaseLayout {
     });
   }
   return { id: name, architecture: family, ...(count && { heads: count }), layout };
+}
+
+function layoutOf(file: Static<typeof BaseFile>, tokens: boolean): LoraLayout {
+  if ('shape' in file) return tokens ? layoutForBase(file.shape) : plainLayoutForBase(file.shape);
+  const { chunkWidth: _, ...plain } = file.layout;
+  return tokens ? file.layout : plain;
 }

@@ -5,8 +5,9 @@ import type { Bundle } from '../bundle.ts';
 import { modelErrors } from '../errors.ts';
 import { downloadFile } from '../hub/download-file.ts';
 import type { BundleManifest } from '../manifest.ts';
+import { MANIFEST_FILE } from '../manifest.ts';
 import { openBundle, readBundleManifest } from '../open.ts';
-import { MANIFEST_FILE, MAX_MANIFEST_BYTES, parseManifest } from '../parse-manifest.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from '../parse-manifest.ts';
 import { publishDirectory, removeStale } from '../publish-directory.ts';
 import type { BundleSource } from './bundle-source.ts';
 

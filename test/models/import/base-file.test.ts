@@ -1,7 +1,8 @@
 import { test } from 'tap';
 import { peftConfig } from '../../../src/adapter/peft-config.ts';
 import { findBase, TARGET_MODULES } from '../../../src/lora/bases.ts';
-import { loraTensors } from '../../../src/lora/tensors.ts';
+import type { TokenLayout } from '../../../src/lora/layout.ts';
+import { tokenizedTensors } from '../../../src/lora/tensors.ts';
 import { parseBaseFile } from '../../../src/models/import/base-file.ts';
 import { TINY_BASE } from '../small-bundle.ts';
 
@@ -16,6 +17,25 @@ test('a base is described by its widths or by its whole layout', (t) => {
     JSON.stringify({ id: vision.id, architecture: vision.architecture, shape: widths }),
   );
   t.same(found, vision.layout, 'the architecture tells where the layers are');
+  t.end();
+});
+
+test('widths need nothing in common where adapters are not made of weight tokens', (t) => {
+  const shape = { layers: 2, hidden: 15, kv: 5, ffn: 22, rank: 1, alpha: 2, targets: ['v_proj', 'q_proj'] };
+  const text = JSON.stringify({ id: 'example/odd', architecture: 'llama', shape });
+  t.throws(() => parseBaseFile(text), { code: 'layout-invalid' });
+  t.same(parseBaseFile(text, { tokens: false }).layout, {
+    rank: 1,
+    alpha: 2,
+    layers: 2,
+    layerPath: 'model.layers',
+    modules: [
+      { path: 'self_attn.q_proj', in: 15, out: 15 },
+      { path: 'self_attn.v_proj', in: 15, out: 5 },
+    ],
+  });
+  const { chunkWidth: _, ...plain } = TINY_BASE.layout;
+  t.same(parseBaseFile(JSON.stringify(TINY_BASE), { tokens: false }).layout, plain);
   t.end();
 });
 
@@ -50,7 +70,7 @@ test('the targeted modules are those named, in the order of the rule', (t) => {
   t.same(targets, ['q_proj', 'v_proj']);
   t.same(read([...TARGET_MODULES]).layout, layout);
   t.same(
-    loraTensors(two)
+    tokenizedTensors(two as TokenLayout)
       .slice(0, 5)
       .map(({ layer, module, side }) => [layer, module.path, side]),
     [

@@ -1,13 +1,8 @@
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { indexedRandom } from '../../../base/random.ts';
 import type { StateDict } from '../checkpoint/state-dict.ts';
-import { type BertShape, type BertWeight, writeBertEncoder } from '../encoder/bert-graph.ts';
-import type { ImportOptions } from '../import-checkpoint.ts';
+import { openEncoderForSynthetic, SYNTHETIC_TOKENIZER } from '../encoder/synthetic-encoder.ts';
+import type { ImportOptions } from '../import-options.ts';
 import { type Preset, presetArchitecture, presetBase } from './presets.ts';
-import { syntheticStateDict, uniformNumbers } from './synthetic-state-dict.ts';
+import { syntheticStateDict } from './synthetic-state-dict.ts';
 
 /** What {@link importCheckpoint} needs of random weights; disposing removes the encoder that was drawn. */
 export type SyntheticSource = AsyncDisposable &
@@ -15,10 +10,6 @@ export type SyntheticSource = AsyncDisposable &
     readonly checkpoint: StateDict;
     readonly trained: false;
   };
-
-/** Standard deviation of BERT's own initialisation. */
-const ENCODER_DEVIATION = 0.02;
-const TOKENIZER = fileURLToPath(new URL('../../bert-uncased/tokenizer.json', import.meta.url));
 
 /**
  * Random weights of a preset's size, as the source of an import that is marked untrained. Where no encoder is given, one
@@ -41,43 +32,15 @@ export async function openSynthetic(
     trained: false,
     licence: { text: 'Apache-2.0', commercialUse: true },
   } as const;
-  if (options.encoderDirectory !== undefined) {
-    return {
-      ...shared,
-      encoderDirectory: options.encoderDirectory,
-      provenance: [`Decoder: untrained, ${drawn}`],
-      async [Symbol.asyncDispose]() {},
-    };
-  }
-  const encoderDirectory = await mkdtemp(join(tmpdir(), 'loradrop-encoder-'));
-  const remove = () => rm(encoderDirectory, { recursive: true, force: true });
-  try {
-    await writeSyntheticEncoder(encoderDirectory, preset.encoder, seed);
-  } catch (error) {
-    await remove();
-    throw error;
-  }
+  const { encoder } = preset;
+  const own = await openEncoderForSynthetic(options.encoderDirectory, { encoder, seed });
   return {
     ...shared,
-    encoderDirectory,
-    provenance: [
-      `Decoder and encoder: untrained, ${drawn}`,
-      'Tokenizer: uncased WordPiece vocabulary of BERT, Copyright 2018 The Google AI Language Team Authors, Apache-2.0.',
-    ],
-    fullyMaskedAttention: 'uniform',
-    [Symbol.asyncDispose]: remove,
+    encoderDirectory: own.directory,
+    provenance: own.drawn
+      ? [`Decoder and encoder: untrained, ${drawn}`, SYNTHETIC_TOKENIZER]
+      : [`Decoder: untrained, ${drawn}`],
+    ...(own.drawn && { fullyMaskedAttention: 'uniform' as const }),
+    [Symbol.asyncDispose]: () => own[Symbol.asyncDispose](),
   };
-}
-
-async function writeSyntheticEncoder(directory: string, shape: BertShape, seed: number): Promise<void> {
-  const paths = { model: join(directory, 'model.onnx'), data: join(directory, 'encoder.onnx.data') };
-  await writeBertEncoder(shape, (weight) => encoderNumbers(weight, seed), paths);
-  await copyFile(TOKENIZER, join(directory, 'tokenizer.json'));
-}
-
-function* encoderNumbers({ name, shape }: BertWeight, seed: number): Generator<Float32Array> {
-  const elements = shape.reduce((product, side) => product * side);
-  const random = indexedRandom(seed, `encoder/${name}`);
-  if (shape.length === 2) yield* uniformNumbers(random, elements, ENCODER_DEVIATION);
-  else yield new Float32Array(elements).fill(name.endsWith('norm.weight') ? 1 : 0);
 }

@@ -1,14 +1,20 @@
 /** Copies a decoder's weights from a state dict into external data, kernels in the form their convolutions want. */
-import { allFinite } from '../../../adapter/tensor-bytes.ts';
-import { fromF16Bits, toF16Bits } from '../../../base/dtype.ts';
+import { fromF16Bits } from '../../../base/dtype.ts';
 import { fillUniform, seededRandom } from '../../../base/random.ts';
 import type { ExternalDataFile, ExternalTensor } from '../../../onnx/external-data.ts';
-import { modelErrors } from '../../errors.ts';
 import type { GraphRunner, RunnableGraph } from '../../graph-runner.ts';
 import type { SpectralForm } from '../../manifest.ts';
 import type { StateDict } from '../checkpoint/state-dict.ts';
-import { type Precision, spectraShape } from '../spectral/candidates.ts';
+import { spectraShape } from '../spectral/candidates.ts';
 import { spectraGraph, spectralBlockGraph, spectralRows } from '../spectral/spectral-graph.ts';
+import {
+  asStoredBytes,
+  bytesOf,
+  checkedNumbers,
+  narrowed,
+  type Precision,
+  STORED_AS,
+} from '../stored-numbers.ts';
 import { type DecoderArchitecture, decoderWeights } from './architecture.ts';
 import { allConvolutions, type Convolution, directView, inOrder } from './convolutions.ts';
 import { type ConvolutionForms, type PlacedWeights, rowsName, spectraName } from './decoder-graph.ts';
@@ -52,7 +58,7 @@ export async function storeDecoderWeights(
   const aborting = options.signal ? { signal: options.signal } : {};
   for (const { name, source, shape } of decoderWeights(architecture)) {
     options.signal?.throwIfAborted();
-    const numbers = checked(stateDict.stream(names.get(source)!, aborting), source, options);
+    const numbers = checkedNumbers(stateDict.stream(names.get(source)!, aborting), source, options.onBytes);
     const convolution = convolutions.get(name);
     const form = convolution && options.forms?.get(convolution.name);
     if (form?.form === 'spectral') {
@@ -66,16 +72,18 @@ export async function storeDecoderWeights(
       const { taps } = directView(convolution);
       const kernels = directKernels(numbers, convolution);
       const stored = [...shape.slice(0, 2), ...taps];
-      weights.set(name, await file.append(STORED_AS[precision], stored, asBytes(kernels, name, precision)));
+      weights.set(
+        name,
+        await file.append(STORED_AS[precision], stored, asStoredBytes(kernels, name, precision)),
+      );
     } else {
       const as = PROJECTION.test(name) ? precision : 'f32';
-      weights.set(name, await file.append(STORED_AS[as], shape, asBytes(numbers, name, as)));
+      weights.set(name, await file.append(STORED_AS[as], shape, asStoredBytes(numbers, name, as)));
     }
   }
   return { weights, errors };
 }
 
-const STORED_AS = { f32: 'float32', f16: 'float16' } as const;
 /** The matrices of the length projection (spec §2.5). */
 const PROJECTION = /^(?:down|gate)_proj\.weight$/;
 
@@ -251,42 +259,4 @@ async function* directKernels(
     rest = input.subarray(whole * area);
     yield output;
   }
-}
-
-/** Passes numbers on unless one is not finite, and tells of them once they are dealt with. */
-async function* checked(
-  chunks: AsyncIterable<Float32Array>,
-  name: string,
-  options: Pick<StoreOptions, 'onBytes'>,
-): AsyncGenerator<Float32Array> {
-  for await (const chunk of chunks) {
-    // NaN and infinity stay NaN when multiplied by 0, and a sum without branches costs nearly nothing.
-    let probe = 0;
-    for (let i = 0; i < chunk.length; i++) probe += chunk[i]! * 0;
-    if (probe !== 0) throw modelErrors.checkpoint(`Tensor ${name} holds numbers that are not finite.`);
-    yield chunk;
-    options.onBytes?.(chunk.byteLength);
-  }
-}
-
-async function* asBytes(
-  chunks: AsyncIterable<Float32Array>,
-  name: string,
-  precision: Precision,
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of chunks) yield bytesOf(narrowed(chunk, name, precision));
-}
-
-/** The numbers as they are stored. Errors: `checkpoint-invalid` for one beyond the range of float16. */
-function narrowed(values: Float32Array, name: string, precision: Precision): Float32Array | Uint16Array {
-  if (precision === 'f32') return values;
-  const bits = toF16Bits(values);
-  if (!allFinite(bits, precision)) {
-    throw modelErrors.checkpoint(`Tensor ${name} holds numbers beyond the range of f16; import it as f32.`);
-  }
-  return bits;
-}
-
-function bytesOf(values: Float32Array | Uint16Array | BigInt64Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

@@ -1,7 +1,7 @@
 /** Random weights for a decoder of any size: the amplitudes of a real adapter, without any of its knowledge. */
 import { type IndexedRandom, indexedRandom } from '../../../base/random.ts';
-import type { LoraLayout } from '../../../lora/layout.ts';
-import { loraTensors } from '../../../lora/tensors.ts';
+import type { TokenLayout } from '../../../lora/layout.ts';
+import { tokenizedTensors } from '../../../lora/tensors.ts';
 import type { StateDict } from '../checkpoint/state-dict.ts';
 import { type DecoderArchitecture, type DecoderWeight, decoderWeights } from './architecture.ts';
 
@@ -25,7 +25,7 @@ const LAST_BIAS = 1e-3;
  */
 export function syntheticStateDict(
   architecture: DecoderArchitecture,
-  layout: LoraLayout,
+  layout: TokenLayout,
   seed: number,
 ): StateDict {
   const last = `layer${architecture.features.length - 2}.`;
@@ -73,7 +73,7 @@ function* innerNumbers({ name, shape }: DecoderWeight, random: IndexedRandom): G
 function* lastLayerNumbers(
   weight: DecoderWeight,
   part: string,
-  layout: LoraLayout,
+  layout: TokenLayout,
   random: IndexedRandom,
 ): Generator<Float32Array> {
   const { shape } = weight;
@@ -109,13 +109,13 @@ function scalePattern([rows, columns]: readonly [number, number]): Float32Array 
 /** Kernels in pairs of opposite sign, so that the pattern, equal in all channels, passes through the centre taps alone. */
 function* fuseKernels(
   [tokens, from, k]: readonly [number, number, number, number],
-  layout: LoraLayout,
+  layout: TokenLayout,
   random: IndexedRandom,
 ): Generator<Float32Array> {
   const area = k * k;
   const centre = (area - 1) / 2;
   const strength = new Float64Array(tokens).fill(1);
-  for (const { side, tokens: range } of loraTensors(layout)) {
+  for (const { side, tokens: range } of tokenizedTensors(layout)) {
     strength.fill(scaleCell(SIGMA[side]) / scaleCell(SIGMA.B), range.start, range.start + range.count);
   }
   for (let token = 0; token < tokens; token++) {

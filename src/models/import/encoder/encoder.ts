@@ -9,6 +9,7 @@ import { modelErrors } from '../../errors.ts';
 import type { BundleManifest } from '../../manifest.ts';
 import { SNIFFED_BYTES, whatItIs } from '../checkpoint/foreign-file.ts';
 import { type FullyMaskedAttention, setFullyMaskedAttention } from './fully-masked.ts';
+import { KEY_BLOCK, lookAtVisibleKeys } from './visible-keys.ts';
 
 /** What an encoder directory offers. */
 export type EncoderFacts = {
@@ -31,8 +32,8 @@ export type EncoderFacts = {
 const MODEL_FILES = ['model.onnx', 'onnx/model.onnx'];
 /** Output names exporters give the last hidden state. */
 const OUTPUT_NAMES = ['last_hidden_state', 'token_embeddings'];
-/** Positions of a BERT encoder; spec §1.3 cuts longer prompts into slices of this length. */
-const MAX_ENCODER_TOKENS = 512;
+/** Positions of a BERT encoder, where no configuration says how many there are. */
+const DEFAULT_POSITIONS = 512;
 /** Prompts in one run where nothing speaks against it: enough to fill a CPU, and 512 tokens of each stay below 100 MB a layer. */
 const MAX_BATCH = 32;
 /** Operators whose scale is taken over the whole input, so that a prompt's numbers depend on its neighbours. */
@@ -59,7 +60,12 @@ const refuse = modelErrors.encoder;
  */
 export async function inspectEncoder(
   directory: string,
-  options: { width: number; file?: string },
+  options: {
+    width: number;
+    /** Most tokens of one pass that are of use, where the encoder takes more. Default {@link DEFAULT_POSITIONS}. */
+    mostTokens?: number;
+    file?: string;
+  },
 ): Promise<EncoderFacts> {
   const model = await findModel(directory, options.file);
   const facts = await inspectModel(model).catch(async (cause: unknown) => {
@@ -83,23 +89,25 @@ export async function inspectEncoder(
     output: findOutput(facts.outputs, options.width),
     maxBatch: [...facts.operators].some((operator) => BATCH_DEPENDENT.test(operator)) ? 1 : MAX_BATCH,
     operators: facts.operators,
-    encoderTokens: encoderTokensOf(config, padTokenId),
+    encoderTokens: Math.min(positionsOf(config, padTokenId), options.mostTokens ?? DEFAULT_POSITIONS),
     padTokenId,
   };
 }
 
 /**
  * Copies the encoder into a bundle directory under the given names; data files keep theirs, since the model refers to them.
- * With `fullyMasked` the model is given that behaviour, else it stays as it is. Returns the names of the data files.
- * Errors: `encoder-invalid` where its attention cannot be given the behaviour.
+ * With `fullyMasked` the model is given that behaviour; with `padded` its attention looks at no more keys than texts have,
+ * where it is understood; else it stays as it is. Returns the names of the data files, and the block of keys where there is
+ * one. Errors: `encoder-invalid` where its attention cannot be given the behaviour.
  */
 export async function copyEncoder(
   encoder: EncoderFacts,
   directory: string,
   names: { model: string; tokenizer: string },
-  options: { fullyMasked?: FullyMaskedAttention; signal?: AbortSignal } = {},
-): Promise<readonly string[]> {
-  const { fullyMasked: mode, signal } = options;
+  options: { fullyMasked?: FullyMaskedAttention; padded?: boolean; signal?: AbortSignal } = {},
+): Promise<{ readonly dataFiles: readonly string[]; readonly keyBlock?: number }> {
+  const { fullyMasked: mode, padded = false, signal } = options;
+  let keyBlock: number | undefined;
   const copies: [string, string][] = [
     [encoder.model, names.model],
     [encoder.tokenizer, names.tokenizer],
@@ -111,11 +119,18 @@ export async function copyEncoder(
     if (mode && name === names.model) {
       const model = setFullyMaskedAttention(await readFile(from), { mask: encoder.inputs.mask, mode });
       await writeFile(to, model, { flag: 'wx' });
-    } else await copyFile(from, to, constants.COPYFILE_EXCL);
+    } else {
+      const shorter =
+        padded && name === names.model
+          ? lookAtVisibleKeys(await readFile(from), encoder.inputs.mask)
+          : undefined;
+      if (shorter) keyBlock = KEY_BLOCK;
+      await (shorter ? writeFile(to, shorter, { flag: 'wx' }) : copyFile(from, to, constants.COPYFILE_EXCL));
+    }
     const handle = await open(to, 'r');
     await handle.sync().finally(() => handle.close());
   }
-  return encoder.dataFiles;
+  return { dataFiles: encoder.dataFiles, ...(keyBlock !== undefined && { keyBlock }) };
 }
 
 /** Refuses a tokenizer whose ids would not be those of the encoder's authors. */
@@ -245,16 +260,17 @@ function checkHiddenSize({ hidden_size: found }: Record<string, unknown>, width:
 /** Model types that number positions from behind their padding token's id on, so that some are never used. */
 const OFFSET_POSITIONS = /^(?:xlm-|distil)?roberta|^(?:camembert|mpnet|longformer|data2vec-text|ibert|esm)$/;
 
-function encoderTokensOf(config: Record<string, unknown>, padTokenId: number): number {
+/** Positions that an encoder has for tokens. */
+function positionsOf(config: Record<string, unknown>, padTokenId: number): number {
   const positions = config['max_position_embeddings'];
-  if (positions === undefined) return MAX_ENCODER_TOKENS;
+  if (positions === undefined) return DEFAULT_POSITIONS;
   if (typeof positions !== 'number' || !Number.isInteger(positions) || positions < 1) {
     throw refuse('config.json has a max_position_embeddings that is no number of positions.');
   }
   const unused = OFFSET_POSITIONS.test(String(config['model_type'])) ? padTokenId + 1 : 0;
   if (unused >= positions)
     throw refuse('config.json has too few max_position_embeddings for a single token.');
-  return Math.min(positions - unused, MAX_ENCODER_TOKENS);
+  return positions - unused;
 }
 
 function padTokenIdOf(

@@ -1,11 +1,11 @@
 /** The ways to compute a convolution, with what each costs by a model of arithmetic and memory traffic. */
 import { DTYPE_BYTES } from '../../../base/dtype.ts';
-import type { BundleManifest, ConvolutionForm, SpectralForm } from '../../manifest.ts';
+import type { ConvolutionForm, Generator, SpectralForm } from '../../manifest.ts';
 import type { Convolution } from '../dnd/convolutions.ts';
 import { type AxisTiling, halfSpectrum, kernelFactors, type Products, tileAxis } from './spectral.ts';
 
 /** What a decoder's large weights are stored as. */
-export type Precision = BundleManifest['decoder']['precision'];
+export type Precision = Generator['precision'];
 
 /** How fast a machine does what convolutions are made of. Only the ratios decide about a plan. */
 export type MachineSpeed = {

@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { test } from 'tap';
 import { detokenize } from '../../../../src/lora/detokenize.ts';
-import { loraTensors } from '../../../../src/lora/tensors.ts';
+import type { TokenLayout } from '../../../../src/lora/layout.ts';
+import { tokenizedTensors } from '../../../../src/lora/tensors.ts';
 import { buildUntrainedBundle } from '../../../helpers/untrained-bundle.ts';
 
 const bytesOf = ({ manifest }: { manifest: { files: readonly { bytes: number }[] } }) =>
@@ -34,7 +35,10 @@ test('the untrained bundle is the same for a seed, says what it is, and makes ad
   t.ok(bytesOf(first) < 80e6, 'it is small enough to build in a test');
 
   const open = (name: string) => InferenceSession.create(join(first.directory, name));
-  const [encoder, decoder] = [await open(manifest.encoder.file), await open(manifest.decoder.file)];
+  const [encoder, decoder] = [
+    await open(manifest.encoder.file),
+    await open(manifest.generator.graphs[0]!.file),
+  ];
   t.teardown(() => Promise.all([encoder.release(), decoder.release()]));
   const { prompts, tokens, width } = manifest.condition;
   const decode = async (firstId: number) => {
@@ -56,11 +60,11 @@ test('the untrained bundle is the same for a seed, says what it is, and makes ad
     return (await decoder.run({ condition }))['tokens']!.data as Float32Array;
   };
   const [one, two] = [await decode(2000), await decode(9000)];
-  const { layout } = manifest;
+  const layout = manifest.layout as TokenLayout;
   const tokenSize = (layout.rank + 2) * (layout.chunkWidth + 2);
   const deviations = { A: 0, B: 0 };
   let difference = 0;
-  const tensors = loraTensors(layout);
+  const tensors = tokenizedTensors(layout);
   for (const tensor of tensors) {
     const [start, end] = [tensor.tokens.start, tensor.tokens.start + tensor.tokens.count];
     const values = detokenize(one.subarray(start * tokenSize, end * tokenSize), tensor, layout);

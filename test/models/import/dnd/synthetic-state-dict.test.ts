@@ -97,7 +97,7 @@ test('a checkpoint written to a file imports as the state dict itself does', asy
   const direct = await importCheckpoint({ ...options, checkpoint: stateDict, out: join(root, 'direct') });
   const read = await importCheckpoint({ ...options, checkpoint, out: join(root, 'read') });
   t.equal(read.digest, direct.digest);
-  t.equal(progress.at(-1), direct.manifest.decoder.parameters * 4);
+  t.equal(progress.at(-1), direct.manifest.generator.parameters * 4);
 
   const file = await openStateDict(checkpoint);
   t.teardown(() => file.close());

@@ -149,7 +149,7 @@ test('an import plans from times of its machine, and the decoder stays exact', a
   t.equal(times.length, 1);
   t.ok(times[0]!.tunedSeconds > 0 && Number.isFinite(times[0]!.tunedSeconds));
   const manifest = JSON.parse(await readFile(join(bundle.directory, 'bundle.json'), 'utf8'));
-  t.equal(manifest.decoder.tuned, true);
+  t.equal(manifest.dnd!.tuned, true);
 
   const session = await InferenceSession.create(join(bundle.directory, 'decoder.onnx'));
   t.teardown(() => session.release());

@@ -80,7 +80,7 @@ function checkSizes(tensors: Collected['tensors']): void {
     bytes += (elementsInside(name, tensor) * SAFETENSORS_DTYPE_BITS[storage.dtype]) / 8;
     storages.add(storage);
   }
-  const stored = storages.values().reduce((sum, storage) => sum + storageBytes(storage), 0);
+  const stored = [...storages.values()].reduce((sum, storage) => sum + storageBytes(storage), 0);
   if (bytes > MAX_EXPANSION * stored) {
     throw refuse(
       `The tensors take ${bytes} bytes, more than ${MAX_EXPANSION} times the ${stored} that the file has for them.`,

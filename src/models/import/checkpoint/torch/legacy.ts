@@ -51,7 +51,7 @@ export async function readTorchLegacy(file: FileHandle): Promise<TorchFile> {
     }
     storageStarts.set(storage.key, end - storageBytes(storage));
   }
-  const missing = storages.keys().find((key) => !storageStarts.has(key));
+  const missing = [...storages.keys()].find((key) => !storageStarts.has(key));
   if (missing !== undefined) throw refuse(`Storage ${missing} is not in the file.`);
   return { value, storageStarts };
 }

@@ -1,0 +1,26 @@
+/** What lies in a bucket, beside the service's own view of it. */
+import { ListMultipartUploadsCommand, paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
+import { TEST_BUCKET } from '../helpers/object-storage.ts';
+
+/** All objects below a prefix. */
+export async function listBucket(
+  client: S3Client,
+  prefix: string,
+): Promise<{ readonly key: string; readonly bytes: number }[]> {
+  const found = [];
+  for await (const { Contents = [] } of paginateListObjectsV2(
+    { client },
+    { Bucket: TEST_BUCKET, Prefix: prefix },
+  )) {
+    found.push(...Contents.map(({ Key = '', Size = 0 }) => ({ key: Key, bytes: Size })));
+  }
+  return found;
+}
+
+/** Uploads in parts below a prefix that were neither completed nor aborted, as `key (upload id, begun at)`. */
+export async function openUploads(client: S3Client, prefix: string): Promise<string[]> {
+  const { Uploads = [] } = await client.send(
+    new ListMultipartUploadsCommand({ Bucket: TEST_BUCKET, Prefix: prefix }),
+  );
+  return Uploads.map(({ Key, UploadId, Initiated }) => `${Key} (${UploadId}, ${Initiated?.toISOString()})`);
+}

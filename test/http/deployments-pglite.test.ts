@@ -1,0 +1,3 @@
+import { deploymentSuite } from '../suites/deployments.ts';
+
+deploymentSuite('PGlite', async () => ({}));
