@@ -9,6 +9,8 @@ import { TINY_BASE_ID, writeTinyBase } from '../helpers/tiny-base.ts';
 const prompts = ['Is tin a metal?', 'Is air a liquid?', 'Is the sea salty?'];
 /** Adapters of the job: enough that it runs on for seconds. */
 const COUNT = 12;
+/** The only answer that is allowed: left to itself, a base of random weights may say nothing at all, and be done before it is killed. */
+const LONG_ANSWER = 'It is not. '.repeat(36);
 
 test('a SIGKILL of llama.cpp’s process leaves a running generation untouched', async (t) => {
   const directory = t.testdir({});
@@ -29,10 +31,13 @@ test('a SIGKILL of llama.cpp’s process leaves a running generation untouched',
         model: TINY_BASE_ID,
         messages: [{ role: 'user', content: 'What is it?' }],
         max_tokens: 440,
+        structured_outputs: { choice: [LONG_ANSWER] },
         stream: true,
       }),
     });
 
+  // Its process starts before the job does, so that it can die early in it.
+  t.match(await (await ask()).text(), /\[DONE\]/);
   const job = await client.generate(body);
   let kills = 0;
   for await (const event of client.followJob(job.id)) {
