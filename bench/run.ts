@@ -22,6 +22,7 @@ import { soak } from './soak.ts';
 import { startup } from './startup.ts';
 import { storing } from './storing.ts';
 import { textToLora } from './text-to-lora.ts';
+import { throughput } from './throughput.ts';
 import { traces } from './traces.ts';
 import { turns } from './turns.ts';
 import { webhooks } from './webhooks.ts';
@@ -29,6 +30,7 @@ import { webhooks } from './webhooks.ts';
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'service-overhead': serviceOverhead,
   storing,
+  throughput,
   'accept-rate': acceptRate,
   turns,
   traces,

@@ -1,5 +1,10 @@
 /** What lies in a bucket, beside the service's own view of it. */
-import { ListMultipartUploadsCommand, paginateListObjectsV2, type S3Client } from '@aws-sdk/client-s3';
+import {
+  AbortMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  paginateListObjectsV2,
+  type S3Client,
+} from '@aws-sdk/client-s3';
 import { TEST_BUCKET } from '../helpers/object-storage.ts';
 
 /** All objects below a prefix. */
@@ -23,4 +28,22 @@ export async function openUploads(client: S3Client, prefix: string): Promise<str
     new ListMultipartUploadsCommand({ Bucket: TEST_BUCKET, Prefix: prefix }),
   );
   return Uploads.map(({ Key, UploadId, Initiated }) => `${Key} (${UploadId}, ${Initiated?.toISOString()})`);
+}
+
+/** What came of an attempt to end each of them: whether it was overlooked, or is one that the server does not end. */
+export async function endUploads(client: S3Client, prefix: string): Promise<string[]> {
+  const { Uploads = [] } = await client.send(
+    new ListMultipartUploadsCommand({ Bucket: TEST_BUCKET, Prefix: prefix }),
+  );
+  return Promise.all(
+    Uploads.map(async ({ Key, UploadId }) => {
+      const answer = await client
+        .send(new AbortMultipartUploadCommand({ Bucket: TEST_BUCKET, Key, UploadId }))
+        .then(
+          () => 'ends when it is asked to',
+          (error: Error) => `does not end: ${error.name} ${error.message}`,
+        );
+      return `${UploadId} ${answer}`;
+    }),
+  );
 }

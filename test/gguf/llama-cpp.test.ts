@@ -49,7 +49,7 @@ const hasSmolLm2 =
 const isCi = Boolean(process.env['CI']);
 // CI makes the environment, so that there it is a failure not to have it.
 const missing = (isThere: boolean, what: string) =>
-  isThere || isCi ? false : `NOT TESTED IN llama.cpp: ${what}, see test/setup-training.ts`;
+  isThere || isCi ? false : `NOT TESTED IN llama.cpp: ${what}, see test/install-training.ts`;
 
 function makeBases(...args: string[]): void {
   const { status, stderr } = spawnSync(

@@ -10,7 +10,7 @@ tap.setTimeout(TIMEOUT_MS);
 
 const python = trainingPython();
 // CI makes the environment, so that there it is a failure not to have it.
-const skip = python || process.env['CI'] ? false : 'training/venv is not there, see test/setup-training.ts';
+const skip = python || process.env['CI'] ? false : 'training/venv is not there, see test/install-training.ts';
 
 test('the recipe trains, judges and exports what the service imports', { skip }, (t) => {
   t.ok(python, 'there is a Python with PyTorch');

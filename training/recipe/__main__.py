@@ -23,7 +23,8 @@ from .tasks.tiers import fix_tiers
 from .train import train
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command of these words, or of the command line."""
     parser = argparse.ArgumentParser(prog="python -m recipe", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -64,7 +65,7 @@ def main() -> None:
     one.add_argument("--only", nargs="+", help="names of tasks")
     one.add_argument("--loras", action="store_true", help="only tune LoRAs again that are not on this machine, of tasks whose head-room is known")
 
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.command in ("tasks", "tiers"):
         # These need neither base nor encoder.
         tasks = Settings.read(options.settings).tasks
@@ -104,4 +105,5 @@ def main() -> None:
                 raise SystemExit("That is more than 1e-4.")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -5,27 +5,11 @@ import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
+from commands import TRAINING, recipe, refused
 from safetensors.torch import load_file
 from tiny import write_tiny
-
-TRAINING = Path(__file__).parents[1]
-
-
-def recipe(*words: object) -> str:
-    command = [sys.executable, "-m", "recipe", *map(str, words)]
-    return subprocess.run(command, cwd=TRAINING, check=True, capture_output=True, text=True).stdout
-
-
-def refused(*words: object) -> str:
-    """What a command says that must not succeed."""
-    command = [sys.executable, "-m", "recipe", *map(str, words)]
-    done = subprocess.run(command, cwd=TRAINING, check=False, capture_output=True, text=True)
-    assert done.returncode == 1
-    return done.stderr
-
 
 def test_names_that_do_not_fit_are_refused(tmp_path):
     settings = write_tiny(tmp_path)
