@@ -30,6 +30,19 @@ export const UNSAFE_FAILURES: readonly ProblemCode[] = [
   'json-invalid',
   'text-not-utf8',
 ];
+/** Failures of a route that reads prompts. */
+export const PROMPT_FAILURES: readonly ProblemCode[] = [
+  'form-invalid',
+  'prompts-empty',
+  'prompts-invalid',
+  'too-many-prompts',
+  'one-description',
+  'prompt-too-long',
+  'prompts-too-large',
+  'prompts-hold-answers',
+  'prompt-field-ambiguous',
+  'prompt-field-invalid',
+];
 /** Failures of a route that asks the queue. */
 export const QUEUE_FAILURES: readonly ProblemCode[] = ['queue-unavailable'];
 

@@ -1,9 +1,9 @@
 /** Copies of a job's adapters to its destination: a job of their own, kept in a queue of their own. */
-import type { TenantId } from '../base/ids.ts';
 import type { QueueBackend } from '../queue/backend.ts';
 import type { JobFailure, QueueCounts } from '../queue/queue.ts';
 import { openServiceQueue, type ServiceJob } from '../queue/service-queue.ts';
 import { type CopyPayload, JOB_CATALOG } from './catalog.ts';
+import { followUpName } from './follow-up.ts';
 import type { GenerateRecord } from './generate-queue.ts';
 
 const hour = 3_600_000;
@@ -55,17 +55,6 @@ export type Copies = {
   close(): Promise<void>;
 };
 
-/** The time tells apart two jobs of one id, of which the second came after the first had expired. */
-const nameOf = ({ tenant, id, payload }: GenerateRecord): TenantId => ({
-  tenant,
-  id: `${id}--${payload.acceptedAt}`,
-});
-
-/** The id of the job that a copy's job is about. */
-export function jobOfCopy(id: string): string {
-  return id.replace(/--[0-9]+$/, '');
-}
-
 /** Opens the queue of copies. Errors: `queue-unavailable`. */
 export async function openCopies(options: {
   backend: QueueBackend;
@@ -81,7 +70,7 @@ export async function openCopies(options: {
 
   async function find(record: GenerateRecord): Promise<Copy | undefined> {
     if (!record.payload.destination) return undefined;
-    const job = await queue.find(nameOf(record));
+    const job = await queue.find(followUpName(record));
     return job ? present(job) : copyToCome(record);
   }
 
@@ -89,10 +78,10 @@ export async function openCopies(options: {
     find,
     async follow(record) {
       const { destination, adapterIds, acceptedAt } = record.payload;
-      const job = destination && (await queue.find(nameOf(record)));
+      const job = destination && (await queue.find(followUpName(record)));
       if (job || !destination || record.status !== 'succeeded')
         return job ? present(job) : copyToCome(record);
-      await queue.add(nameOf(record), {
+      await queue.add(followUpName(record), {
         jobId: record.id,
         jobAcceptedAt: acceptedAt,
         adapterIds,
@@ -101,7 +90,7 @@ export async function openCopies(options: {
       });
       return copyToCome(record);
     },
-    remove: (record) => (record.payload.destination ? queue.remove(nameOf(record)) : Promise.resolve()),
+    remove: (record) => (record.payload.destination ? queue.remove(followUpName(record)) : Promise.resolve()),
     counts: () => queue.counts(),
     close: () => queue.close(),
   };

@@ -7,6 +7,7 @@ import { openServiceQueue, type ServiceJob } from '../queue/service-queue.ts';
 import { webhookErrors } from '../webhooks/errors.ts';
 import type { SendFailure } from '../webhooks/send.ts';
 import { JOB_CATALOG, type Webhook, type WebhookPayload } from './catalog.ts';
+import { followUpName } from './follow-up.ts';
 import type { GenerateRecord } from './generate-queue.ts';
 
 /** What the attempts at a delivery have come to so far; times in milliseconds since the epoch. */
@@ -65,11 +66,10 @@ export function requestWebhook(webhooks: readonly Webhook[] = []): number {
   return webhooks.findIndex(({ operator }) => operator !== true);
 }
 
-/** The time tells apart two jobs of one id, of which the second came after the first had expired. */
-const nameOf = ({ tenant, id, payload }: GenerateRecord, webhook: number, number: number): TenantId => ({
-  tenant,
-  id: `${id}--${payload.acceptedAt}-${webhook}-${number}`,
-});
+function nameOf(record: GenerateRecord, webhook: number, number: number): TenantId {
+  const { tenant, id } = followUpName(record);
+  return { tenant, id: `${id}-${webhook}-${number}` };
+}
 
 /** The id of the job that a delivery's job is about. */
 export function jobOfDelivery(id: string): string {

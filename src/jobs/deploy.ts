@@ -10,7 +10,7 @@ import { checkFit, findTarget, type Target } from '../serving/targets.ts';
 import type { AdapterStore } from '../store/store.ts';
 import { adapterPath } from './adapter-path.ts';
 import { hasAdapter } from './deployed-adapter.ts';
-import { type DeployAttempts, type DeployResult, NO_DEPLOY_ATTEMPTS } from './deployment.ts';
+import { claimOf, type DeployAttempts, type DeployResult, NO_DEPLOY_ATTEMPTS } from './deployment.ts';
 import type { Deployments } from './deployments.ts';
 import { PutOff } from './run-job.ts';
 import type { JobContext, JobHandler } from './workers.ts';
@@ -58,14 +58,10 @@ export function createDeployHandler(services: DeployServices): JobHandler<'deplo
   }
 
   /** True when another deployment has the same adapter under the same name at the target. */
-  async function isClaimed({ tenant, id, payload }: JobContext<'deploy'>): Promise<boolean> {
+  async function isClaimed(context: JobContext<'deploy'>): Promise<boolean> {
+    const claim = claimOf(context);
     return (await deployments.all()).some(
-      (other) =>
-        other.wanted &&
-        other.id !== id &&
-        other.tenant === tenant &&
-        other.payload.target === payload.target &&
-        other.payload.servedName === payload.servedName,
+      (other) => other.wanted && other.id !== context.id && claimOf(other) === claim,
     );
   }
 

@@ -52,6 +52,11 @@ export type Deployment = TenantId & {
 /** The attempts of a deployment that none was made at yet. */
 export const NO_DEPLOY_ATTEMPTS: DeployAttempts = { attempts: 0, replicas: [] };
 
+/** What two deployments share that have the same adapter under the same name at a target. */
+export function claimOf({ tenant, payload }: Pick<Deployment, 'tenant' | 'payload'>): string {
+  return `${tenant}/${payload.target}/${payload.servedName}`;
+}
+
 /** How a deployment stands, by its job and whether it is wanted. */
 export function presentDeployment(
   which: TenantId,

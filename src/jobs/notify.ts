@@ -12,12 +12,13 @@ import { isFineTuningEvent } from '../webhooks/events.ts';
 import { writeFineTuningMessage } from '../webhooks/fine-tuning-message.ts';
 import { writeMessage } from '../webhooks/message.ts';
 import type { GeneratePayload } from './catalog.ts';
-import { type Copies, type Copy, jobOfCopy } from './copies.ts';
+import type { Copies, Copy } from './copies.ts';
 import { type Deliveries, type Delivery, jobOfDelivery } from './deliveries.ts';
 import type { Deployments } from './deployments.ts';
+import { jobOfFollowUp } from './follow-up.ts';
 import type { GenerateQueue, GenerateRecord } from './generate-queue.ts';
 import { type Beside, type JobEvent, nextEvent } from './next-event.ts';
-import { jobOfValidation, type Validations } from './validations.ts';
+import type { Validations } from './validations.ts';
 import type { JobChange, JobHandler } from './workers.ts';
 
 /** What notifying works with. */
@@ -187,8 +188,7 @@ export function createNotifier(services: NotifyServices): Notifier {
     hint,
     onChange({ name, kind, tenant, id }) {
       if (name === 'webhook') hint({ tenant, id: jobOfDelivery(id) });
-      else if (name === 'validate') hint({ tenant, id: jobOfValidation(id) });
-      else if (name === 'copy') hint({ tenant, id: jobOfCopy(id) });
+      else if (name === 'validate' || name === 'copy') hint({ tenant, id: jobOfFollowUp(id) });
       // Nothing follows on a deployment.
       else if (name === 'deploy') return;
       else if (kind !== 'progress' || isDue({ tenant, id })) hint({ tenant, id });

@@ -14,7 +14,7 @@ import type { Target } from '../serving/targets.ts';
 import type { AdapterStore } from '../store/store.ts';
 import { adapterPath } from './adapter-path.ts';
 import { hasAdapter } from './deployed-adapter.ts';
-import type { Deployment } from './deployment.ts';
+import { claimOf, type Deployment } from './deployment.ts';
 import type { Deployments } from './deployments.ts';
 import type { JobHandler } from './workers.ts';
 
@@ -153,5 +153,3 @@ export function createReconcileHandler(services: ReconcileServices): JobHandler<
     metrics.deploymentReplicas.set({ target: target.name, state: 'lacking' }, lacking);
   }
 }
-
-const claimOf = ({ tenant, payload }: Deployment) => `${tenant}/${payload.target}/${payload.servedName}`;

@@ -1,10 +1,10 @@
 /** Validations of fine-tuning jobs' adapters: a job of their own, kept in a queue of their own. */
-import type { TenantId } from '../base/ids.ts';
 import type { Figures, Verdict } from '../evaluation/statistics.ts';
 import type { QueueBackend } from '../queue/backend.ts';
 import type { QueueCounts } from '../queue/queue.ts';
 import { openServiceQueue } from '../queue/service-queue.ts';
 import { JOB_CATALOG, type ValidatePayload } from './catalog.ts';
+import { followUpName } from './follow-up.ts';
 import type { GenerateRecord } from './generate-queue.ts';
 
 /** What a validation measured. */
@@ -46,17 +46,6 @@ export type Validations = {
   close(): Promise<void>;
 };
 
-/** The time tells apart two jobs of one id, of which the second came after the first had expired. */
-const nameOf = ({ tenant, id, payload }: GenerateRecord): TenantId => ({
-  tenant,
-  id: `${id}--${payload.acceptedAt}`,
-});
-
-/** The id of the job that a validation's job is about. */
-export function jobOfValidation(id: string): string {
-  return id.replace(/--[0-9]+$/, '');
-}
-
 /** True for a job whose adapter is validated, or will be once it is there. */
 function isValidated({ payload, status }: GenerateRecord): boolean {
   return payload.fineTuning?.validationFile !== undefined && status !== 'failed' && status !== 'canceled';
@@ -73,7 +62,7 @@ export async function openValidations({ backend }: { backend: QueueBackend }): P
   async function find(record: GenerateRecord, add: boolean): Promise<Validation | undefined> {
     if (!isValidated(record)) return undefined;
     if (record.status !== 'succeeded') return { state: 'pending' };
-    const job = await queue.find(nameOf(record));
+    const job = await queue.find(followUpName(record));
     if (job?.result) return { state: 'ended', ...job.result };
     if (job?.state === 'failed') {
       const reason = 'It could not be carried out; the log of the service has the reason.';
@@ -81,7 +70,7 @@ export async function openValidations({ backend }: { backend: QueueBackend }): P
     }
     if (!job && add) {
       const { acceptedAt, adapterIds, seed, fineTuning } = record.payload;
-      await queue.add(nameOf(record), {
+      await queue.add(followUpName(record), {
         jobId: record.id,
         jobAcceptedAt: acceptedAt,
         adapterId: adapterIds[0]!,
@@ -96,7 +85,7 @@ export async function openValidations({ backend }: { backend: QueueBackend }): P
   return {
     find: (record) => find(record, false),
     follow: (record) => find(record, true),
-    remove: (record) => (isValidated(record) ? queue.remove(nameOf(record)) : Promise.resolve()),
+    remove: (record) => (isValidated(record) ? queue.remove(followUpName(record)) : Promise.resolve()),
     counts: () => queue.counts(),
     close: () => queue.close(),
   };

@@ -23,7 +23,7 @@ import { DAY_MS, type LocalLayout, localLayout, moveVersion1 } from './local-lay
 import { createLocalNameLog } from './local-names.ts';
 import { createNames } from './names.ts';
 import { compareNewest } from './newest-first.ts';
-import { decodeRecord, encodeRecord, isStoredFileName, RECORD_FILE } from './record.ts';
+import { checkCopy, decodeRecord, encodeRecord, isStoredFileName, RECORD_FILE } from './record.ts';
 import type {
   AdapterDraft,
   AdapterStore,
@@ -246,8 +246,7 @@ class LocalStore implements AdapterStore {
     record: StoredAdapter,
     check: PublishCheck | undefined,
   ): Promise<StoredAdapter> {
-    if (source.tenant !== record.tenant) throw new TypeError('An adapter is copied inside its tenant.');
-    if (!isId(record.id)) throw new TypeError('An adapter id has the form of an id.');
+    checkCopy(source, record);
     const directory = await this.#makeDraft();
     try {
       for (const file of source.files) {

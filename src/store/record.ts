@@ -3,7 +3,7 @@
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { SHA256_PATTERN } from '../base/digest.ts';
-import { DEFAULT_TENANT, ID_PATTERN, TENANT_PATTERN } from '../base/ids.ts';
+import { DEFAULT_TENANT, ID_PATTERN, isId, TENANT_PATTERN } from '../base/ids.ts';
 import type { StoredAdapter } from './store.ts';
 
 /** Name of the record beside an adapter's files; no file of an adapter may have it. */
@@ -44,6 +44,12 @@ const fileName = new RegExp(FILE_NAME);
 /** True for a name a file of an adapter may have: one plain segment that is not the record's. */
 export function isStoredFileName(name: string): boolean {
   return fileName.test(name) && name !== RECORD_FILE;
+}
+
+/** Holds a copy to its tenant, and its id to the form of one. Errors: a `TypeError`, since requests were checked long before. */
+export function checkCopy(source: StoredAdapter, copy: StoredAdapter): void {
+  if (source.tenant !== copy.tenant) throw new TypeError('An adapter is copied inside its tenant.');
+  if (!isId(copy.id)) throw new TypeError('An adapter id has the form of an id.');
 }
 
 /** The record as indented JSON. Errors: a `TypeError` when the writer's fields do not make a record. */

@@ -7,7 +7,7 @@ import { isId, isTenant, type TenantId } from '../base/ids.ts';
 import { storeErrors } from './errors.ts';
 import { createNames } from './names.ts';
 import { compareNewest } from './newest-first.ts';
-import { isStoredFileName, RECORD_FILE } from './record.ts';
+import { checkCopy, isStoredFileName, RECORD_FILE } from './record.ts';
 import { createS3Client, isMissing, onS3, type S3ClientOptions } from './s3-bucket.ts';
 import { copyObject } from './s3-copy.ts';
 import { parseS3Url, s3Layout } from './s3-layout.ts';
@@ -212,8 +212,7 @@ class S3Store implements AdapterStore {
     record: StoredAdapter,
     check: PublishCheck | undefined,
   ): Promise<StoredAdapter> {
-    if (source.tenant !== record.tenant) throw new TypeError('An adapter is copied inside its tenant.');
-    if (!isId(record.id)) throw new TypeError('An adapter id has the form of an id.');
+    checkCopy(source, record);
     if (typeof (await this.#context.records.lookUp(source)) !== 'object') throw notFound(source.id);
     const { layout, bucket } = this.#context;
     const objects: PendingObject[] = [];

@@ -2,6 +2,7 @@
 import {
   AbortMultipartUploadCommand,
   ListMultipartUploadsCommand,
+  type MultipartUpload,
   paginateListObjectsV2,
   type S3Client,
 } from '@aws-sdk/client-s3';
@@ -22,28 +23,33 @@ export async function listBucket(
   return found;
 }
 
-/** Uploads in parts below a prefix that were neither completed nor aborted, as `key (upload id, begun at)`. */
-export async function openUploads(client: S3Client, prefix: string): Promise<string[]> {
+async function listUploads(client: S3Client, prefix: string): Promise<MultipartUpload[]> {
   const { Uploads = [] } = await client.send(
     new ListMultipartUploadsCommand({ Bucket: TEST_BUCKET, Prefix: prefix }),
   );
-  return Uploads.map(({ Key, UploadId, Initiated }) => `${Key} (${UploadId}, ${Initiated?.toISOString()})`);
+  return Uploads;
 }
 
-/** What came of an attempt to end each of them: whether it was overlooked, or is one that the server does not end. */
+/** Uploads in parts below a prefix that were neither completed nor aborted, as `key (upload id, begun at)`. */
+export async function openUploads(client: S3Client, prefix: string): Promise<string[]> {
+  return (await listUploads(client, prefix)).map(shown);
+}
+
+/** The same, each with what comes of an attempt to end it: whether it was overlooked, or is one that the server does not end. */
 export async function endUploads(client: S3Client, prefix: string): Promise<string[]> {
-  const { Uploads = [] } = await client.send(
-    new ListMultipartUploadsCommand({ Bucket: TEST_BUCKET, Prefix: prefix }),
-  );
   return Promise.all(
-    Uploads.map(async ({ Key, UploadId }) => {
+    (await listUploads(client, prefix)).map(async (upload) => {
+      const { Key, UploadId } = upload;
       const answer = await client
         .send(new AbortMultipartUploadCommand({ Bucket: TEST_BUCKET, Key, UploadId }))
         .then(
           () => 'ends when it is asked to',
           (error: Error) => `does not end: ${error.name} ${error.message}`,
         );
-      return `${UploadId} ${answer}`;
+      return `${shown(upload)}, which ${answer}`;
     }),
   );
 }
+
+const shown = ({ Key, UploadId, Initiated }: MultipartUpload) =>
+  `${Key} (${UploadId}, ${Initiated?.toISOString()})`;

@@ -3,22 +3,14 @@
 
 import pytest
 import torch
-from recipe.base_model import MODULES, BaseModel, load_base
-from recipe.data import Encoder
+from recipe.base_model import MODULES
 from recipe.layout import Layout
-from tiny import write_tiny
+from tiny import steep_base
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    write_tiny(folder)
-    _, tokenizer, model = load_base(folder / "base")
-    # Weights far from their start, so that attention is not flat.
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn_like(weight) * 0.2)
-    return BaseModel(model, torch.float32), Encoder(tokenizer), model
+    return steep_base(tmp_path_factory.mktemp("tiny"))
 
 
 ROWS = [

@@ -2,24 +2,17 @@
 
 import pytest
 import torch
-from recipe.base_model import BaseModel, load_base
 from recipe.data import Encoder
 from recipe.decoding import MAX_TOKENS, answers
 from recipe.layout import Layout
 from recipe.lora_tuning import Helpings, RowSource, tune
 from recipe.lower_half import LowerHalf
-from tiny import write_tiny
+from tiny import steep_base
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    write_tiny(folder)
-    _, tokenizer, model = load_base(folder / "base")
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn_like(weight) * 0.2)
-    return BaseModel(model, torch.float32), Encoder(tokenizer), model
+    return steep_base(tmp_path_factory.mktemp("tiny"))
 
 
 PROMPTS = ["is 7 odd?", "a much longer question, is it not?", "word", "one, two, three"]

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import torch
+from recipe.base_model import BaseModel, load_base
+from recipe.data import Encoder
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -68,3 +70,13 @@ def write_tiny(folder: Path) -> Path:
 
 if __name__ == "__main__":
     print(write_tiny(Path(sys.argv[1])))
+
+
+def steep_base(folder: Path) -> tuple[BaseModel, Encoder, LlamaForCausalLM]:
+    """The tiny base with weights far from their start, so that attention is not flat; with its encoder, and as transformers has it."""
+    write_tiny(folder)
+    _, tokenizer, model = load_base(folder / "base")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.2)
+    return BaseModel(model, torch.float32), Encoder(tokenizer), model

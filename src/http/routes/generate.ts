@@ -19,7 +19,13 @@ import { jobIdOfKey } from '../idempotency-key.ts';
 import { jobContext } from '../job-payload.ts';
 import { negotiate } from '../negotiate.ts';
 import type { ProblemCode } from '../problem.ts';
-import { ACCESS_FAILURES, problemResponses, QUEUE_FAILURES, UNSAFE_FAILURES } from '../problem-responses.ts';
+import {
+  ACCESS_FAILURES,
+  PROMPT_FAILURES,
+  problemResponses,
+  QUEUE_FAILURES,
+  UNSAFE_FAILURES,
+} from '../problem-responses.ts';
 import { FORM_TYPE, PROMPT_TYPES } from '../prompt-types.ts';
 import { createGenerateReader } from '../read-generate.ts';
 import { ClientIdParams, generateForm, generateQuery, generateRequest } from '../schemas.ts';
@@ -35,17 +41,8 @@ const FAILURES: readonly ProblemCode[] = [
   ...QUEUE_FAILURES,
   ...JOB_REQUEST_FAILURES,
   'field-unknown',
-  'form-invalid',
-  'prompts-empty',
-  'prompts-invalid',
-  'too-many-prompts',
+  ...PROMPT_FAILURES,
   'too-few-prompts',
-  'one-description',
-  'prompt-too-long',
-  'prompts-too-large',
-  'prompts-hold-answers',
-  'prompt-field-ambiguous',
-  'prompt-field-invalid',
   'count-too-large',
   'model-not-chosen',
   'model-not-found',

@@ -6,7 +6,7 @@ import { checkOneDescription } from '../../prompts/draw-for-model.ts';
 import { httpErrors } from '../errors.ts';
 import { checkCount, checkDescribed, chooseBundle } from '../generate-payload.ts';
 import { checkJobOptions } from '../job-payload.ts';
-import { ACCESS_FAILURES, problemResponses, UNSAFE_FAILURES } from '../problem-responses.ts';
+import { ACCESS_FAILURES, PROMPT_FAILURES, problemResponses, UNSAFE_FAILURES } from '../problem-responses.ts';
 import { FORM_TYPE, PROMPT_TYPES } from '../prompt-types.ts';
 import { createGenerateReader } from '../read-generate.ts';
 import { generateForm, generateQuery, generateRequest, PromptPreview, refTo } from '../schemas.ts';
@@ -55,16 +55,7 @@ export function registerPreview(app: App, { models, limits, countTokens }: HttpS
             'metadata-too-large',
             'destination-invalid',
             'webhook-events-invalid',
-            'form-invalid',
-            'prompts-empty',
-            'prompts-invalid',
-            'too-many-prompts',
-            'one-description',
-            'prompt-too-long',
-            'prompts-too-large',
-            'prompts-hold-answers',
-            'prompt-field-ambiguous',
-            'prompt-field-invalid',
+            ...PROMPT_FAILURES,
             'model-not-chosen',
             'model-not-found',
           ),

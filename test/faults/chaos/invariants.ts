@@ -6,7 +6,7 @@ import type { Adapter, Job } from '../../../src/http/schemas.ts';
 import { openS3Store } from '../../../src/store/s3.ts';
 import { until } from '../../helpers/loradrop-process.ts';
 import { objectStorageClient, objectStorageEnvironment } from '../../helpers/object-storage.ts';
-import { endUploads, listBucket, openUploads } from '../bucket.ts';
+import { endUploads, listBucket } from '../bucket.ts';
 import type { ClientJob, Load } from './clients.ts';
 import type { Fleet } from './fleet.ts';
 import type { Holdings } from './kept-process.ts';
@@ -161,8 +161,7 @@ async function leftInStore(fleet: Fleet, { jobs }: Load): Promise<string[]> {
       const later = await openS3Store({ url, forcePathStyle: true, now: () => Date.now() + 2 * DAY_MS });
       await later.expired(Date.now(), Number.POSITIVE_INFINITY);
       await later.close();
-      left.push(...(await openUploads(client, prefix)).map((upload) => `an upload is open: ${upload}`));
-      left.push(...(await endUploads(client, prefix)).map((what) => `… and ${what}`));
+      left.push(...(await endUploads(client, prefix)).map((upload) => `an upload is open: ${upload}`));
       const byId = Map.groupBy(await listBucket(client, `${prefix}/adapters/`), ({ key }) =>
         key.slice(0, key.lastIndexOf('/')),
       );

@@ -1,5 +1,5 @@
 import type { StateDict } from '../checkpoint/state-dict.ts';
-import { openEncoderForSynthetic, SYNTHETIC_TOKENIZER } from '../encoder/synthetic-encoder.ts';
+import { openEncoderForSynthetic } from '../encoder/synthetic-encoder.ts';
 import type { ImportOptions } from '../import-options.ts';
 import { type Preset, presetArchitecture, presetBase } from './presets.ts';
 import { syntheticStateDict } from './synthetic-state-dict.ts';
@@ -25,7 +25,6 @@ export async function openSynthetic(
 ): Promise<SyntheticSource> {
   const { seed } = options;
   const base = presetBase(preset);
-  const drawn = `drawn at random from seed ${seed} by Loradrop itself.`;
   const shared = {
     checkpoint: syntheticStateDict(presetArchitecture(preset), base.layout, seed),
     base: base.id,
@@ -37,9 +36,7 @@ export async function openSynthetic(
   return {
     ...shared,
     encoderDirectory: own.directory,
-    provenance: own.drawn
-      ? [`Decoder and encoder: untrained, ${drawn}`, SYNTHETIC_TOKENIZER]
-      : [`Decoder: untrained, ${drawn}`],
+    provenance: own.provenance('Decoder'),
     ...(own.drawn && { fullyMaskedAttention: 'uniform' as const }),
     [Symbol.asyncDispose]: () => own[Symbol.asyncDispose](),
   };

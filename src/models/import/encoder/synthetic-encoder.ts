@@ -8,7 +8,7 @@ import { uniformNumbers } from '../dnd/synthetic-state-dict.ts';
 import { type BertShape, type BertWeight, writeBertEncoder } from './bert-graph.ts';
 
 /** Where the tokenizer of such encoders comes from, as a sentence. */
-export const SYNTHETIC_TOKENIZER =
+const SYNTHETIC_TOKENIZER =
   'Tokenizer: uncased WordPiece vocabulary of BERT, Copyright 2018 The Google AI Language Team Authors, Apache-2.0.';
 
 /** Standard deviation of BERT's own initialisation. */
@@ -30,14 +30,27 @@ function* encoderNumbers({ name, shape }: BertWeight, seed: number): Generator<F
 }
 
 /** An encoder for random weights of a generator; disposing removes what was drawn. */
-export type EncoderForSynthetic = AsyncDisposable & { readonly directory: string; readonly drawn: boolean };
+export type EncoderForSynthetic = AsyncDisposable & {
+  readonly directory: string;
+  readonly drawn: boolean;
+  /** Sentences on where the weights of the encoder and of a generator that was drawn from the same seed come from. */
+  provenance(generator: string): string[];
+};
 
 /** The encoder that is given; where none is, one with random weights in a temporary directory. */
 export async function openEncoderForSynthetic(
   given: string | undefined,
   drawing: { readonly encoder: BertShape; readonly seed: number },
 ): Promise<EncoderForSynthetic> {
-  if (given !== undefined) return { directory: given, drawn: false, async [Symbol.asyncDispose]() {} };
+  const how = `untrained, drawn at random from seed ${drawing.seed} by Loradrop itself.`;
+  if (given !== undefined) {
+    return {
+      directory: given,
+      drawn: false,
+      provenance: (generator) => [`${generator}: ${how}`],
+      async [Symbol.asyncDispose]() {},
+    };
+  }
   const directory = await mkdtemp(join(tmpdir(), 'loradrop-encoder-'));
   const remove = () => rm(directory, { recursive: true, force: true });
   try {
@@ -46,5 +59,10 @@ export async function openEncoderForSynthetic(
     await remove();
     throw error;
   }
-  return { directory, drawn: true, [Symbol.asyncDispose]: remove };
+  return {
+    directory,
+    drawn: true,
+    provenance: (generator) => [`${generator} and encoder: ${how}`, SYNTHETIC_TOKENIZER],
+    [Symbol.asyncDispose]: remove,
+  };
 }

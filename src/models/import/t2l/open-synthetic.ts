@@ -1,5 +1,5 @@
 import { findBase, type KnownBase } from '../../../lora/bases.ts';
-import { openEncoderForSynthetic, SYNTHETIC_TOKENIZER } from '../encoder/synthetic-encoder.ts';
+import { openEncoderForSynthetic } from '../encoder/synthetic-encoder.ts';
 import type { ImportOptions } from '../import-options.ts';
 import type { Hypernetwork } from './hypernetwork.ts';
 import type { T2lCheckpoint } from './open-checkpoint.ts';
@@ -27,7 +27,6 @@ export async function openSyntheticT2l(
 ): Promise<SyntheticT2l> {
   const { seed } = options;
   const base = findBase(preset.base)!;
-  const drawn = `drawn at random from seed ${seed} by Loradrop itself.`;
   const shared: Omit<SyntheticT2l, 'encoderDirectory' | 'provenance' | typeof Symbol.asyncDispose> = {
     checkpoint: {
       stateDict: syntheticHypernetwork(presetHypernetwork(preset, base), seed),
@@ -50,9 +49,7 @@ export async function openSyntheticT2l(
   return {
     ...shared,
     encoderDirectory: own.directory,
-    provenance: own.drawn
-      ? [`Hypernetwork and encoder: untrained, ${drawn}`, SYNTHETIC_TOKENIZER]
-      : [`Hypernetwork: untrained, ${drawn}`],
+    provenance: own.provenance('Hypernetwork'),
     [Symbol.asyncDispose]: () => own[Symbol.asyncDispose](),
   };
 }
